@@ -1,0 +1,51 @@
+"""A worker's side of a lease: four cumulative numbers and what is on hold.
+
+The database granted `granted` in all; `drawn` was charged by receipts and `returned` was given back by
+journal records, both in the order of the journal; `held` is reserved by exchanges in flight.  All are
+totals since the journal began, so a lost or repeated grant reply changes nothing.  Shared MONEY.md §4.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Lease(msgspec.Struct, gc=False):
+    """One account (a user's or a token's) as one worker holds it; amounts in nano-dollars."""
+
+    kind: str
+    """"user" or "token"."""
+    account: int
+    granted: int = 0
+    drawn: int = 0
+    returned: int = 0
+    held: int = 0
+    used_at_ms: int = 0
+    """Loop time of the last hold: an idle lease goes back."""
+    denied_until_ms: int = 0
+    """The database said no; believed until this loop time or a quota event."""
+
+    @property
+    def free(self) -> int:
+        """What can be held right now."""
+        return self.granted - self.drawn - self.returned - self.held
+
+    def hold(self, amount: int) -> bool:
+        """Reserve `amount` if it is free."""
+        if self.free < amount:
+            return False
+        self.held += amount
+        return True
+
+    def settle(self, hold: int, charge: int) -> int:
+        """End a hold with a charge; the draw (≤ hold) that goes into the receipt."""
+        draw = min(hold, charge)
+        self.held -= hold
+        self.drawn += draw
+        return draw
+
+    def give_back(self) -> int:
+        """Take all that is free out of the lease; the amount for a Return record (0 = nothing)."""
+        amount = max(0, self.free)
+        self.returned += amount
+        return amount

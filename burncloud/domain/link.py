@@ -1,0 +1,133 @@
+"""The messages between a worker and the control process.
+
+Each travels as `length u32 (little-endian) · msgpack array`, first item the tag, over a stream socket
+that only the two can open.  The link carries the Snapshot down, and doorbells, lease questions and
+answers both ways; receipts never travel here, only through the journal file (shared MONEY.md §2).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from burncloud.domain.snapshot import RECORD_TYPES, Record
+
+FRAME_BYTES_MAX: Final = 4 << 20
+
+
+class Hello(msgspec.Struct, array_like=True, tag="hello"):
+    """Worker, first message.  `secret` proves the right to speak (loopback TCP; empty on a Unix socket)."""
+
+    pid: int
+    worker: int
+    """Its index, from 0."""
+    secret: str = ""
+
+
+class Welcome(msgspec.Struct, array_like=True, tag="welcome"):
+    """Control's answer to Hello: who we are."""
+
+    ledger: str
+    node: str
+
+
+class Opened(msgspec.Struct, array_like=True, tag="opened"):
+    """Worker: my journal exists and I hold its lock; grants may be given to it."""
+
+    journal: str
+
+
+class Put(msgspec.Struct, array_like=True, tag="put"):
+    """Control: these records of one kind are so now.  `rows` are the records' own msgpack."""
+
+    kind: str
+    rows: list[msgspec.Raw]
+
+
+class Drop(msgspec.Struct, array_like=True, tag="drop"):
+    """Control: these are gone.  `ids` are int ids, or names for price, group and setting."""
+
+    kind: str
+    ids: list[int | str]
+
+
+class Ready(msgspec.Struct, array_like=True, tag="ready"):
+    """Control: the full load is complete up to change number `seq`."""
+
+    seq: int
+
+
+class Ask(msgspec.Struct, array_like=True, tag="ask"):
+    """Worker: grant me at least `need`, at best `want`, for both accounts or neither (0 = not asked)."""
+
+    n: int
+    user: int
+    user_need: int
+    user_want: int
+    token: int
+    token_need: int
+    token_want: int
+
+
+class Grant(msgspec.Struct, array_like=True, tag="grant"):
+    """Control's answer to Ask n: cumulative totals granted to this journal.
+
+    `outcome`: "ok" · "denied" (the database said no: 402) · "unavailable" (it could not be asked: 503).
+    `denied` names the account kind that was short ("user" or "token").
+    """
+
+    n: int
+    outcome: str
+    user_granted: int = 0
+    token_granted: int = 0
+    denied: str = ""
+
+
+class Recall(msgspec.Struct, array_like=True, tag="recall"):
+    """Control: return what is free of this account's lease, now (a Return record and a Bell)."""
+
+    kind: str
+    account: int
+
+
+class Quota(msgspec.Struct, array_like=True, tag="quota"):
+    """Control: this account's limit or balance changed; forget a remembered denial."""
+
+    kind: str
+    account: int
+
+
+class Bell(msgspec.Struct, array_like=True, tag="bell"):
+    """Worker: my journal has grown to record `seq`."""
+
+    seq: int
+
+
+class Ack(msgspec.Struct, array_like=True, tag="ack"):
+    """Control: records up to `seq` are durably booked; segments wholly below may go."""
+
+    seq: int
+
+
+class Stats(msgspec.Struct, array_like=True, tag="stats"):
+    """Worker, every second: plain counters for /api/v1/status."""
+
+    counters: dict[str, int]
+
+
+ToControl = Hello | Opened | Ask | Bell | Stats
+ToWorker = Welcome | Put | Drop | Ready | Grant | Recall | Quota | Ack
+
+encode = msgspec.msgpack.Encoder().encode
+decode_to_control: msgspec.msgpack.Decoder[ToControl] = msgspec.msgpack.Decoder(ToControl)
+decode_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+decode_record: dict[str, msgspec.msgpack.Decoder[Record]] = {
+    kind: msgspec.msgpack.Decoder(type_) for kind, type_ in RECORD_TYPES.items()
+}
+
+
+def frame(message: ToControl | ToWorker) -> bytes:
+    """The message as it goes over the socket."""
+    payload = encode(message)
+    return len(payload).to_bytes(4, "little") + payload
