@@ -1,0 +1,128 @@
+"""A request body: kept until the answer is committed, so that any failover has it whole.
+
+Up to SPOOL_FROM bytes it is held as it came, in memory; above, it goes to an unlinked file, so that
+big uploads cost page cache instead of heap.  Both kinds of room are counted in a `Budget` of the worker
+before a byte is read; who does not fit waits in order (DATAPLANE.md rule 8).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+SPOOL_FROM: Final = 1 << 20
+PIECE_BYTES: Final = 256 << 10
+
+
+class Budget:
+    """Bytes of body that a worker may hold, first come first served."""
+
+    __slots__ = ("free", "total", "waiting")
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.free = total
+        self.waiting: deque[tuple[int, Callable[[], None]]] = deque()
+
+    def take(self, amount: int) -> bool:
+        """Take room now; False = wait for it with `wait`."""
+        if amount <= self.free and not self.waiting:
+            self.free -= amount
+            return True
+        return False
+
+    def wait(self, amount: int, ready: Callable[[], None]) -> Callable[[], None]:
+        """Have `ready` called once, with the room taken; returns what cancels the wait."""
+        entry = (amount, ready)
+        self.waiting.append(entry)
+
+        def cancel() -> None:
+            if entry in self.waiting:
+                self.waiting.remove(entry)
+
+        return cancel
+
+    def give(self, amount: int) -> None:
+        """Return room, and let in who fits now."""
+        self.free += amount
+        while self.waiting and self.waiting[0][0] <= self.free:
+            need, ready = self.waiting.popleft()
+            self.free -= need
+            ready()
+
+
+class Body:
+    """Bytes of one request as they come."""
+
+    __slots__ = ("_fd", "_parts", "memory_taken", "size", "spool_taken")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._parts: list[bytes] = []
+        self._fd = -1
+        self.memory_taken = 0
+        self.spool_taken = 0
+
+    @property
+    def spooled(self) -> bool:
+        """True where the bytes are in a file."""
+        return self._fd >= 0
+
+    def add(self, piece: bytes) -> None:
+        """Append; raises OSError if the spool cannot be written."""
+        self.size += len(piece)
+        if self._fd >= 0:
+            self._write(piece)
+            return
+        self._parts.append(piece)
+        if self.size > SPOOL_FROM:
+            self._spool()
+
+    def _spool(self) -> None:
+        fd, path = tempfile.mkstemp(prefix="burncloud-body-")
+        os.unlink(path)
+        self._fd = fd
+        parts, self._parts = self._parts, []
+        for part in parts:
+            self._write(part)
+
+    def _write(self, piece: bytes) -> None:
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def whole(self) -> bytes:
+        """All bytes of a body in memory (a spooled one is read in pieces, never whole)."""
+        if len(self._parts) == 1:
+            return self._parts[0]
+        self._parts = [b"".join(self._parts)] if self._parts else []
+        return self._parts[0] if self._parts else b""
+
+    def replace(self, data: bytes) -> None:
+        """Put spliced bytes in the place of a body in memory."""
+        self._parts = [data]
+        self.size = len(data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """A piece of a spooled body."""
+        return os.pread(self._fd, length, offset)
+
+    def pieces(self, start: int = 0, end: int = -1) -> Iterator[bytes]:
+        """A spooled body (or its part start..end) in pieces of PIECE_BYTES."""
+        end = self.size if end < 0 else end
+        while start < end:
+            piece = os.pread(self._fd, min(PIECE_BYTES, end - start), start)
+            if not piece:
+                raise OSError("the spooled body ends early")
+            start += len(piece)
+            yield piece
+
+    def close(self) -> None:
+        """Forget the bytes."""
+        self._parts = []
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

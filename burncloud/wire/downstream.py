@@ -1,0 +1,387 @@
+"""One client connection: requests parsed as they come, answered one at a time, in order.
+
+`Downstream` is the asyncio protocol; it turns bytes into `Inbound` exchanges and hands them to the floor
+above (`App`) at two moments, when the head is known and when the body is complete.  Later requests on the
+connection are parsed and queued behind the active one, within small bounds (DATAPLANE.md rules 8-11).
+The connection is read even while an exchange runs: only so is a client that left noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Final, Protocol
+
+import httptools
+
+from burncloud.errors import HEAD_TOO_LARGE, INVALID_REQUEST, REQUEST_TIMEOUT, ErrorRow, error_body
+from burncloud.wire.body import Body
+from burncloud.wire.heads import HEAD_BYTES_MAX, STATUS_LINES, Head, judge, method_error, target_error
+
+PIPELINE_REQUESTS_MAX: Final = 8
+PIPELINE_BYTES_MAX: Final = 64 << 10
+WRITE_HIGH: Final = 64 << 10
+WRITE_LOW: Final = 16 << 10
+DISCARD_BYTES_MAX: Final = 1 << 20
+"""A refused request's body is read and thrown away up to here; a longer one costs the connection."""
+
+
+class Inbound:
+    """One request of a client and where its answer stands; the router's Exchange adds the LLM side."""
+
+    __slots__ = (
+        "answered", "body", "client", "complete", "discard", "done", "head", "http11", "keep_alive",
+        "length", "method", "url",
+    )  # fmt: skip
+
+    def __init__(self, client: Downstream, method: bytes, url: bytes, head: Head, length: int) -> None:
+        self.client = client
+        self.method = method
+        self.url = url
+        self.head = head
+        self.length = length
+        """Content-Length; −1 = chunked or none."""
+        self.http11 = client.http11
+        self.keep_alive = client.keep_alive
+        self.body: Body | None = None
+        self.complete = False
+        """The request has fully arrived."""
+        self.discard = False
+        """The rest of the body is of no interest."""
+        self.answered = False
+        """The head of the answer went out."""
+        self.done = False
+        """The answer is over, or nobody waits for it any more."""
+
+
+class App(Protocol):
+    """What a connection asks of the floor above."""
+
+    def exchange(self, client: Downstream, method: bytes, url: bytes, head: Head, length: int) -> Inbound:
+        """A new exchange for a request whose head is acceptable HTTP."""
+
+    def on_head(self, x: Any) -> None:
+        """The exchange is the active one: its body may be asked for, or it may be refused at once."""
+
+    def on_piece(self, x: Any, piece: bytes) -> None:
+        """Body bytes have come."""
+
+    def on_complete(self, x: Any) -> None:
+        """The body is complete."""
+
+    def on_gone(self, x: Any) -> None:
+        """The client left while its exchange was active."""
+
+    def on_drained(self, x: Any, paused: bool) -> None:
+        """The client reads too slowly (paused), or has caught up."""
+
+    def joined(self, client: Downstream) -> bool:
+        """A connection was accepted; False = there is no room for it."""
+
+    def left(self, client: Downstream) -> None:
+        """A connection is gone."""
+
+
+class Downstream(asyncio.Protocol):
+    """The server side of one client connection."""
+
+    __slots__ = (
+        "_app", "_fields", "_head", "_head_bytes", "_in_head", "_incoming", "_last_fields", "_length",
+        "_loop", "_parser", "_queue", "_queued_bytes", "_url", "active", "closing", "deadline",
+        "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "upgrading",
+    )  # fmt: skip
+
+    def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
+        # Global state
+        self._app = app
+        self._loop = loop
+        # Per-connection state
+        self.transport: Any = None
+        self.peer = ""
+        self._parser: Any = None
+        self._last_fields: list[tuple[bytes, bytes]] = []
+        self._head: Head = Head()
+        self.active: Inbound | None = None
+        self._queue: deque[Inbound] = deque()
+        self._queued_bytes = 0
+        self.closing = False
+        self.paused = False
+        self.paused_at = 0.0
+        self.deadline = 0.0
+        """Loop time at which an idle connection or an unfinished head is given up; 0 = none."""
+        self.upgrading = False
+        # Per-request state
+        self._in_head = True
+        self._head_bytes = 0
+        self._url = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._length = -1
+        self._incoming: Inbound | None = None
+        self.http11 = True
+        self.keep_alive = True
+
+    def __repr__(self) -> str:
+        state = "closing" if self.closing else "active" if self.active else "idle"
+        return f"<Downstream {state}, {len(self._queue)} queued>"
+
+    # Protocol interface
+
+    def connection_made(self, transport: Any) -> None:
+        """A client connected."""
+        self.transport = transport
+        self._parser = httptools.HttpRequestParser(self)
+        transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+        name = transport.get_extra_info("peername")
+        self.peer = str(name[0]) if isinstance(name, tuple) else ""
+        if not self._app.joined(self):
+            self.closing = True
+            transport.write(plain_error(503, b"retry-after: 1\r\n"))
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client, at any time."""
+        if self.closing:
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+        active = self.active
+        if active is not None and active.complete:
+            self._queued_bytes += len(data)
+            if self._queued_bytes > PIPELINE_BYTES_MAX:
+                self.closing = True
+                return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._serve_plainly(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError as error:
+            raise error.__context__ or error from None
+        except httptools.HttpParserError:
+            self._refuse_connection(INVALID_REQUEST, "The request is not well-formed HTTP/1.1")
+        if self._in_head and self._head_bytes > HEAD_BYTES_MAX and not self.closing:
+            self._refuse_connection(HEAD_TOO_LARGE, "The request head is larger than 64 KiB")
+
+    def eof_received(self) -> None:
+        """The client closed its side: during an exchange that counts as gone (rule 10)."""
+        if self.active is not None:
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whomever."""
+        self.closing = True
+        self._queue.clear()
+        active, self.active = self.active, None
+        self._incoming = None
+        self._app.left(self)
+        if active is not None and not active.done:
+            active.done = True
+            self._app.on_gone(active)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the upstream sends."""
+        self.paused = True
+        self.paused_at = self._loop.time()
+        if self.active is not None:
+            self._app.on_drained(self.active, True)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self.paused = False
+        if self.active is not None:
+            self._app.on_drained(self.active, False)
+
+    # Parser callbacks
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_head = True
+        self._url = b""
+        self._fields = []
+        self._length = -1
+        self.deadline = 0.0
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head, or a trailer, which is ignored."""
+        if not self._in_head:
+            return
+        if len(name) == 14 and name.lower() == b"content-length":
+            self._length = int(value)
+            return
+        self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head is known: judge it, and start the exchange if it is its turn."""
+        parser = self._parser
+        self._in_head = False
+        if parser.should_upgrade():
+            self.upgrading = True
+            return
+        self._head_bytes = 0
+        if self.closing:
+            return
+        version = parser.get_http_version()
+        http11 = version == "1.1"
+        self.keep_alive = parser.should_keep_alive()
+        if self._fields == self._last_fields and http11 == self.http11:
+            head = self._head
+        else:
+            self.http11 = http11
+            head = judge(self._fields, http11)
+            self._head, self._last_fields = head, self._fields
+            if not http11 and version != "1.0":
+                head.refuse(INVALID_REQUEST, "HTTP/1.0 and HTTP/1.1 are served here")
+        method = parser.get_method()
+        text = target_error(self._url)
+        row = head.error or method_error(method) or (INVALID_REQUEST if text else None)
+        if row is not None:
+            self._refuse_connection(row, head.error_text or text)
+            return
+        x = self._app.exchange(self, method, self._url, head, self._length)
+        self._incoming = x
+        if self.active is None:
+            self.active = x
+            self._app.on_head(x)
+        elif len(self._queue) >= PIPELINE_REQUESTS_MAX:
+            self.closing = True
+        else:
+            self._queue.append(x)
+
+    def on_body(self, piece: bytes) -> None:
+        """A part of the body, de-chunked."""
+        x = self._incoming
+        if x is None or x.discard:
+            return
+        if x is self.active:
+            self._app.on_piece(x, piece)
+            return
+        if x.body is None:
+            x.body = Body()
+        x.body.add(piece)
+
+    def on_message_complete(self) -> None:
+        """The request has fully arrived."""
+        if self.upgrading or self.closing:
+            return
+        x = self._incoming
+        self._in_head = True
+        if x is None:
+            return
+        x.complete = True
+        if x is self.active:
+            if x.done:
+                self._next()
+            elif not x.discard:
+                self._app.on_complete(x)
+
+    # For the floor above
+
+    def finished(self, x: Inbound) -> None:
+        """The answer to the active exchange has been written whole."""
+        if x is not self.active:
+            return
+        x.done = True
+        if x.complete:
+            self._next()
+        elif not x.keep_alive or x.length > DISCARD_BYTES_MAX or (x.length < 0 and x.head.chunked) or x.head.expect:
+            self.close()
+        else:
+            x.discard = True
+
+    def close(self) -> None:
+        """Close after what is written has gone out."""
+        self.closing = True
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what is unsent is thrown away (close() would keep it in memory)."""
+        self.closing = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    def expire(self) -> None:
+        """The deadline passed: an idle connection closes quietly, an unfinished head with 408."""
+        if self._head_bytes and self.active is None and not self.closing:
+            self._refuse_connection(REQUEST_TIMEOUT, "")
+        else:
+            self.close()
+
+    def drain(self) -> None:
+        """Serve what is active, then close."""
+        if self.active is None:
+            self.close()
+        else:
+            self.active.keep_alive = False
+            self._queue.clear()
+
+    # Own matters
+
+    def _next(self) -> None:
+        x = self.active
+        self.active = None
+        if self.closing or x is None or not x.keep_alive:
+            self.close()
+            return
+        if not self._queue:
+            self._queued_bytes = 0
+            return
+        self.active = x = self._queue.popleft()
+        body, x.body = x.body, None
+        self._app.on_head(x)
+        if x is not self.active or x.done:
+            return
+        if body is not None and not x.discard:
+            self._app.on_piece(x, body.whole())
+        if x is self.active and x.complete and not x.discard and not x.done:
+            self._app.on_complete(x)
+
+    def _serve_plainly(self, rest: bytes) -> None:
+        """An Upgrade that we do not follow: the same request again without it (rule 11).
+
+        llhttp stops at the head of such a message; Java's client offers h2c on every POST.
+        """
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            self._refuse_connection(method_error(method) or INVALID_REQUEST, "")
+            return
+        lines = [b"%b %b HTTP/1.1\r\n" % (method, self._url)]
+        lines += [b"%b: %b\r\n" % f for f in self._fields if f[0].lower() not in (b"upgrade", b"connection")]
+        if self._length >= 0:
+            lines.append(b"content-length: %d\r\n" % self._length)
+        self.upgrading = False
+        self._incoming = None
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(b"".join([*lines, b"\r\n"]))
+        if rest:
+            self.data_received(rest)
+
+    def _refuse_connection(self, row: ErrorRow, text: str) -> None:
+        """Answer a request that cannot be understood, and close: what follows it cannot be trusted."""
+        if self.active is not None and not self.active.done:
+            # answers go out in order: the one under way ends first, this one is never given
+            if self.active.complete:
+                self.closing = True
+                return
+            if self.active.answered:
+                self.abort()
+                return
+        active = self.active
+        body = error_body(row, text)
+        self.transport.write(
+            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (STATUS_LINES[row.status], len(body), body)
+        )
+        self.close()
+        if active is not None and not active.done:
+            active.done = True
+            self.active = None
+            self._app.on_gone(active)
+
+
+def plain_error(status: int, extra: bytes = b"") -> bytes:
+    """A whole bodiless answer for a connection that is not served at all."""
+    return b"%bcontent-length: 0\r\nconnection: close\r\n%b\r\n" % (STATUS_LINES[status], extra)

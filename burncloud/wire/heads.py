@@ -1,0 +1,211 @@
+"""Header tables: what of a head is kept, what is dropped, what is ours to set.
+
+A head is always rebuilt: names are looked up in one table a direction, everything not named there
+is end-to-end and passes as it came.  The verdict on a client's whole header list is a `Head`, which a
+keep-alive connection reuses as long as the same headers come again (DATAPLANE.md rule 20).
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from burncloud.errors import HEAD_TOO_LARGE, INVALID_REQUEST, METHOD_NOT_ALLOWED, ErrorRow
+
+HEAD_BYTES_MAX: Final = 64 << 10
+HEAD_FIELDS_MAX: Final = 100
+
+KEEP, DROP, AUTH, HOST, EXPECT, TYPE, CHUNKED, CONNECTION, REQUEST_ID, FORWARDED_FOR = range(10)
+
+REQUEST_FIELDS: Final[dict[bytes, int]] = {
+    # hop-by-hop (RFC 9110 §7.6.1) and framing, which is ours
+    b"connection": CONNECTION,
+    b"keep-alive": DROP,
+    b"proxy-connection": DROP,
+    b"te": DROP,
+    b"trailer": DROP,
+    b"upgrade": DROP,
+    b"http2-settings": DROP,
+    b"transfer-encoding": CHUNKED,
+    b"content-length": DROP,
+    b"expect": EXPECT,
+    b"host": HOST,
+    # usage is read off the passing bytes, so they must not be compressed
+    b"accept-encoding": DROP,
+    b"content-type": TYPE,
+    # the client's credentials are for us, never for the upstream
+    b"authorization": AUTH,
+    b"x-api-key": AUTH,
+    b"x-goog-api-key": AUTH,
+    b"api-key": AUTH,
+    b"proxy-authorization": DROP,
+    b"cookie": DROP,
+    # who the client is stays here; the relay to control sets its own
+    b"forwarded": DROP,
+    b"x-real-ip": DROP,
+    b"x-forwarded-for": FORWARDED_FOR,
+    b"x-request-id": REQUEST_ID,
+    b"x-client-request-id": REQUEST_ID,
+}
+"""Lower-case request field name → what becomes of it.  Unnamed fields pass, but see `_classify`."""
+
+RESPONSE_FIELDS: Final[dict[bytes, int]] = {
+    b"connection": DROP,
+    b"keep-alive": DROP,
+    b"proxy-connection": DROP,
+    b"te": DROP,
+    b"trailer": DROP,
+    b"upgrade": DROP,
+    b"transfer-encoding": DROP,
+    b"content-length": DROP,
+    b"proxy-authenticate": DROP,
+    b"www-authenticate": DROP,
+    b"content-type": TYPE,
+    b"set-cookie": DROP,
+    b"alt-svc": DROP,
+    b"strict-transport-security": DROP,
+    b"nel": DROP,
+    b"report-to": DROP,
+    b"reporting-endpoints": DROP,
+    # the upstream account's own matters
+    b"openai-organization": DROP,
+    b"openai-project": DROP,
+    b"anthropic-organization-id": DROP,
+    b"x-request-id": REQUEST_ID,
+    b"request-id": REQUEST_ID,
+}
+"""Lower-case response field name → what becomes of it; figures of rate limits are dropped by prefix."""
+
+RESPONSE_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-", b"ratelimit-", b"x-burncloud-")
+
+METHODS: Final = frozenset((b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS"))
+REASONS: Final[dict[int, bytes]] = {s.value: s.phrase.encode() for s in HTTPStatus}
+STATUS_LINES: Final[dict[int, bytes]] = {
+    code: b"HTTP/1.1 %d %b\r\n" % (code, REASONS.get(code, b"Unknown")) for code in range(100, 600)
+}
+
+_NAMES_MAX: Final = 2000
+_request_names: dict[bytes, int] = {}
+_response_names: dict[bytes, int] = {}
+
+
+def _classify(name: bytes) -> int:
+    """The action for a request field name as spelled, remembered for the names that really come."""
+    lower = name.lower()
+    action = REQUEST_FIELDS.get(lower, KEEP)
+    if action == KEEP and (b"_" in lower or lower.startswith((b"x-burncloud-", b"x-forwarded-", b"sec-websocket-"))):
+        # upstream frameworks fold "_" into "-": a name with "_" could smuggle any of the above
+        action = DROP
+    if len(_request_names) < _NAMES_MAX:
+        _request_names[name] = action
+    return action
+
+
+def response_action(name: bytes) -> int:
+    """KEEP, DROP, TYPE or REQUEST_ID for a response field name as spelled."""
+    action = _response_names.get(name, -1)
+    if action < 0:
+        lower = name.lower()
+        action = RESPONSE_FIELDS.get(lower, DROP if lower.startswith(RESPONSE_PREFIXES) else KEEP)
+        if len(_response_names) < _NAMES_MAX:
+            _response_names[name] = action
+    return action
+
+
+class Head:
+    """A client's header list, judged: what goes on, what it says to us, or why it is refused."""
+
+    __slots__ = (
+        "auth", "chunked", "client_request", "content_type", "error", "error_text",
+        "expect", "forward", "forwarded_for", "memo",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.forward = b""
+        """The fields to pass on, each ended by CRLF."""
+        self.auth: bytes | None = None
+        """The credential, without a "Bearer " before it."""
+        self.content_type = b""
+        self.client_request = ""
+        self.forwarded_for = b""
+        self.expect = False
+        self.chunked = False
+        self.error: ErrorRow | None = None
+        self.error_text = ""
+        self.memo: Any = None
+        """For the floor above: what it found out about this head (the token)."""
+
+    def refuse(self, row: ErrorRow, text: str) -> Head:
+        """Mark the head as not acceptable."""
+        self.error, self.error_text = row, text
+        return self
+
+
+def credential(value: bytes) -> bytes:
+    """The key inside an Authorization value; other fields hold it bare."""
+    if value[:7].lower() == b"bearer ":
+        return value[7:].strip()
+    return value.strip()
+
+
+def judge(fields: list[tuple[bytes, bytes]], http11: bool) -> Head:
+    """Sort a request's fields (RFC 9112; DATAPLANE.md rules 11, 16, 17).  Never raises."""
+    head = Head()
+    if len(fields) > HEAD_FIELDS_MAX:
+        return head.refuse(HEAD_TOO_LARGE, f"The request has more than {HEAD_FIELDS_MAX} header fields")
+    kept: list[tuple[bytes, bytes]] = []
+    hosts = 0
+    encodings = 0
+    named: tuple[bytes, ...] = ()
+    for name, value in fields:
+        action = _request_names.get(name, -1)
+        if action < 0:
+            action = _classify(name)
+        if action == KEEP:
+            kept.append((name, value.strip()))
+        elif action == AUTH:
+            if head.auth is None or name.lower() == b"authorization":
+                head.auth = credential(value)
+        elif action == HOST:
+            hosts += 1
+        elif action == TYPE:
+            head.content_type = value.strip()
+            kept.append((name, value.strip()))
+        elif action == EXPECT:
+            head.expect = value.strip().lower() == b"100-continue"
+        elif action == REQUEST_ID:
+            head.client_request = value.strip()[:64].decode("latin-1")
+        elif action == CHUNKED:
+            encodings += 1
+            head.chunked = value.strip().lower() == b"chunked"
+        elif action == CONNECTION:
+            named += tuple(part.strip().lower() for part in value.split(b","))
+        elif action == FORWARDED_FOR:
+            head.forwarded_for = value.strip()
+    if hosts > 1 or (http11 and hosts != 1):
+        return head.refuse(INVALID_REQUEST, "The request must have exactly one Host header")
+    if encodings and (encodings > 1 or not head.chunked or not http11):
+        return head.refuse(INVALID_REQUEST, "Transfer-Encoding may only be `chunked`, once, on HTTP/1.1")
+    if named:
+        kept = [(n, v) for n, v in kept if n.lower() not in named]
+    head.forward = b"".join(b"%b: %b\r\n" % field for field in kept)
+    return head
+
+
+def method_error(method: bytes) -> ErrorRow | None:
+    """METHOD_NOT_ALLOWED for a method that no route of ours can have."""
+    return None if method in METHODS else METHOD_NOT_ALLOWED
+
+
+def target_error(url: bytes) -> str:
+    """Why this request target is refused ("" = it is fine): origin-form only, one spelling a path (rule 16)."""
+    if url[:1] != b"/":
+        return "The request target must be a path"
+    path = url.partition(b"?")[0]
+    if b"//" in path or b"/./" in path or b"/../" in path or path.endswith((b"/.", b"/..")) or b"\\" in path:
+        return "The path has an empty or dot segment"
+    if b"%" in path:
+        lower = path.lower()
+        if b"%2f" in lower or b"%5c" in lower or b"%2e" in lower or b"%00" in lower:
+            return "The path has an encoded separator"
+    return ""

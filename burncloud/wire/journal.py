@@ -1,0 +1,365 @@
+"""The worker's journal: an append-only file, written once a loop tick, that survives the worker.
+
+`put` queues a record and gives its number; at the end of the tick one pwrite puts all queued records in
+the page cache and then lets go what waited for them (`after`): the request that leaves, the last bytes of
+an answer.  What has reached the page cache outlives a killed process; the control process reads the same
+files, syncs them and acknowledges (MONEY.md §2, docs/money.md).
+
+Segments are preallocated, with a spare always ready.  At rollover the intents still open are copied to
+the new segment, so that an old one can go as soon as its records are acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from burncloud import clock, crash
+from burncloud.domain.journal import (
+    FORMAT_VERSION,
+    FRAME,
+    SEGMENT_BYTES,
+    Again,
+    Close,
+    End,
+    Header,
+    Intent,
+    Kept,
+    Progress,
+    Return,
+    frame,
+)
+
+RETENTION_MS: Final = 600_000
+SETTLE_ROOM_BYTES: Final = 1 << 20
+"""The end of the last segment that only streams in flight may fill when no spare can be had."""
+
+CANNOT_WRITE: Final = "the journal cannot be written"
+NO_ROOM: Final = "the journal has no room"
+TOO_LONG: Final = "the journal has reached its limit"
+
+Waiter = Callable[[Any, bool], None]
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock_file(fd: int) -> None:
+        """Lock an open file for this process's life; raises OSError if another holds it."""
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def lock_file(fd: int) -> None:
+        """Lock an open file for this process's life; raises OSError if another holds it."""
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class Segment:
+    """One file of the journal."""
+
+    __slots__ = ("acked_ms", "fd", "first_seq", "kept_until", "last_seq", "n", "path")
+
+    def __init__(self, n: int, path: Path, fd: int) -> None:
+        self.n = n
+        self.path = path
+        self.fd = fd
+        self.first_seq = 0
+        self.last_seq = 0
+        self.kept_until = 0
+        """Number of the last copied record (K) at its start: once acked, older segments are not needed."""
+        self.acked_ms = 0
+
+
+class JournalWriter:
+    """The journal of one worker process."""
+
+    def __init__(self, root: Path, journal: str, ledger: str, node: str, bytes_max: int) -> None:
+        self._dir = root / journal
+        self._journal = journal
+        self._ledger = ledger
+        self._node = node
+        self._bytes_max = bytes_max
+        self._loop = asyncio.get_running_loop()
+        self._lock_fd = -1
+        self._segments: list[Segment] = []
+        self._spare: Segment | None = None
+        self._making = False
+        self._next_n = 1
+        self._offset = 0
+        """Where the queued frames will end in the current segment."""
+        self._written = 0
+        self.seq = 0
+        """Number of the newest record."""
+        self.acked = 0
+        self._queue: list[bytes] = []
+        self._queue_seq = 0
+        self._waiters: list[tuple[Waiter, Any]] = []
+        self._scheduled = False
+        self._open: dict[int, Kept] = {}
+        self.failed = ""
+        """Why nothing is admitted, or ""."""
+        self.on_grown: Callable[[int], None] = lambda seq: None
+
+    # Life
+
+    def open(self) -> None:
+        """Make the directory, take the lock for life and write the first header.  Raises OSError."""
+        self._dir.mkdir(parents=True, mode=0o700)
+        self._lock_fd = os.open(self._dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        lock_file(self._lock_fd)
+        self._segments.append(self._allocate())
+        self._start_segment()
+        self._spare = self._allocate()
+        self._flush()
+
+    def close(self) -> None:
+        """A clean stop: say that nothing is open (if so) and let go of the files; control closes the rest."""
+        if not self._open:
+            self._append(frame(Close()))
+        self._flush()
+        for segment in [*self._segments, *([self._spare] if self._spare else [])]:
+            os.close(segment.fd)
+        os.close(self._lock_fd)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a new exchange may begin: there is room for its end, too."""
+        return not self.failed and (self._spare is not None or self._offset < SEGMENT_BYTES - SETTLE_ROOM_BYTES)
+
+    # Records
+
+    def intend(self, intent: Intent) -> int:
+        """Queue an intent; its number is the exchange's x."""
+        x = self._append(frame(intent))
+        self._open[x] = Kept(x, intent)
+        return x
+
+    def again(self, record: Again) -> None:
+        """Queue a further attempt of an open exchange."""
+        self._append(frame(record))
+        kept = self._open[record.x]
+        kept.agains += (record,)
+
+    def progress(self, record: Progress) -> None:
+        """Queue what an open exchange has used so far."""
+        self._append(frame(record))
+        self._open[record.x].progress = record
+
+    def end(self, record: End) -> None:
+        """Queue the receipt of an exchange."""
+        self._append(frame(record))
+        del self._open[record.x]
+
+    def give_back(self, record: Return) -> None:
+        """Queue the return of a part of a lease."""
+        self._append(frame(record))
+
+    def after(self, waiter: Waiter, argument: Any) -> None:
+        """Call `waiter(argument, ok)` once everything queued so far is in the page cache; not ok = it never will be."""
+        self._waiters.append((waiter, argument))
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    # Acknowledgement
+
+    def ack(self, seq: int) -> None:
+        """Records up to `seq` are durably booked: old segments may go after their time."""
+        self.acked = max(self.acked, seq)
+        self.janitor()
+
+    def janitor(self) -> None:
+        """Delete segments that are booked and old, or booked and in the way; refuse work when too much is unbooked."""
+        now = clock.monotonic_ms()
+        crowded = len(self._segments) * SEGMENT_BYTES > self._bytes_max // 2
+        while len(self._segments) > 1:
+            oldest, following = self._segments[0], self._segments[1]
+            if self.acked < oldest.last_seq or self.acked < following.kept_until:
+                break
+            oldest.acked_ms = oldest.acked_ms or now
+            if not crowded and now - oldest.acked_ms < RETENTION_MS:
+                break
+            self._segments.pop(0)
+            os.close(oldest.fd)
+            oldest.path.unlink(missing_ok=True)
+            crowded = len(self._segments) * SEGMENT_BYTES > self._bytes_max // 2
+        if len(self._segments) * SEGMENT_BYTES > self._bytes_max:
+            self.failed = TOO_LONG
+        elif self.failed == TOO_LONG:
+            self.failed = ""
+        if self._spare is None:
+            self._make_spare()
+        if self._queue and not self._scheduled:
+            self._flush()
+
+    def rewrite(self) -> None:
+        """Give up the current segment, whose sync failed, and write all that is not acked into a new one."""
+        self._flush()
+        records: list[bytes] = []
+        first = 0
+        for segment in self._segments:
+            if segment.last_seq > self.acked:
+                frames = _frames(segment)[max(0, self.acked + 1 - segment.first_seq) :]
+                first = first or max(segment.first_seq, self.acked + 1)
+                records += frames
+        if not self._queue and records and self._roll(first):
+            self._queue = records
+            self._offset += sum(map(len, records))
+            self._keep_open()
+            self._flush()
+
+    # Own matters
+
+    def _append(self, data: bytes) -> int:
+        size = len(data)
+        if self._offset + size > SEGMENT_BYTES:
+            self._flush()
+            if self._roll(self.seq + 1):
+                self._keep_open()
+        self._queue.append(data)
+        self._offset += size
+        self.seq += 1
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+        return self.seq
+
+    def _flush(self) -> None:
+        """One write for all that was queued in this tick, then everything that waited for it.
+
+        What cannot be written stays queued and is tried again by the janitor.
+        """
+        self._scheduled = False
+        ok = True
+        if self._queue:
+            ok = self._write()
+            if ok:
+                self._queue.clear()
+                self._segments[-1].last_seq = self.seq
+                self.on_grown(self.seq)
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter, argument in waiters:
+                waiter(argument, ok)
+
+    def _write(self) -> bool:
+        """Write the queue at the current place; on failure seal the segment and try once more in the spare."""
+        for last_try in (False, True):
+            queue = self._queue
+            data = queue[0] if len(queue) == 1 else b"".join(queue)
+            try:
+                if _pwrite(self._segments[-1].fd, data, self._written) == len(data):
+                    self._written += len(data)
+                    if self.failed == CANNOT_WRITE:
+                        self.failed = ""
+                    return True
+            except OSError:
+                pass
+            if last_try or not self._roll(self.seq - len(queue) + 1):
+                break
+            self._offset += len(data)
+            self._keep_open()
+        self.failed = CANNOT_WRITE
+        return False
+
+    def _roll(self, first_seq: int) -> bool:
+        """Go on in the spare, whose first record will be `first_seq`; False if there is none."""
+        if crash.ARMED:
+            crash.point("worker.rollover")
+        try:
+            spare = self._spare or self._allocate()
+        except OSError:
+            self.failed = NO_ROOM
+            return False
+        self._spare = None
+        self._segments[-1].last_seq = first_seq - 1
+        self._segments.append(spare)
+        self._start_segment(first_seq)
+        self._make_spare()
+        return True
+
+    def _keep_open(self) -> None:
+        """Queue copies of what is still open, so that no older segment is needed for it."""
+        for kept in list(self._open.values()):
+            data = frame(kept)
+            self._queue.append(data)
+            self._offset += len(data)
+            self.seq += 1
+        self._segments[-1].kept_until = self.seq
+
+    def _start_segment(self, first_seq: int = 1) -> None:
+        segment = self._segments[-1]
+        segment.first_seq = first_seq
+        segment.last_seq = first_seq - 1
+        header = frame(Header(FORMAT_VERSION, self._ledger, self._node, self._journal, first_seq))
+        _pwrite(segment.fd, header, 0)
+        self._offset = self._written = len(header)
+
+    def _allocate(self) -> Segment:
+        n = self._next_n
+        path = self._dir / f"{n:08d}.seg"
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            _preallocate(fd)
+        except OSError:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+            raise
+        self._next_n += 1
+        return Segment(n, path, fd)
+
+    def _make_spare(self) -> None:
+        """Allocate the next segment off the loop: on some file systems it takes milliseconds."""
+        if self._making:
+            return
+        self._making = True
+
+        def done(future: asyncio.Future[Segment]) -> None:
+            self._making = False
+            if future.cancelled() or future.exception() is not None:
+                self.failed = self.failed or NO_ROOM
+                return
+            if self.failed == NO_ROOM:
+                self.failed = ""
+            self._spare = future.result()
+
+        self._loop.run_in_executor(None, self._allocate).add_done_callback(done)
+
+
+def _pwrite(fd: int, data: bytes, offset: int) -> int:
+    if hasattr(os, "pwrite"):
+        return os.pwrite(fd, data, offset)
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.write(fd, data)
+
+
+def _pread(fd: int) -> bytes:
+    os.lseek(fd, 0, os.SEEK_SET)
+    return os.read(fd, SEGMENT_BYTES)
+
+
+def _preallocate(fd: int) -> None:
+    """Have the file system set aside the whole segment, so that a later write cannot meet a full disk."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, SEGMENT_BYTES)
+    else:
+        os.write(fd, bytes(SEGMENT_BYTES))
+
+
+def _frames(segment: Segment) -> list[bytes]:
+    """The whole frames of a segment as they stand in its file, without the header."""
+    data = _pread(segment.fd)
+    frames: list[bytes] = []
+    offset = 0
+    count = segment.last_seq - segment.first_seq + 2
+    while len(frames) < count and offset + FRAME.size <= len(data):
+        length = FRAME.unpack_from(data, offset)[0]
+        if not length:
+            break
+        frames.append(data[offset : offset + FRAME.size + length])
+        offset += FRAME.size + length
+    return frames[1:]

@@ -1,0 +1,110 @@
+"""Accepting from descriptors that the supervisor opened, so that workers come and go without a lost connection.
+
+Every worker waits on the same sockets.  A worker takes one connection a wake, and leaves it to the others
+while it has clearly more than the least busy of them (DATAPLANE.md rule 15); the counts stand in a small
+shared map, one u32 a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+SLOTS: Final = 64
+_COUNT: Final = struct.Struct("<I")
+UNUSED: Final = 0xFFFFFFFF
+"""The count of a slot with no accepting worker behind it."""
+
+
+class LoadMap:
+    """Open connections of each worker, shared by all of them."""
+
+    def __init__(self, fd: int, index: int) -> None:
+        self._index = index
+        self._map = mmap.mmap(fd, SLOTS * _COUNT.size) if fd >= 0 else None
+        self.set(0)
+
+    def set(self, count: int) -> None:
+        """Publish my count."""
+        if self._map is not None:
+            _COUNT.pack_into(self._map, self._index * _COUNT.size, count)
+
+    def least_other(self) -> int:
+        """The smallest count of another accepting worker; UNUSED if there is none."""
+        if self._map is None:
+            return UNUSED
+        least = UNUSED
+        for slot in range(SLOTS):
+            if slot != self._index:
+                least = min(least, _COUNT.unpack_from(self._map, slot * _COUNT.size)[0])
+        return least
+
+
+class Listener:
+    """One worker's share of the listening sockets."""
+
+    def __init__(self, fds: list[int], load: LoadMap, workers: int, make: Callable[[], asyncio.Protocol]) -> None:
+        self._sockets = [socket.socket(fileno=fd) for fd in fds]
+        self._load = load
+        self._alone = workers <= 1
+        self._make = make
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self.connections = 0
+
+    def start(self) -> None:
+        """Begin to accept."""
+        for sock in self._sockets:
+            sock.setblocking(False)
+            self._loop.add_reader(sock.fileno(), self._accept, sock)
+
+    def stop(self) -> None:
+        """Accept no more; the descriptors stay open for the others."""
+        for sock in self._sockets:
+            self._loop.remove_reader(sock.fileno())
+            sock.close()
+        self._sockets = []
+        self._load.set(UNUSED)
+
+    def count(self, change: int) -> None:
+        """A connection was made (+1) or lost (−1)."""
+        self.connections += change
+        if self._sockets:
+            self._load.set(self.connections)
+
+    def _accept(self, sock: socket.socket) -> None:
+        if not self._alone:
+            least = self._load.least_other()
+            if least != UNUSED and self.connections > least + least // 10 + 1:
+                # let a less busy worker have it; if none takes it the descriptor stays readable
+                self._loop.remove_reader(sock.fileno())
+                self._loop.call_later(0.002, self._listen_again, sock)
+                return
+        try:
+            client, _ = sock.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError:
+            # out of descriptors: try again when some may have been closed
+            self._loop.remove_reader(sock.fileno())
+            self._loop.call_later(0.1, self._listen_again, sock)
+            return
+        client.setblocking(False)
+        if client.family != getattr(socket, "AF_UNIX", -1):
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(self._make, client), name="accept")
+        self._tasks.add(task)
+        task.add_done_callback(self._taken)
+
+    def _taken(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    def _listen_again(self, sock: socket.socket) -> None:
+        if sock in self._sockets:
+            self._loop.add_reader(sock.fileno(), self._accept, sock)

@@ -1,0 +1,218 @@
+"""Upstream connections by origin: the idle ones kept ready, new ones dialled.
+
+An `Origin` is everything two connections must share to be exchangeable: scheme, host, port, TLS setting
+(DATAPLANE.md rule 6).  A request takes the connection that was idle for the shortest time.  Dialling goes
+by address, a second address 250 ms after the first (rule 18).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from burncloud.wire.resolver import Address, Resolver
+from burncloud.wire.tls import TlsSetting, context
+from burncloud.wire.upstream import Sink, Upstream
+
+STAGGER_S: Final = 0.25
+RECEIVE_BUFFER_BYTES: Final = 64 << 10
+IDLE_MAX: Final = 1024
+
+
+class OriginKey(NamedTuple):
+    """What makes connections exchangeable."""
+
+    scheme: str
+    """http · https · unix (`host` is then a path)."""
+    host: str
+    port: int
+    tls: TlsSetting
+
+
+def origin_key(base_url: str, tls: TlsSetting = TlsSetting()) -> OriginKey:  # noqa: B008 - immutable
+    """The origin of a base URL.  Raises ValueError, saying what is wrong with it."""
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{base_url!r} is not a base URL; write it like https://api.example.com/v1")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return OriginKey(parts.scheme, parts.hostname, port, tls if parts.scheme == "https" else TlsSetting())
+
+
+class Origin:
+    """The connections to one origin."""
+
+    __slots__ = ("_idle", "dialling", "key", "open")
+
+    def __init__(self, key: OriginKey) -> None:
+        self.key = key
+        self._idle: list[Upstream] = []
+        self.open = 0
+        self.dialling = 0
+
+    def __repr__(self) -> str:
+        return f"<Origin {self.key.scheme}://{self.key.host}:{self.key.port}, {self.open} open, {len(self._idle)} idle>"
+
+    def take(self) -> Upstream | None:
+        """The connection idle for the shortest time, or None."""
+        idle = self._idle
+        while idle:
+            up = idle.pop()
+            if not up.lost and not up.transport.is_closing():
+                return up
+        return None
+
+    def give(self, up: Upstream, now: float) -> None:
+        """Take back a connection whose answer is complete; it is closed if it cannot be used again."""
+        if up.lost:
+            return
+        if not up.keep or len(self._idle) >= IDLE_MAX:
+            up.transport.close()
+            return
+        up.resume()
+        up.idle_since = now
+        self._idle.append(up)
+
+    def forget(self, up: Upstream) -> None:
+        """A connection is gone."""
+        self.open -= 1
+        if up in self._idle:
+            self._idle.remove(up)
+
+    def expire(self, older_than: float) -> None:
+        """Close what has been idle since before this loop time."""
+        while self._idle and self._idle[0].idle_since < older_than:
+            self._idle.pop(0).transport.close()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for up in self._idle:
+            up.transport.close()
+        self._idle = []
+
+
+class Pool:
+    """All origins of a worker."""
+
+    def __init__(self, sink: Sink, resolver: Resolver, connect_timeout_ms: int, idle_ms: int) -> None:
+        self._sink = sink
+        self._resolver = resolver
+        self._connect_timeout_s = connect_timeout_ms / 1000
+        self._idle_s = idle_ms / 1000
+        self._origins: dict[OriginKey, Origin] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def origin(self, key: OriginKey) -> Origin:
+        """The one Origin of a key."""
+        origin = self._origins.get(key)
+        if origin is None:
+            origin = self._origins[key] = Origin(key)
+        return origin
+
+    def dial(self, origin: Origin, done: Callable[[Upstream | None, str], None]) -> None:
+        """Open a connection and call `done` with it, or with None and a reason (timeout, refused, tls, dns)."""
+        origin.dialling += 1
+        task = asyncio.get_running_loop().create_task(self._dial(origin, done), name="dial")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def sweep(self, now: float) -> None:
+        """Close connections that have been idle for too long."""
+        for origin in self._origins.values():
+            origin.expire(now - self._idle_s)
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for origin in self._origins.values():
+            origin.close()
+
+    async def _dial(self, origin: Origin, done: Callable[[Upstream | None, str], None]) -> None:
+        up: Upstream | None = None
+        reason = ""
+        try:
+            up = await asyncio.wait_for(self._connect(origin), self._connect_timeout_s)
+            origin.open += 1
+        except TimeoutError:
+            reason = "timeout"
+        except socket.gaierror:
+            reason = "dns"
+        except OSError as error:
+            reason = "tls" if type(error).__module__ == "ssl" else "refused"
+        finally:
+            origin.dialling -= 1
+            done(up, reason)
+
+    async def _connect(self, origin: Origin) -> Upstream:
+        loop = asyncio.get_running_loop()
+        key = origin.key
+
+        def protocol() -> Upstream:
+            return Upstream(self._sink, origin, loop)
+
+        if key.scheme == "unix":
+            _, up = await loop.create_unix_connection(protocol, key.host)
+            return up
+        sock = await first_connected(await self._resolver.addresses(key.host, key.port))
+        try:
+            ssl: Any = context(key.tls) if key.scheme == "https" else None
+            _, up = await loop.create_connection(
+                protocol, sock=sock, ssl=ssl, server_hostname=key.host if ssl is not None else None
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return up
+
+
+async def first_connected(addresses: list[Address]) -> socket.socket:
+    """A socket connected to the first address that answers, each next tried STAGGER_S after the one before.
+
+    Raises the last OSError if none does.
+    """
+    if len(addresses) == 1:
+        return await _connect_socket(addresses[0])
+    tasks: list[asyncio.Task[socket.socket]] = []
+    failure: BaseException = OSError("no address")
+    loop = asyncio.get_running_loop()
+    pending: set[asyncio.Task[socket.socket]] = set()
+    queue = list(addresses)
+    try:
+        while queue or pending:
+            if queue:
+                task = loop.create_task(_connect_socket(queue.pop(0)), name="connect")
+                tasks.append(task)
+                pending.add(task)
+            waiting: Awaitable[Any] = asyncio.wait(
+                pending, timeout=STAGGER_S if queue else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            done, pending = await waiting
+            for finished in done:
+                error = finished.exception()
+                if error is None:
+                    tasks.remove(finished)
+                    sock: socket.socket = finished.result()
+                    return sock
+                failure = error
+        raise failure
+    finally:
+        for task in tasks:
+            if not task.done():
+                task.cancel()
+            elif not task.cancelled() and task.exception() is None:
+                task.result().close()
+
+
+async def _connect_socket(address: Address) -> socket.socket:
+    family, host, port = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock

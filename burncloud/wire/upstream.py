@@ -1,0 +1,227 @@
+"""One connection to an upstream: a request goes out, its answer is read and handed on.
+
+Framing ends here: the parser de-chunks, so the floor above sees a status, fields and content.  One call of
+the `Sink` a read at most.  A connection that misbehaves while idle, answers twice, or speaks in a transfer
+coding of its own is cut off (DATAPLANE.md rules 1, 2, 12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, Protocol
+
+import httptools
+
+WRITE_HIGH: Final = 256 << 10
+
+
+class Sink(Protocol):
+    """What a connection tells the floor above about the exchange that it carries."""
+
+    def on_answer(self, x: Any, up: Upstream, content: bytes | None, ended: bool) -> None:
+        """Content has come, or the answer ended, or (first call) its head is known."""
+
+    def on_lost(self, x: Any, up: Upstream, reason: str) -> None:
+        """The connection broke before the answer was complete."""
+
+    def on_writable(self, x: Any, up: Upstream, paused: bool) -> None:
+        """The upstream takes the request more slowly than it is written (paused), or has caught up."""
+
+
+class Upstream(asyncio.Protocol):
+    """The client side of one connection to an origin."""
+
+    __slots__ = (
+        "_loop", "_more", "_parser", "_part", "_sink", "chunked", "exchange", "fields", "head_known",
+        "heard", "http10", "idle_since", "keep", "last", "length", "lost", "messages", "no_body", "origin",
+        "paused", "served", "status", "transport", "writable",
+    )  # fmt: skip
+
+    def __init__(self, sink: Sink, origin: Any, loop: asyncio.AbstractEventLoop) -> None:
+        # Per-connection state
+        self._sink = sink
+        self._loop = loop
+        self.origin = origin
+        self.transport: Any = None
+        self._parser: Any = None
+        self.served = 0
+        """Exchanges answered on this connection: > 0 means that it was reused."""
+        self.idle_since = 0.0
+        self.lost = False
+        self.paused = False
+        self.writable = True
+        # Per-request state
+        self.exchange: Any = None
+        self.no_body = False
+        self.heard = False
+        """A byte of the answer has come."""
+        self.head_known = False
+        self.status = 0
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.length = -1
+        self.chunked = False
+        self.http10 = False
+        self.keep = False
+        self.messages = 0
+        self.last = 0.0
+        """Loop time of the last bytes, for the stall clock."""
+        self._part: bytes | None = None
+        self._more: list[bytes] = []
+
+    def __repr__(self) -> str:
+        state = "lost" if self.lost else "busy" if self.exchange is not None else "idle"
+        return f"<Upstream {state}, {self.served} served>"
+
+    def begin(self, x: Any, no_body: bool = False) -> None:
+        """Take on an exchange; the caller then writes the request.  `no_body`: HEAD is answered by a head alone."""
+        self.exchange = x
+        self.no_body = no_body
+        self.heard = False
+        self.head_known = False
+        self.status = 0
+        self.fields = []
+        self.length = -1
+        self.chunked = False
+        self.messages = 0
+        self._part = None
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the request."""
+        self.transport.write(data)
+
+    def pause(self) -> None:
+        """Stop reading: the client is slower."""
+        if not self.paused and not self.lost:
+            self.paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on; the stall clock starts anew."""
+        if self.paused and not self.lost:
+            self.paused = False
+            self.last = self._loop.time()
+            self.transport.resume_reading()
+
+    def abort(self) -> None:
+        """Cut the connection at once: the upstream stops working for nobody."""
+        self.exchange = None
+        self.lost = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    # Protocol interface
+
+    def connection_made(self, transport: Any) -> None:
+        """Connected (TLS included)."""
+        self.transport = transport
+        transport.set_write_buffer_limits(WRITE_HIGH)
+        self._parser = httptools.HttpResponseParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the answer."""
+        x = self.exchange
+        if x is None:
+            self.abort()
+            return
+        self.heard = True
+        self.last = self._loop.time()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail("the upstream switched protocols unasked")
+            return
+        except httptools.HttpParserError:
+            if not self.messages:
+                self._fail("the upstream's answer is not well-formed HTTP")
+                return
+            self.keep = False
+        if self.messages > 1:
+            self.keep = False
+        if not self.head_known:
+            return
+        part = self._part
+        if part is not None:
+            self._part = None
+            if self._more:
+                part = b"".join([part, *self._more])
+                self._more = []
+        ended = self.messages > 0
+        if ended:
+            self.exchange = None
+            self.served += 1
+        self._sink.on_answer(x, self, part, ended)
+
+    def eof_received(self) -> None:
+        """The upstream closed: the end of an answer without framing, or a break; connection_lost tells which."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whomever."""
+        self.lost = True
+        self.origin.forget(self)
+        x, self.exchange = self.exchange, None
+        if x is None:
+            return
+        if self.head_known and exc is None and self.length < 0 and not self.chunked and (self.http10 or not self.keep):
+            self.keep = False
+            self._sink.on_answer(x, self, None, True)
+        else:
+            self._sink.on_lost(x, self, "reset" if exc is not None else "closed")
+
+    def pause_writing(self) -> None:
+        """The upstream takes the request slowly."""
+        self.writable = False
+        if self.exchange is not None:
+            self._sink.on_writable(self.exchange, self, True)
+
+    def resume_writing(self) -> None:
+        """The upstream has caught up."""
+        self.writable = True
+        if self.exchange is not None:
+            self._sink.on_writable(self.exchange, self, False)
+
+    # Parser callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head, or a trailer, which is dropped."""
+        if not self.head_known:
+            self.fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head is known; an interim answer (1xx) is swallowed."""
+        parser = self._parser
+        status = parser.get_status_code()
+        if status < 200 and status != 101:
+            return
+        self.status = status
+        self.keep = parser.should_keep_alive()
+        self.http10 = parser.get_http_version() != "1.1"
+        for name, value in self.fields:
+            size = len(name)
+            if size == 14 and name.lower() == b"content-length":
+                self.length = int(value)
+            elif size == 17 and name.lower() == b"transfer-encoding":
+                self.chunked = True
+                if value.strip().lower() != b"chunked":
+                    self.status = 0
+        self.head_known = True
+
+    def on_body(self, part: bytes) -> None:
+        """Content, de-chunked; several parts may come in one read."""
+        if self._part is None:
+            self._part = part
+        else:
+            self._more.append(part)
+
+    def on_message_complete(self) -> None:
+        """The answer is complete (or an interim one was)."""
+        if not self.head_known:
+            self.fields = []
+            return
+        self.messages += 1
+
+    # Own matters
+
+    def _fail(self, reason: str) -> None:
+        x = self.exchange
+        self.abort()
+        self._sink.on_lost(x, self, reason)
