@@ -1,0 +1,272 @@
+"""One way to SQLite and PostgreSQL: `begin()` to write, `read()` to look, `run()` to write until it succeeds.
+
+SQLite: one writer connection (BEGIN IMMEDIATE, synchronous=FULL: a commit that returned is on the disk)
+and a few readers, WAL, no automatic checkpoints: only the control process calls `checkpoint()`, so that
+no booking ever waits for one.  PostgreSQL: READ COMMITTED, synchronous_commit=on.  `insert_rows` and
+`add_rows` are the bulk paths of booking: the driver's own, past the ORM-grade machinery, since they cost
+the machine that serves requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Table, event
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from burncloud import clock
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+BUSY_TIMEOUT_MS: Final = 1_000
+"""How long SQLite itself waits for another process's write; `run` goes on from there."""
+READERS: Final = 4
+PG_CONNECTIONS: Final = 8
+RETRY_FIRST_MS: Final = 10
+RETRY_MOST_MS: Final = 1_000
+
+_RETRY_SQLSTATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53", "08", "25P02", "58")
+"""Serialisation, deadlock, lock timeout, shutdown and start-up, out of resources, connection, system errors."""
+
+
+class DatabaseError(Exception):
+    """A DATABASE_URL that cannot be used; the message says what to write instead."""
+
+
+def transient(error: BaseException) -> bool:
+    """True if the same transaction may succeed later: locked, full, deadlocked, disconnected.
+
+    False for what its own data or our own code got wrong (constraint, type, range, syntax).
+    """
+    if isinstance(error, (OSError, TimeoutError, asyncio.TimeoutError)):
+        return True
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, SQLAlchemyError) and "QueuePool limit" in str(error)
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_RETRY_SQLSTATES)
+    if isinstance(error.orig, sqlite3.Error):
+        return isinstance(error, OperationalError) and "syntax" not in str(error.orig)
+    return isinstance(error, (OperationalError, InterfaceError))
+
+
+class Database:
+    """An open database; made by `open_database`, ended by `close`."""
+
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, path: Path | None) -> None:
+        self._writer = writer
+        self._reader = reader
+        self.path = path
+        """The SQLite file; None on PostgreSQL."""
+        self.dialect: str = writer.dialect.name
+        """"sqlite" or "postgresql"."""
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A write transaction: committed at the end of the block, rolled back if it raises.
+
+        Raises DBAPIError; after an error of the COMMIT itself it is unknown whether it took effect.
+        """
+        async with self._writer.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def read(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads; `snapshot` makes all its statements see one moment.
+
+        (On SQLite that is always so.)
+        """
+        async with self._reader.connect() as connection:
+            if snapshot and self.dialect == "postgresql":
+                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            async with connection.begin():
+                yield connection
+
+    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]], deadline_ms: int = 60_000) -> T:
+        """`work` in a write transaction, again with jitter while its failure is transient.
+
+        `work` must bear being run twice, even where the first COMMIT took effect unseen.
+        Raises the last error once `deadline_ms` have passed, anything else at once.
+        """
+        end_ms = clock.monotonic_ms() + deadline_ms
+        pause_ms = RETRY_FIRST_MS
+        while True:
+            try:
+                async with self.begin() as connection:
+                    return await work(connection)
+            except Exception as error:
+                if not transient(error) or clock.monotonic_ms() >= end_ms:
+                    raise
+            await asyncio.sleep(pause_ms * random.uniform(0.5, 1.5) / 1000)
+            pause_ms = min(RETRY_MOST_MS, pause_ms * 2)
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[AsyncConnection]:
+        """A connection outside any transaction, for LISTEN (PostgreSQL) or data_version (SQLite)."""
+        async with self._reader.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
+
+    async def checkpoint(self) -> None:
+        """SQLite: move what stands in the WAL into the file, without making any writer wait; else nothing.
+
+        Raises DBAPIError.  Only the control process calls this.
+        """
+        if self.path is None:
+            return
+        async with self.watch() as connection:
+            await connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._writer.dispose()
+        if self._reader is not self._writer:
+            await self._reader.dispose()
+
+
+def open_database(url: str) -> Database:
+    """The database at `sqlite:path`, `sqlite:///path` or `postgres[ql]://…`; connects at first use.
+
+    Raises DatabaseError for any other URL.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "sqlite":
+        return _open_sqlite(_sqlite_path(rest, url))
+    if scheme in ("postgres", "postgresql"):
+        return _open_postgres(f"postgresql+asyncpg:{rest}")
+    raise DatabaseError(
+        f"DATABASE_URL {scheme!r} is not known; write sqlite:burncloud.db or postgresql://user@host/name"
+    )
+
+
+def _sqlite_path(rest: str, url: str) -> Path:
+    name = rest.partition("?")[0]
+    if name.startswith("///"):
+        name = name[3:]
+    elif name.startswith("//"):
+        name = name[2:]
+    if not name or name.startswith(":memory:"):
+        raise DatabaseError(f"DATABASE_URL {url!r} names no file; write it like sqlite:burncloud.db")
+    return Path(name)
+
+
+def _sqlite_engine(path: Path, pragmas: Sequence[str], begin: str, connections: int) -> AsyncEngine:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=3600,
+        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def start(connection: Connection) -> None:
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _open_sqlite(path: Path) -> Database:
+    both = ("journal_mode=WAL", "wal_autocheckpoint=0", "foreign_keys=ON", "temp_store=MEMORY")
+    writer = _sqlite_engine(path, (*both, "synchronous=FULL"), "BEGIN IMMEDIATE", 1)
+    reader = _sqlite_engine(path, (*both, "query_only=ON"), "BEGIN", READERS)
+    return Database(writer, reader, path)
+
+
+def _open_postgres(url: str) -> Database:
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError:
+        raise DatabaseError("DATABASE_URL cannot be read; write it like postgresql://user:password@host/name") from None
+    query = dict(parsed.query)
+    if "sslmode" in query:  # libpq's word for what asyncpg calls ssl
+        query["ssl"] = query.pop("sslmode")
+    engine = create_async_engine(
+        parsed.set(query=query),
+        pool_size=PG_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=60,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": 10,
+            "server_settings": {"application_name": "burncloud", "synchronous_commit": "on"},
+        },
+    )
+    return Database(engine, engine, None)
+
+
+async def driver(connection: AsyncConnection) -> Any:
+    """The driver's own connection (aiosqlite's or asyncpg's), inside the same transaction."""
+    return (await connection.get_raw_connection()).driver_connection
+
+
+def quoted(name: str) -> str:
+    """A column or table name as both engines take it, reserved word or not."""
+    return f'"{name}"'
+
+
+async def insert_rows(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert many rows, each a tuple in the order of the table's columns.
+
+    COPY on PostgreSQL, one prepared statement on SQLite.  The transaction must have run a statement
+    before.  Raises DBAPIError or the driver's own error (constraint, type, range).
+    """
+    if not rows:
+        return
+    names = [column.name for column in table.columns]
+    raw = await driver(connection)
+    if connection.dialect.name == "postgresql":
+        await raw.copy_records_to_table(table.name, records=rows, columns=names)
+        return
+    marks = ",".join("?" * len(names))
+    columns = ",".join(map(quoted, names))
+    cursor = await raw.executemany(f"INSERT INTO {quoted(table.name)} ({columns}) VALUES ({marks})", rows)
+    await cursor.close()
+
+
+def _upsert(table: Table, keys: Sequence[str], sums: Sequence[str], source: str) -> str:
+    name = quoted(table.name)
+    columns = ",".join(map(quoted, (*keys, *sums)))
+    added = ",".join(f"{quoted(c)} = {name}.{quoted(c)} + excluded.{quoted(c)}" for c in sums)
+    conflict = ",".join(map(quoted, keys))
+    return f"INSERT INTO {name} ({columns}) {source} ON CONFLICT ({conflict}) DO UPDATE SET {added}"
+
+
+async def add_rows(
+    connection: AsyncConnection, table: Table, keys: Sequence[str], sums: Sequence[str], rows: Sequence[Row]
+) -> None:
+    """Add each row's `sums` to the row with its `keys`, which is made where it is missing.
+
+    A row is a tuple of keys, then sums; rows must have distinct keys and be sorted by them: row locks are
+    taken in that order, which is what keeps concurrent bookings free of deadlock (shared MONEY.md §3).
+    """
+    if not rows:
+        return
+    raw = await driver(connection)
+    if connection.dialect.name == "postgresql":
+        types = ("text" if table.c[name].type.python_type is str else "bigint" for name in (*keys, *sums))
+        arrays = ",".join(f"${i}::{type_}[]" for i, type_ in enumerate(types, 1))
+        await raw.execute(_upsert(table, keys, sums, f"SELECT * FROM unnest({arrays})"), *zip(*rows, strict=True))
+        return
+    marks = ",".join("?" * (len(keys) + len(sums)))
+    cursor = await raw.executemany(_upsert(table, keys, sums, f"VALUES ({marks})"), rows)
+    await cursor.close()

@@ -1,0 +1,1 @@
+"""One file a migration, named r<number>_<what>.py; never changed once released."""
