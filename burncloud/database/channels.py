@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Select, and_, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from burncloud.database.connection import Conn
 from burncloud.database.schema import abilities, balances, channel_keys, channels
 
 KIND = "channel"
@@ -71,28 +71,26 @@ def _select() -> Select[Any]:
     )
 
 
-async def list_channels(
-    conn: AsyncConnection, after: int = 0, limit: int = 1000, ids: Sequence[int] = ()
-) -> list[ChannelRow]:
+async def list_channels(conn: Conn, after: int = 0, limit: int = 1000, ids: Sequence[int] = ()) -> list[ChannelRow]:
     """These channels, or those above `after`, by id."""
     query = _select().order_by(channels.c.id)
     query = query.where(channels.c.id.in_(ids)) if ids else query.where(channels.c.id > after).limit(limit)
     return [ChannelRow(*row) for row in await conn.execute(query)]
 
 
-async def get_channel(conn: AsyncConnection, channel: int) -> ChannelRow | None:
+async def get_channel(conn: Conn, channel: int) -> ChannelRow | None:
     """One channel by id."""
     row = (await conn.execute(_select().where(channels.c.id == channel))).first()
     return ChannelRow(*row) if row else None
 
 
-async def find_channel(conn: AsyncConnection, name: str) -> ChannelRow | None:
+async def find_channel(conn: Conn, name: str) -> ChannelRow | None:
     """One channel by its name or ref."""
     row = (await conn.execute(_select().where((channels.c.name == name) | (channels.c.ref == name)))).first()
     return ChannelRow(*row) if row else None
 
 
-async def list_keys(conn: AsyncConnection, ids: Sequence[int]) -> list[KeyRow]:
+async def list_keys(conn: Conn, ids: Sequence[int]) -> list[KeyRow]:
     """The keys of these channels, by id."""
     query = (
         select(channel_keys.c.id, channel_keys.c.channel_id, channel_keys.c.secret, channel_keys.c.enabled)
@@ -102,38 +100,38 @@ async def list_keys(conn: AsyncConnection, ids: Sequence[int]) -> list[KeyRow]:
     return [KeyRow(*row) for row in await conn.execute(query)]
 
 
-async def create_channel(conn: AsyncConnection, values: dict[str, Any]) -> int:
+async def create_channel(conn: Conn, values: dict[str, Any]) -> int:
     """A new channel with a balance of 0, without keys and abilities; its id."""
     channel = int((await conn.execute(insert(channels).values(values).returning(channels.c.id))).scalar_one())
     await conn.execute(insert(balances).values(kind=KIND, id=channel))
     return channel
 
 
-async def update_channel(conn: AsyncConnection, channel: int, values: dict[str, Any]) -> None:
+async def update_channel(conn: Conn, channel: int, values: dict[str, Any]) -> None:
     """Set these columns."""
     await conn.execute(update(channels).where(channels.c.id == channel).values(values))
 
 
-async def delete_channel(conn: AsyncConnection, channel: int, at: int) -> None:
+async def delete_channel(conn: Conn, channel: int, at: int) -> None:
     """Mark it deleted, and forget its keys and abilities for good."""
     await conn.execute(update(channels).where(channels.c.id == channel).values(deleted_at=at, enabled=False))
     await conn.execute(delete(channel_keys).where(channel_keys.c.channel_id == channel))
     await conn.execute(delete(abilities).where(abilities.c.channel_id == channel))
 
 
-async def add_keys(conn: AsyncConnection, channel: int, secrets: Iterable[bytes]) -> None:
+async def add_keys(conn: Conn, channel: int, secrets: Iterable[bytes]) -> None:
     """Further sealed keys of a channel, in this order."""
     for secret in secrets:
         await conn.execute(insert(channel_keys).values(channel_id=channel, secret=secret))
 
 
-async def delete_keys(conn: AsyncConnection, keys: Sequence[int]) -> None:
+async def delete_keys(conn: Conn, keys: Sequence[int]) -> None:
     """Forget these keys for good."""
     await conn.execute(delete(channel_keys).where(channel_keys.c.id.in_(keys)))
 
 
 async def rewrite_abilities(
-    conn: AsyncConnection,
+    conn: Conn,
     channel: int,
     groups: Iterable[str],
     models: Iterable[str],

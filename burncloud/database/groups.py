@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import msgspec
 from sqlalchemy import delete, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from burncloud.database.connection import Conn, insert_into
 from burncloud.database.schema import abilities, groups, tokens, users
-from burncloud.database.upserts import insert_into
 
 KIND = "group"
 """Of its rows in changes."""
@@ -28,19 +27,19 @@ class GroupUse(msgspec.Struct, frozen=True):
     channels: int
 
 
-async def list_groups(conn: AsyncConnection) -> list[GroupRow]:
+async def list_groups(conn: Conn) -> list[GroupRow]:
     """All groups, by name."""
     rows = await conn.execute(select(groups.c.name, groups.c.ratio_ppm).order_by(groups.c.name))
     return [GroupRow(*row) for row in rows]
 
 
-async def get_group(conn: AsyncConnection, name: str) -> GroupRow | None:
+async def get_group(conn: Conn, name: str) -> GroupRow | None:
     """One group by name."""
     row = (await conn.execute(select(groups.c.name, groups.c.ratio_ppm).where(groups.c.name == name))).first()
     return GroupRow(*row) if row else None
 
 
-async def get_group_use(conn: AsyncConnection, name: str) -> GroupUse:
+async def get_group_use(conn: Conn, name: str) -> GroupUse:
     """Who names it."""
     of_users = select(func.count()).select_from(users).where(users.c.group == name, users.c.deleted_at.is_(None))
     of_tokens = select(func.count()).select_from(tokens).where(tokens.c.group == name, tokens.c.deleted_at.is_(None))
@@ -49,18 +48,18 @@ async def get_group_use(conn: AsyncConnection, name: str) -> GroupUse:
     return GroupUse(*counts)
 
 
-async def create_group(conn: AsyncConnection, name: str) -> bool:
+async def create_group(conn: Conn, name: str) -> bool:
     """A new group with the ratio 1, where it is missing; whether it was."""
     query = insert_into(conn, groups).values(name=name).on_conflict_do_nothing()
     return (await conn.execute(query)).rowcount == 1
 
 
-async def update_group(conn: AsyncConnection, name: str, ratio_ppm: int) -> None:
+async def update_group(conn: Conn, name: str, ratio_ppm: int) -> None:
     """Set its ratio, in a new row where it is missing."""
     query = insert_into(conn, groups).values(name=name, ratio_ppm=ratio_ppm)
     await conn.execute(query.on_conflict_do_update(index_elements=[groups.c.name], set_={"ratio_ppm": ratio_ppm}))
 
 
-async def delete_group(conn: AsyncConnection, name: str) -> None:
+async def delete_group(conn: Conn, name: str) -> None:
     """Forget it."""
     await conn.execute(delete(groups).where(groups.c.name == name))

@@ -6,10 +6,9 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import BigInteger, Text, cast, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from burncloud.database.connection import Conn, insert_into
 from burncloud.database.schema import meta, prices
-from burncloud.database.upserts import insert_into
 from burncloud.domain.usage import KINDS
 
 KIND = "price"
@@ -49,24 +48,24 @@ def _row(row: Any) -> PriceRow:
     return PriceRow(row[0], kinds, *row[1 + len(KINDS) :])
 
 
-async def list_prices(conn: AsyncConnection) -> list[PriceRow]:
+async def list_prices(conn: Conn) -> list[PriceRow]:
     """All prices, by model."""
     return [_row(row) for row in await conn.execute(select(*_COLUMNS).order_by(prices.c.model))]
 
 
-async def get_price(conn: AsyncConnection, model: str) -> PriceRow | None:
+async def get_price(conn: Conn, model: str) -> PriceRow | None:
     """One price by the name of its model."""
     row = (await conn.execute(select(*_COLUMNS).where(prices.c.model == model))).first()
     return _row(row) if row else None
 
 
-async def list_aliases_of(conn: AsyncConnection, model: str) -> list[str]:
+async def list_aliases_of(conn: Conn, model: str) -> list[str]:
     """The models that take their price from this one, directly."""
     rows = await conn.execute(select(prices.c.model).where(prices.c.alias == model).order_by(prices.c.model))
     return [str(row[0]) for row in rows]
 
 
-async def next_revision(conn: AsyncConnection) -> int:
+async def next_revision(conn: Conn) -> int:
     """A revision that no price had before; until the transaction ends no other price can change."""
     last = cast(meta.c.value, BigInteger)
     query = insert_into(conn, meta).values(key=REVISION_KEY, value="1")
@@ -74,16 +73,16 @@ async def next_revision(conn: AsyncConnection) -> int:
     return int((await conn.execute(query.returning(meta.c.value))).scalar_one())
 
 
-async def create_price(conn: AsyncConnection, model: str, values: dict[str, Any]) -> None:
+async def create_price(conn: Conn, model: str, values: dict[str, Any]) -> None:
     """A new price."""
     await conn.execute(insert(prices).values(model=model, **values))
 
 
-async def update_price(conn: AsyncConnection, model: str, values: dict[str, Any]) -> None:
+async def update_price(conn: Conn, model: str, values: dict[str, Any]) -> None:
     """Set these columns."""
     await conn.execute(update(prices).where(prices.c.model == model).values(values))
 
 
-async def delete_price(conn: AsyncConnection, model: str) -> None:
+async def delete_price(conn: Conn, model: str) -> None:
     """Forget it."""
     await conn.execute(delete(prices).where(prices.c.model == model))

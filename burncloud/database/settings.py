@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from burncloud.database.connection import Conn, insert_into
 from burncloud.database.schema import settings
-from burncloud.database.upserts import insert_into
 
 KIND = "setting"
 """Of its rows in changes."""
 
 
-async def list_settings(conn: AsyncConnection) -> dict[str, str]:
+async def list_settings(conn: Conn) -> dict[str, str]:
     """Name → value of all, by name."""
     rows = await conn.execute(select(settings.c.name, settings.c.value).order_by(settings.c.name))
     return {str(name): str(value) for name, value in rows}
 
 
-async def get_setting(conn: AsyncConnection, name: str) -> str | None:
+async def get_setting(conn: Conn, name: str) -> str | None:
     """Its value, None where it was never set."""
     return (await conn.execute(select(settings.c.value).where(settings.c.name == name))).scalar()
 
 
-async def update_setting(conn: AsyncConnection, name: str, value: str) -> None:
+async def update_setting(conn: Conn, name: str, value: str) -> None:
     """Set it, in a new row where it is missing."""
     query = insert_into(conn, settings).values(name=name, value=value)
     await conn.execute(query.on_conflict_do_update(index_elements=[settings.c.name], set_={"value": value}))
 
 
-async def delete_setting(conn: AsyncConnection, name: str) -> None:
+async def delete_setting(conn: Conn, name: str) -> None:
     """Back to its default."""
     await conn.execute(delete(settings).where(settings.c.name == name))

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Select, Text, and_, func, insert, select, type_coerce, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from burncloud.database.connection import Conn
 from burncloud.database.schema import balances, tokens, users
 
 KIND = "token"
@@ -62,7 +62,7 @@ def _select() -> Select[Any]:
     )
 
 
-async def list_tokens(conn: AsyncConnection, user: int = 0, after: int = 0, limit: int = 1000) -> list[TokenRow]:
+async def list_tokens(conn: Conn, user: int = 0, after: int = 0, limit: int = 1000) -> list[TokenRow]:
     """Tokens by id, those above `after`; of one user unless `user` is 0."""
     query = _select().where(tokens.c.id > after).order_by(tokens.c.id).limit(limit)
     if user:
@@ -70,13 +70,13 @@ async def list_tokens(conn: AsyncConnection, user: int = 0, after: int = 0, limi
     return [TokenRow(*row) for row in await conn.execute(query)]
 
 
-async def get_token(conn: AsyncConnection, token: int) -> TokenRow | None:
+async def get_token(conn: Conn, token: int) -> TokenRow | None:
     """One token by id."""
     row = (await conn.execute(_select().where(tokens.c.id == token))).first()
     return TokenRow(*row) if row else None
 
 
-async def find_token(conn: AsyncConnection, hash_: bytes) -> TokenRow | None:
+async def find_token(conn: Conn, hash_: bytes) -> TokenRow | None:
     """One token by the hash of its key."""
     row = (await conn.execute(_select().where(tokens.c.hash == hash_))).first()
     return TokenRow(*row) if row else None
@@ -86,7 +86,7 @@ SnapshotToken = tuple[int, bytes, int, bool, int, int, str, str | None, str]
 
 
 async def snapshot_tokens(
-    conn: AsyncConnection, after: int = 0, limit: int = 0, ids: Sequence[int] = ()
+    conn: Conn, after: int = 0, limit: int = 0, ids: Sequence[int] = ()
 ) -> Sequence[SnapshotToken]:
     """(id, hash, user, enabled, quota_limit, expires_at, group, models, networks) of these tokens, or of the
     next `limit` above `after`; models and networks as JSON text, since most are trivial and there may be 100,000."""
@@ -108,24 +108,24 @@ async def snapshot_tokens(
     return (await conn.execute(query)).tuples().all()
 
 
-async def create_token(conn: AsyncConnection, values: dict[str, Any]) -> int:
+async def create_token(conn: Conn, values: dict[str, Any]) -> int:
     """A new token with a balance of 0; its id."""
     token = int((await conn.execute(insert(tokens).values(values).returning(tokens.c.id))).scalar_one())
     await conn.execute(insert(balances).values(kind=KIND, id=token))
     return token
 
 
-async def update_token(conn: AsyncConnection, token: int, values: dict[str, Any]) -> None:
+async def update_token(conn: Conn, token: int, values: dict[str, Any]) -> None:
     """Set these columns."""
     await conn.execute(update(tokens).where(tokens.c.id == token).values(values))
 
 
-async def delete_token(conn: AsyncConnection, token: int, at: int) -> None:
+async def delete_token(conn: Conn, token: int, at: int) -> None:
     """Mark it deleted."""
     await conn.execute(update(tokens).where(tokens.c.id == token).values(deleted_at=at, enabled=False))
 
 
-async def delete_tokens_of(conn: AsyncConnection, user: int, at: int) -> int:
+async def delete_tokens_of(conn: Conn, user: int, at: int) -> int:
     """Mark all tokens of a user deleted; how many."""
     query = update(tokens).where(tokens.c.user_id == user, tokens.c.deleted_at.is_(None))
     return (await conn.execute(query.values(deleted_at=at, enabled=False))).rowcount

@@ -10,10 +10,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Select, and_, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from burncloud.database.connection import Conn, insert_into
 from burncloud.database.schema import balances, users
-from burncloud.database.upserts import insert_into
 
 KIND = "user"
 """Of its rows in balances and changes."""
@@ -53,36 +52,45 @@ def _select() -> Select[Any]:
     )
 
 
-async def list_users(conn: AsyncConnection, after: int = 0, limit: int = 1000) -> list[UserRow]:
+async def list_users(conn: Conn, after: int = 0, limit: int = 1000) -> list[UserRow]:
     """Users by id, those above `after`."""
     rows = await conn.execute(_select().where(users.c.id > after).order_by(users.c.id).limit(limit))
     return [UserRow(*row) for row in rows]
 
 
-async def get_user(conn: AsyncConnection, user: int) -> UserRow | None:
-    """One user by id."""
-    row = (await conn.execute(_select().where(users.c.id == user))).first()
-    return UserRow(*row) if row else None
+async def get_user(conn: Conn, user: int, lock: bool = False) -> UserRow | None:
+    """One user by id; `lock` keeps others from changing the row until the transaction ends."""
+    return await _first(conn, _select().where(users.c.id == user), lock)
 
 
-async def find_user(conn: AsyncConnection, name: str) -> UserRow | None:
+async def find_user(conn: Conn, name: str, lock: bool = False) -> UserRow | None:
     """One user by name."""
-    row = (await conn.execute(_select().where(users.c.name == name))).first()
+    return await _first(conn, _select().where(users.c.name == name), lock)
+
+
+async def _first(conn: Conn, query: Select[Any], lock: bool) -> UserRow | None:
+    row = (await conn.execute(query.with_for_update(of=users) if lock else query)).first()
     return UserRow(*row) if row else None
 
 
-async def get_password_hash(conn: AsyncConnection, user: int) -> str:
+async def get_password_hash(conn: Conn, user: int) -> str:
     """The PHC string, "" = no password can log in."""
     return str((await conn.execute(select(users.c.password_hash).where(users.c.id == user))).scalar() or "")
 
 
-async def exists_any(conn: AsyncConnection) -> bool:
+async def exists_any(conn: Conn) -> bool:
     """Whether there was ever a user, deleted ones counted."""
     return (await conn.execute(select(users.c.id).limit(1))).first() is not None
 
 
+async def count_admins(conn: Conn) -> int:
+    """How many administrators are neither deleted nor off; they stay so until the transaction ends."""
+    query = select(users.c.id).where(users.c.role == "admin", users.c.enabled, users.c.deleted_at.is_(None))
+    return len((await conn.execute(query.with_for_update())).all())
+
+
 async def snapshot_users(
-    conn: AsyncConnection, after: int = 0, limit: int = 0, ids: Sequence[int] = ()
+    conn: Conn, after: int = 0, limit: int = 0, ids: Sequence[int] = ()
 ) -> Sequence[tuple[int, bool, str, int]]:
     """(id, enabled, group, quota_limit) of these users, or of the next `limit` above `after`."""
     query = select(users.c.id, users.c.enabled, users.c.group, users.c.quota_limit).where(users.c.deleted_at.is_(None))
@@ -94,7 +102,7 @@ async def snapshot_users(
 
 
 async def create_user(
-    conn: AsyncConnection,
+    conn: Conn,
     name: str,
     password_hash: str,
     role: str,
@@ -119,12 +127,12 @@ async def create_user(
     return int(user)
 
 
-async def update_user(conn: AsyncConnection, user: int, values: dict[str, Any]) -> None:
+async def update_user(conn: Conn, user: int, values: dict[str, Any]) -> None:
     """Set these columns."""
     await conn.execute(update(users).where(users.c.id == user).values(values))
 
 
-async def delete_user(conn: AsyncConnection, user: int, name: str, at: int) -> None:
+async def delete_user(conn: Conn, user: int, name: str, at: int) -> None:
     """Mark it deleted, and give its name free by taking another, which nobody can type."""
     values = {"deleted_at": at, "enabled": False, "name": f"{name} (deleted {user})"}
     await conn.execute(update(users).where(users.c.id == user).values(values))

@@ -1,0 +1,137 @@
+"""Journals as the database knows them: their watermark, and the epoch of the process that may write.
+
+A journal's `acked` moves only by compare-and-set inside the transaction that books what it covers; the
+row is never deleted, so a journal copied back after its close is known.  Every transaction of the ledger
+begins with `check_epoch`: of two control processes of one node, the one that started first loses
+(shared MONEY.md §2, §3).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_postgres
+from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from burncloud.database.schema import journals, meta, quarantine, receipts
+
+
+class StaleEpoch(Exception):
+    """Another control process has taken over this node's books: stop at once, write nothing."""
+
+
+class Guard(NamedTuple):
+    """Who writes: a node, and which of its control processes."""
+
+    node: str
+    epoch: int
+
+
+class JournalRow(NamedTuple):
+    """One journal's row."""
+
+    id: int
+    uuid: str
+    node: str
+    state: str
+    """open · closed."""
+    acked: int
+
+
+_ROW = (journals.c.id, journals.c.uuid, journals.c.node, journals.c.state, journals.c.acked)
+
+
+def _epoch_key(node: str) -> str:
+    return f"epoch:{node}"
+
+
+async def read_ledger(connection: AsyncConnection) -> str:
+    """The uuid of this database's money, as it stands in each journal's header."""
+    return str((await connection.execute(select(meta.c.value).where(meta.c.key == "ledger"))).scalar_one())
+
+
+async def bump_epoch(connection: AsyncConnection, node: str) -> Guard:
+    """Take over the node's books: whoever held them is refused from now on."""
+    key = _epoch_key(node)
+    make = insert_postgres if connection.dialect.name == "postgresql" else insert_sqlite
+    await connection.execute(make(meta).values(key=key, value="0").on_conflict_do_nothing())
+    mine = select(meta.c.value).where(meta.c.key == key).with_for_update()
+    epoch = int((await connection.execute(mine)).scalar_one()) + 1
+    await connection.execute(update(meta).where(meta.c.key == key).values(value=str(epoch)))
+    return Guard(node, epoch)
+
+
+async def check_epoch(connection: AsyncConnection, guard: Guard) -> None:
+    """The first statement of every transaction of the ledger.  Raises StaleEpoch.
+
+    The shared lock makes a successor's `bump_epoch` wait until this transaction has ended.
+    """
+    mine = select(meta.c.value).where(meta.c.key == _epoch_key(guard.node)).with_for_update(read=True)
+    value = (await connection.execute(mine)).scalar()
+    if value is None or int(value) != guard.epoch:
+        raise StaleEpoch(f"epoch {guard.epoch} of node {guard.node} was taken over by {value}")
+
+
+async def find_journal(connection: AsyncConnection, uuid: str) -> JournalRow | None:
+    """The journal's row, if it has one."""
+    row = (await connection.execute(select(*_ROW).where(journals.c.uuid == uuid))).first()
+    return JournalRow(*row) if row else None
+
+
+async def ensure_journal(connection: AsyncConnection, guard: Guard, uuid: str, now_s: int) -> JournalRow:
+    """The journal's row, made if there is none.  Raises StaleEpoch."""
+    await check_epoch(connection, guard)
+    found = await find_journal(connection, uuid)
+    if found is not None:
+        return found
+    values = {"uuid": uuid, "node": guard.node, "epoch": guard.epoch, "created_at": now_s}
+    row = (await connection.execute(insert(journals).values(values).returning(*_ROW))).one()
+    return JournalRow(*row)
+
+
+async def open_journals(connection: AsyncConnection, node: str | None = None) -> list[JournalRow]:
+    """Rows in state open, of one node or of all."""
+    query = select(*_ROW).where(journals.c.state == "open").order_by(journals.c.id)
+    if node is not None:
+        query = query.where(journals.c.node == node)
+    return [JournalRow(*row) for row in await connection.execute(query)]
+
+
+async def move_watermark(connection: AsyncConnection, journal: int, state: str, before: int, after: int) -> bool:
+    """Compare-and-set of `acked`, which also locks the journal; False if it (or the state) is another by now."""
+    mine = (journals.c.id == journal) & (journals.c.acked == before) & (journals.c.state == state)
+    return (await connection.execute(update(journals).where(mine).values(acked=after))).rowcount == 1
+
+
+async def mark_closed(connection: AsyncConnection, journal: int, now_s: int) -> None:
+    """Set the state; for `ledger.close`, which has locked the row."""
+    await connection.execute(update(journals).where(journals.c.id == journal).values(state="closed", closed_at=now_s))
+
+
+async def booked(connection: AsyncConnection, journal: int, xs: list[int]) -> set[int]:
+    """Those of the exchanges that have a receipt."""
+    if not xs:
+        return set()
+    query = select(receipts.c.x).where(receipts.c.journal == journal, receipts.c.x.in_(xs))
+    return set((await connection.execute(query)).scalars())
+
+
+async def put_aside(
+    connection: AsyncConnection, journal: int, seq: int, x: int, payload: bytes, reason: str, now_s: int
+) -> None:
+    """Keep a record that cannot be booked (once)."""
+    make = insert_postgres if connection.dialect.name == "postgresql" else insert_sqlite
+    values = {"journal": journal, "seq": seq, "x": x, "payload": payload, "reason": reason, "at": now_s}
+    await connection.execute(make(quarantine).values(values).on_conflict_do_nothing())
+
+
+async def put_aside_xs(connection: AsyncConnection, journal: int) -> set[int]:
+    """Exchanges of which a record was put aside."""
+    return set((await connection.execute(select(quarantine.c.x).where(quarantine.c.journal == journal))).scalars())
+
+
+async def count_put_aside(connection: AsyncConnection) -> int:
+    """How many records wait for a person to look at them."""
+    return int((await connection.execute(select(func.count()).select_from(quarantine))).scalar_one())

@@ -1,0 +1,147 @@
+"""Leases in the database: what a grant must know, and what it writes.
+
+The rule (who gets how much) is service/leases.py; here it is read under lock and written back.  Lock order:
+epoch, journals, leases, balances, each by its key.  One read for a whole batch of questions: on SQLite each
+statement costs more than a grant's arithmetic.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from burncloud.database.engine import Row, add_rows, driver
+from burncloud.database.journals import Guard, check_epoch
+from burncloud.database.schema import balances, journals, leases
+
+Account = tuple[str, int]
+"""(kind, id): ("user", 7) or ("token", 3)."""
+
+
+class Standing(NamedTuple):
+    """The accounts and journals of a batch of questions, locked until the transaction ends."""
+
+    open_journals: int
+    states: dict[int, str]
+    """Journal → its state."""
+    limits: dict[Account, int]
+    """−1 = unlimited; an account that is missing does not exist or was deleted."""
+    balances: dict[Account, tuple[int, int]]
+    """(used, leased)."""
+    granted: dict[tuple[int, str, int], int]
+    """(journal, kind, account) → cumulative."""
+
+
+class Holding(NamedTuple):
+    """What one journal still holds of one account."""
+
+    journal: int
+    uuid: str
+    granted: int
+    """Cumulative."""
+    outstanding: int
+    """granted − drawn − returned, as far as booked."""
+
+
+_READ: Final = """
+SELECT 'open', '', 0, count(*), 0 FROM journals WHERE state = 'open'
+UNION ALL SELECT 'journal', state, id, 0, 0 FROM journals WHERE id IN {journals}
+UNION ALL SELECT 'limit', 'user', id, quota_limit, 0 FROM users WHERE id IN {users} AND deleted_at IS NULL
+UNION ALL SELECT 'limit', 'token', id, quota_limit, 0 FROM tokens WHERE id IN {tokens} AND deleted_at IS NULL
+UNION ALL SELECT 'balance', kind, id, used, leased FROM balances WHERE kind = 'user' AND id IN {users}
+UNION ALL SELECT 'balance', kind, id, used, leased FROM balances WHERE kind = 'token' AND id IN {tokens}
+UNION ALL SELECT 'lease', kind, account, journal, granted FROM leases
+  WHERE journal IN {journals} AND kind = 'user' AND account IN {users}
+UNION ALL SELECT 'lease', kind, account, journal, granted FROM leases
+  WHERE journal IN {journals} AND kind = 'token' AND account IN {tokens}
+"""
+_LISTS: Final = {
+    "sqlite": {
+        "journals": "(SELECT value FROM json_each(?1))",
+        "users": "(SELECT value FROM json_each(?2))",
+        "tokens": "(SELECT value FROM json_each(?3))",
+    },
+    "postgresql": {
+        "journals": "(SELECT unnest($1::bigint[]))",
+        "users": "(SELECT unnest($2::bigint[]))",
+        "tokens": "(SELECT unnest($3::bigint[]))",
+    },
+}
+READ: Final = {dialect: _READ.format(**lists) for dialect, lists in _LISTS.items()}
+
+
+_LOCK_BALANCES: Final = """
+SELECT kind, id FROM balances WHERE (kind, id) IN (SELECT * FROM unnest($1::text[], $2::bigint[]))
+ORDER BY kind, id FOR UPDATE
+"""
+
+
+async def _lock(connection: AsyncConnection, raw: Any, ids: Collection[int], accounts: Collection[Account]) -> None:
+    """PostgreSQL: lock the rows in the one order; a missing balance is made, so that there is a row to lock.
+
+    The leases need no lock of their own: whoever touches one holds its journal's.
+    """
+    mine = select(journals.c.id).where(journals.c.id.in_(ids)).order_by(journals.c.id).with_for_update()
+    await connection.execute(mine)
+    wanted = sorted(accounts)
+    found = await raw.fetch(_LOCK_BALANCES, [kind for kind, _ in wanted], [id_ for _, id_ in wanted])
+    missing = set(wanted) - {(row["kind"], row["id"]) for row in found}
+    await add_rows(connection, balances, ("kind", "id"), ("used",), [(*account, 0) for account in sorted(missing)])
+
+
+async def read_standing(
+    connection: AsyncConnection, guard: Guard, ids: Collection[int], accounts: Collection[Account]
+) -> Standing:
+    """What the questions of these journals about these accounts depend on.  Raises StaleEpoch."""
+    await check_epoch(connection, guard)
+    raw = await driver(connection)
+    users = sorted(account for kind, account in accounts if kind == "user")
+    tokens = sorted(account for kind, account in accounts if kind == "token")
+    lists: tuple[list[int], ...] = (sorted(ids), users, tokens)
+    dialect = connection.dialect.name
+    rows: list[Any]
+    if dialect == "postgresql":
+        await _lock(connection, raw, ids, accounts)
+        rows = await raw.fetch(READ[dialect], *lists)
+    else:
+        rows = await raw.execute_fetchall(READ[dialect], tuple(map(json.dumps, lists)))
+    standing = Standing(0, {}, {}, {}, {})
+    opened = 0
+    for what, word, id_, first, second in rows:
+        if what == "open":
+            opened = first
+        elif what == "journal":
+            standing.states[id_] = word
+        elif what == "limit":
+            standing.limits[word, id_] = first
+        elif what == "balance":
+            standing.balances[word, id_] = (first, second)
+        else:
+            standing.granted[first, word, id_] = second
+    return standing._replace(open_journals=opened)
+
+
+async def add_grants(connection: AsyncConnection, grants: dict[tuple[int, str, int], int]) -> None:
+    """Write what was granted: (journal, kind, account) → amount, on the leases and on the balances."""
+    rows: list[Row] = [(*key, grants[key]) for key in sorted(grants)]
+    await add_rows(connection, leases, ("journal", "kind", "account"), ("granted",), rows)
+    sums: dict[Account, int] = {}
+    for _, kind, account, amount in rows:
+        sums[kind, account] = sums.get((kind, account), 0) + amount
+    await add_rows(connection, balances, ("kind", "id"), ("leased",), [(*key, sums[key]) for key in sorted(sums)])
+
+
+async def holdings(connection: AsyncConnection, account: Account) -> list[Holding]:
+    """Journals that hold something of the account."""
+    left = leases.c.granted - leases.c.drawn - leases.c.returned
+    query = (
+        select(leases.c.journal, journals.c.uuid, leases.c.granted, left)
+        .join(journals, journals.c.id == leases.c.journal)
+        .where(leases.c.kind == account[0], leases.c.account == account[1], left > 0)
+        .order_by(leases.c.journal)
+    )
+    return [Holding(*row) for row in await connection.execute(query)]
