@@ -5,12 +5,12 @@ Call through the module (`clock.now_ns()`), so that a test can replace a clock.
 
 from __future__ import annotations
 
+import sys
 import time
 
 from burncloud import config
 
 _OFFSET_NS = config.clock_offset_ms() * 1_000_000
-_BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", -1))
 
 
 def _now_off_ns() -> int:
@@ -36,9 +36,9 @@ def monotonic_ms() -> int:
 
 def boot_ms() -> int:
     """Milliseconds since the machine started, sleep included where the OS can tell (Linux), else monotonic."""
-    if _BOOT_CLOCK < 0:
-        return monotonic_ms()
-    return time.clock_gettime_ns(_BOOT_CLOCK) // 1_000_000
+    if sys.platform == "linux":
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+    return monotonic_ms()
 
 
 def sleep_ms(duration_ms: int) -> None:

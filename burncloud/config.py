@@ -33,6 +33,9 @@ DATABASE_SCHEMES: Final = ("sqlite:", "postgres://", "postgresql://")
 WORKERS_MAX: Final = 64
 """As many as the load map has slots."""
 BOOT_VARIABLE: Final = "BURNCLOUD_BOOT"
+EXIT_HOPELESS: Final = 78
+"""A child exits with this (sysexits' EX_CONFIG) when starting it again cannot help, like a database that it
+may not open; at start-up the supervisor then gives up instead of trying for ever."""
 
 
 class ConfigError(ValueError):
@@ -114,9 +117,12 @@ def _setting(
     meaning: str,
     parse: Callable[[str, str], object] = _parse_text,
     alias: str = "",
+    secret: bool = False,
 ) -> Any:
-    """A field of Settings: `parse` turns (name, text) into its value; `alias` is read where the name is not set."""
-    return field(default=default, metadata={"unit": unit, "meaning": meaning, "parse": parse, "alias": alias})
+    """A field of Settings: `parse` turns (name, text) into its value; `alias` is read where the name is not set;
+    a `secret` stays out of repr()."""
+    metadata = {"unit": unit, "meaning": meaning, "parse": parse, "alias": alias}
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 _MS = _whole(1, 1 << 40)
@@ -130,7 +136,11 @@ class Settings:
     host: str = _setting("0.0.0.0", "", "Address to listen on; several with a comma between; [::] or :: for IPv6.")
     port: int = _setting(3000, "", "Port to listen on; 0 takes a free one.", _whole(0, 65535))
     database_url: str = _setting(
-        "sqlite:burncloud.db", "", "sqlite:PATH or postgresql://USER:PASSWORD@HOST/NAME.", _parse_database_url
+        "sqlite:burncloud.db",
+        "",
+        "sqlite:PATH or postgresql://USER:PASSWORD@HOST/NAME.",
+        _parse_database_url,
+        secret=True,
     )
     data_dir: str = _setting("burncloud.data", "", "Folder of journals, locks and the master key; on a local disk.")
     log_level: str = _setting(
@@ -141,7 +151,9 @@ class Settings:
         "RUST_LOG",
     )
     workers: int = _setting(1, "", "Worker processes; one for each core that shall serve.", _whole(1, WORKERS_MAX))
-    master_key: str = _setting("", "", "Key that encrypts upstream keys; empty: the file DATA_DIR/master.key.")
+    master_key: str = _setting(
+        "", "", "Key that encrypts upstream keys; empty: the file DATA_DIR/master.key.", secret=True
+    )
     node: str = _setting("", "", "Name of this node in the ledger; empty: the host's name.")
     connect_timeout_ms: int = _setting(10_000, "ms", "Longest wait for a connection to an upstream.", _MS)
     first_byte_timeout_ms: int = _setting(300_000, "ms", "Longest wait for an upstream's first byte.", _MS)
@@ -253,11 +265,11 @@ class Boot:
     listen_fds: tuple[int, ...] = ()
     """Listening sockets, shared by all workers; empty: the worker binds HOST:PORT itself (Windows)."""
     alive_fd: int = -1
-    """Read end of a pipe: EOF means that the supervisor is gone; then drain and exit."""
+    """Read end of a pipe: EOF means that the supervisor is gone or says stop; then drain and exit."""
     load_fd: int = -1
-    """Shared map of 64 u32, open connections by worker; -1: there is none (one worker only)."""
+    """Shared map of 64 u32, open connections by worker, 0xFFFFFFFF where none accepts; -1: no map (one worker)."""
     ready_fd: int = -1
-    """Write end of a pipe: one byte, written once, says that this process serves."""
+    """Write end of a pipe: one byte, written once, says that this process serves (`app.child.announce_ready`)."""
     run_dir: str = ""
     """Private folder of the two local sockets."""
     link_port: int = 0

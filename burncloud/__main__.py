@@ -1,0 +1,23 @@
+"""`burncloud` and `python -m burncloud`: serve, or hand over to the command line.
+
+The bare command and `router` start the supervisor without importing the command line's libraries.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """The console script; the exit status."""
+    if sys.argv[1:] in ([], ["router"]):
+        from burncloud.app import supervisor
+
+        return supervisor.main()
+    from burncloud.cli.main import main as command_line
+
+    return command_line()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

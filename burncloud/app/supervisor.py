@@ -1,0 +1,304 @@
+"""The supervisor: opens the doors, starts control and workers, restarts what dies, and drains on a stop.
+
+It holds what must outlive any one child: the listening sockets, the load map, the lock on the data directory.
+A plain loop over a selector, woken by signals and by children that get ready; no asyncio, so that it stays
+small.  A stop (SIGTERM, Ctrl-C) drains the workers, then lets control book the rest; a second one is a kill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from burncloud import clock, config, logs
+from burncloud.app import listening
+from burncloud.app.lock import Held, SupervisorLock
+from burncloud.app.processes import PROGRAMS, Child, pipe_has_data
+
+WINDOWS = sys.platform == "win32"
+LOAD_MAP_EMPTY = b"\xff" * (4 * config.WORKERS_MAX)
+"""No worker accepts yet (wire/listener.py)."""
+DRAIN_GRACE_MS = 1000
+"""A worker ends its streams by itself at DRAIN_TIMEOUT_MS, and writes their receipts; only then it is killed."""
+CONTROL_STOP_MS = 10_000
+RUN_DIR_PREFIX = "burncloud-"
+SIGNAL_POLL_MS = 250
+"""Windows tells nobody that a child has ended or is ready: look this often."""
+EXIT_USAGE, EXIT_TAKEN = 2, 1
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+
+log = logs.logger(__name__)
+
+
+class Supervisor:
+    """The running house.  `sockets` are the open doors; `programs` says what to start for each role."""
+
+    def __init__(
+        self,
+        settings: config.Settings,
+        lock: SupervisorLock,
+        run_dir: str,
+        sockets: Sequence[socket.socket],
+        programs: Mapping[str, Sequence[str]] = PROGRAMS,
+    ) -> None:
+        self._settings = settings
+        self._lock = lock
+        self._run_dir = run_dir
+        self._sockets = list(sockets)
+        self._started_ms = clock.monotonic_ms()
+        self._load_fd = make_load_map(run_dir)
+        link_port, http_port, secret = loopback_link()
+        boot = config.Boot(
+            "control",
+            workers=settings.workers,
+            run_dir=run_dir,
+            link_port=link_port,
+            http_port=http_port,
+            secret=secret,
+        )
+        self._control = Child(boot, programs["control"])
+        doors = tuple(sock.fileno() for sock in self._sockets)
+        worker = replace(boot, role="worker", load_fd=self._load_fd, listen_fds=doors)
+        self._workers = [Child(replace(worker, index=n), programs["worker"]) for n in range(settings.workers)]
+        self._children = [self._control, *self._workers]
+        self._selector = selectors.DefaultSelector()
+        self._wakeup, self._wakeup_write = socket.socketpair()
+        self._announced = False
+        self._stopping = False
+        self._exit_status = 0
+
+    def run(self) -> int:
+        """Serve until a stop; the exit status."""
+        self._listen_to_signals()
+        self._lock.say("running", self._run_dir)
+        for child in self._children:
+            self._start(child)
+        while not (self._stopping and self._stopped()):
+            self._wait()
+            for child in self._children:
+                self._look_after(child)
+        return self._exit_status
+
+    def _listen_to_signals(self) -> None:
+        """Each signal becomes a byte in the wake-up socket."""
+        self._wakeup.setblocking(False)
+        self._wakeup_write.setblocking(False)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        signal.set_wakeup_fd(self._wakeup_write.fileno(), warn_on_full_buffer=False)
+        for number in STOP_SIGNALS:
+            # Whoever started us under nohup wants a hang-up ignored.
+            if number == getattr(signal, "SIGHUP", -1) and signal.getsignal(number) == signal.SIG_IGN:
+                continue
+            signal.signal(number, lambda *_: None)
+        if sys.platform != "win32":
+            signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def _wait(self) -> None:
+        """Sleep until a signal, a ready child or the next deadline."""
+        for key, _ in self._selector.select(self._timeout_s()):
+            if key.data is None:
+                for number in self._wakeup.recv(4096):
+                    if number in STOP_SIGNALS:
+                        self._on_stop_signal(number)
+            else:
+                self._on_ready(key.data)
+
+    def _timeout_s(self) -> float | None:
+        now_ms = clock.monotonic_ms()
+        deadlines = [child.kill_at_ms for child in self._children if child.process and child.kill_at_ms]
+        if not self._stopping:
+            deadlines += [child.restart_at_ms for child in self._children if not child.process]
+        if WINDOWS:
+            deadlines.append(now_ms + SIGNAL_POLL_MS)
+        return max(0, min(deadlines) - now_ms) / 1000 if deadlines else None
+
+    def _start(self, child: Child) -> None:
+        try:
+            child.start()
+        except OSError as error:  # out of memory, processes or descriptors: that may pass
+            log.error("%s cannot be started: %s", child.name, error)
+            return
+        if not WINDOWS:
+            self._selector.register(child.ready_fd, selectors.EVENT_READ, child)
+
+    def _on_ready(self, child: Child) -> None:
+        if not WINDOWS:
+            self._selector.unregister(child.ready_fd)
+        if child.says_ready():
+            log.debug("%s is ready", child.name)
+        if not self._announced and all(child.ready for child in self._children):
+            self._announced = True
+            self._announce()
+
+    def _announce(self) -> None:
+        took_s = (clock.monotonic_ms() - self._started_ms) / 1000
+        workers = f"{len(self._workers)} worker{'s' if len(self._workers) > 1 else ''}"
+        where = listening.url(self._sockets) if self._sockets else f"http://localhost:{self._settings.port}"
+        with contextlib.suppress(OSError):
+            print(f"BurnCloud is ready at {where}  ({workers}, {took_s:.1f} s)", flush=True)
+
+    def _look_after(self, child: Child) -> None:
+        """Bury a dead child and start the next one in its place."""
+        if WINDOWS and child.process and child.ready_fd >= 0 and pipe_has_data(child.ready_fd):
+            self._on_ready(child)  # elsewhere the selector says so
+        status = child.ended()
+        if status is not None:
+            self._on_end(child, status)
+        if child.kill_if_due():
+            log.warning("%s did not stop in time and was killed", child.name)
+        if not self._stopping and not child.process and clock.monotonic_ms() >= child.restart_at_ms:
+            self._start(child)
+
+    def _on_end(self, child: Child, status: int) -> None:
+        if child.ready_fd >= 0:
+            if not WINDOWS:
+                self._selector.unregister(child.ready_fd)
+            child.close_ready()
+        if sys.platform != "win32" and child is not self._control:
+            os.pwrite(self._load_fd, LOAD_MAP_EMPTY[:4], 4 * child.boot.index)
+        if self._stopping:
+            return
+        if status == config.EXIT_HOPELESS and not self._announced:
+            log.error("%s cannot start (see above)", child.name)
+            self._exit_status = EXIT_USAGE
+            self._stop()
+            return
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        log.error("%s %s; it is started again", child.name, how)
+
+    def _on_stop_signal(self, number: int) -> None:
+        if not self._stopping:
+            self._stop()
+            return
+        self._exit_status = 128 + number
+        for child in self._children:
+            child.kill()
+
+    def _stop(self) -> None:
+        """Begin to drain: no new connections, workers finish what they have; control follows when they are gone."""
+        self._stopping = True
+        self._lock.say("draining", self._run_dir)
+        for sock in self._sockets:
+            sock.close()
+        for worker in self._workers:
+            worker.stop(self._settings.drain_timeout_ms + DRAIN_GRACE_MS)
+
+    def _stopped(self) -> bool:
+        if any(worker.process for worker in self._workers):
+            return False
+        if self._control.process and not self._control.kill_at_ms:
+            self._control.stop(CONTROL_STOP_MS)
+        return not self._control.process
+
+
+def loopback_link() -> tuple[int, int, str]:
+    """Where there are no Unix sockets: free loopback ports for link and HTTP, and the secret that the link asks for."""
+    if hasattr(socket, "AF_UNIX"):
+        return 0, 0, ""
+    with socket.create_server(("127.0.0.1", 0)) as link, socket.create_server(("127.0.0.1", 0)) as http:
+        return link.getsockname()[1], http.getsockname()[1], os.urandom(32).hex()
+
+
+def make_load_map(run_dir: str) -> int:
+    """A shared file of one u32 for each worker; -1 on Windows, where one worker serves."""
+    if sys.platform == "win32":
+        return -1
+    if sys.platform == "linux":
+        fd = os.memfd_create("burncloud-load")
+    else:
+        path = os.path.join(run_dir, "load")
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        os.unlink(path)
+    os.write(fd, LOAD_MAP_EMPTY)
+    return fd
+
+
+def raise_descriptor_limit() -> None:
+    """As many descriptors as this user may have, for us and our children."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (hard, 1 << 20, 10240):  # macOS says "infinity" and then takes less
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            return
+
+
+def take_lock(data_dir: str, drain_timeout_ms: int) -> SupervisorLock:
+    """The lock on the data directory; waits for a predecessor that drains.  Raises Held, OSError."""
+    path = os.path.join(data_dir, "supervisor.lock")
+    give_up_ms = clock.monotonic_ms() + drain_timeout_ms + DRAIN_GRACE_MS + CONTROL_STOP_MS
+    told = False
+    while True:
+        try:
+            return SupervisorLock(path)
+        except Held as held:
+            if held.note.get("state") != "draining" or clock.monotonic_ms() > give_up_ms:
+                raise
+            if not told:
+                told = True
+                log.info("waiting for process %s to finish draining", held.note.get("pid"))
+        clock.sleep_ms(50)
+
+
+def complain(sentence: str) -> None:
+    """Say what is wrong to the person at the terminal."""
+    print(f"burncloud: {sentence}", file=sys.stderr, flush=True)
+
+
+def main(programs: Mapping[str, Sequence[str]] = PROGRAMS) -> int:
+    """Start everything and serve until a stop.
+
+    Exit status: 0 after a clean stop, 1 if another instance or program is in the way, 2 for a setting that
+    cannot be used, 128 + signal after a second stop signal.
+    """
+    try:
+        settings = config.load()
+    except config.ConfigError as error:
+        complain(str(error))
+        return EXIT_USAGE
+    logs.configure(settings.log_level, "supervisor")
+    if WINDOWS:
+        settings = replace(settings, workers=1)
+    try:
+        os.makedirs(settings.data_dir, mode=0o700, exist_ok=True)
+        lock = take_lock(settings.data_dir, settings.drain_timeout_ms)
+    except Held as held:
+        complain(
+            f"already running with the data directory {settings.data_dir} (process {held.note.get('pid', 'unknown')}); "
+            "stop that one, or choose another DATA_DIR and PORT."
+        )
+        return EXIT_TAKEN
+    except OSError as error:
+        complain(f"cannot use the data directory {settings.data_dir}: {error.strerror or error}; correct DATA_DIR.")
+        return EXIT_USAGE
+    try:
+        return _serve(settings, lock, programs)
+    except listening.CannotListen as error:
+        complain(f"{error}.")
+        return EXIT_TAKEN
+    finally:
+        lock.release()
+
+
+def _serve(settings: config.Settings, lock: SupervisorLock, programs: Mapping[str, Sequence[str]]) -> int:
+    raise_descriptor_limit()
+    leftover = str(lock.previous.get("run_dir", ""))  # of one that was killed
+    if os.path.basename(leftover).startswith(RUN_DIR_PREFIX):
+        shutil.rmtree(leftover, ignore_errors=True)
+    sockets = [] if WINDOWS else listening.open_listening(settings.host, settings.port)
+    run_dir = tempfile.mkdtemp(prefix=RUN_DIR_PREFIX)
+    try:
+        return Supervisor(settings, lock, run_dir, sockets, programs).run()
+    finally:
+        shutil.rmtree(run_dir, ignore_errors=True)

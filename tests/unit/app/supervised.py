@@ -1,0 +1,117 @@
+"""A supervisor with small stand-ins for its children, run in a process of its own, for test_supervisor.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+PATIENCE_S = 10
+
+CHILD = """
+import json, os, select, signal, socket, sys, time
+boot = json.loads(os.environ["BURNCLOUD_BOOT"])
+name = boot["role"] + str(boot["index"])
+def say(what):
+    with open("events", "a") as file:
+        file.write(json.dumps({"who": name, "what": what, "pid": os.getpid(), "time": time.monotonic(), "boot": boot,
+            "malloc": os.environ.get("MALLOC_TRIM_THRESHOLD_")}) + "\\n")
+def term(*_):
+    say("term")
+    time.sleep(float(os.environ.get("DRAIN_S_" + name, "0")))
+    say("exit")
+    os._exit(0)
+signal.signal(signal.SIGTERM, term)
+say("start")
+status = os.environ.get("EXIT_" + name)
+if status:
+    sys.exit(int(status))
+os.write(boot["ready_fd"], b"1")
+doors = [socket.socket(fileno=fd) for fd in boot["listen_fds"]]
+while True:
+    readable, _, _ = select.select([boot["alive_fd"], *doors], [], [])
+    if boot["alive_fd"] in readable:
+        say("orphaned")
+        break
+    for door in readable:
+        with door.accept()[0] as client:
+            client.sendall(name.encode())
+"""
+DRIVER = """
+import sys
+from burncloud.app import supervisor
+child = (sys.executable, "-I", "-S", "child.py")
+sys.exit(supervisor.main({"control": child, "worker": child}))
+"""
+
+
+class Supervised:
+    """One supervisor in a folder of its own; `events` is what its children wrote down."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        (folder / "child.py").write_text(CHILD)
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOST": "127.0.0.1", "PORT": "0"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER],
+            cwd=folder,
+            env={**environment, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Supervised:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        assert self.process.stdout
+        self.process.stdout.close()
+
+    @property
+    def events(self) -> list[dict[str, object]]:
+        """What the children said so far, oldest first."""
+        path = self.folder / "events"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def pids(self, who: str) -> list[int]:
+        """The processes that stood in one place, oldest first."""
+        return [int(str(event["pid"])) for event in self.events if event["who"] == who and event["what"] == "start"]
+
+    def started_again(self, who: str) -> bool:
+        """Whether a second process stands in a place."""
+        return len(self.pids(who)) == 2
+
+    def said(self, who: str, what: str) -> bool:
+        """Whether a child has said it."""
+        return any(event["who"] == who and event["what"] == what for event in self.events)
+
+    def url_line(self) -> str:
+        """The line that it prints when all are ready."""
+        assert self.process.stdout
+        return self.process.stdout.readline()
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send a signal, wait; the exit status and all further output."""
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, output
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition; AssertionError if it does not come true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
