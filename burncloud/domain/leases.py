@@ -24,6 +24,12 @@ class Lease(msgspec.Struct, gc=False):
     """Loop time of the last hold: an idle lease goes back."""
     denied_until_ms: int = 0
     """The database said no; believed until this loop time or a quota event."""
+    denied_need: int = 0
+    """How much more than was free it said no to."""
+    tight: bool = False
+    """Little is left of the account: what a settled request did not use goes back at once."""
+    refill_below: int = 0
+    """More is asked for when less than this is free (0 = not now)."""
 
     @property
     def free(self) -> int:

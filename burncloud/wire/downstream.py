@@ -100,7 +100,7 @@ class Downstream(asyncio.Protocol):
         self.peer = ""
         self._parser: Any = None
         self._last_fields: list[tuple[bytes, bytes]] = []
-        self._head: Head = Head()
+        self._head: Head = Head([])
         self.active: Inbound | None = None
         self._queue: deque[Inbound] = deque()
         self._queued_bytes = 0

@@ -117,10 +117,12 @@ class Head:
 
     __slots__ = (
         "auth", "chunked", "client_request", "content_type", "error", "error_text",
-        "expect", "forward", "forwarded_for", "memo",
+        "expect", "fields", "forward", "forwarded_for", "memo",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
+        self.fields = fields
+        """As they came."""
         self.forward = b""
         """The fields to pass on, each ended by CRLF."""
         self.auth: bytes | None = None
@@ -150,7 +152,7 @@ def credential(value: bytes) -> bytes:
 
 def judge(fields: list[tuple[bytes, bytes]], http11: bool) -> Head:
     """Sort a request's fields (RFC 9112; DATAPLANE.md rules 11, 16, 17).  Never raises."""
-    head = Head()
+    head = Head(fields)
     if len(fields) > HEAD_FIELDS_MAX:
         return head.refuse(HEAD_TOO_LARGE, f"The request has more than {HEAD_FIELDS_MAX} header fields")
     kept: list[tuple[bytes, bytes]] = []
@@ -190,6 +192,16 @@ def judge(fields: list[tuple[bytes, bytes]], http11: bool) -> Head:
         kept = [(n, v) for n, v in kept if n.lower() not in named]
     head.forward = b"".join(b"%b: %b\r\n" % field for field in kept)
     return head
+
+
+RELAYED_CREDENTIALS: Final = frozenset((b"authorization", b"cookie", b"accept-encoding", b"x-request-id"))
+
+
+def relay_fields(fields: list[tuple[bytes, bytes]]) -> bytes:
+    """A client's fields as the control process gets them: with the credentials, which are for it."""
+    return judge(fields, True).forward + b"".join(
+        b"%b: %b\r\n" % (name, value.strip()) for name, value in fields if name.lower() in RELAYED_CREDENTIALS
+    )
 
 
 def method_error(method: bytes) -> ErrorRow | None:

@@ -146,6 +146,9 @@ class Upstream(asyncio.Protocol):
                 part = b"".join([part, *self._more])
                 self._more = []
         ended = self.messages > 0
+        if self.no_body and not ended:
+            # the parser cannot know that HEAD was asked and waits for content
+            ended, self.keep = True, False
         if ended:
             self.exchange = None
             self.served += 1

@@ -1,0 +1,272 @@
+"""A worker process: the data plane put together, and its house: journal and link.
+
+It imports no web framework, no ORM and no database driver.  It serves as soon as the first Snapshot is complete,
+goes on serving when the control process is away, and stops when it is told to or when the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import sys
+import uuid
+from pathlib import Path
+from typing import Any, Final
+
+from burncloud import clock, config, logs
+from burncloud.domain.link import (
+    Ack,
+    Ask,
+    Bell,
+    Drop,
+    Grant,
+    Hello,
+    Opened,
+    Put,
+    Quota,
+    Ready,
+    Recall,
+    Stats,
+    ToWorker,
+    Welcome,
+)
+from burncloud.router.gateway import Gateway
+from burncloud.router.ports import Journal
+from burncloud.router.sweep import Sweep
+from burncloud.wire.downstream import Downstream
+from burncloud.wire.journal import JournalWriter
+from burncloud.wire.link import LinkClient, Peer
+from burncloud.wire.listener import Listener, LoadMap
+
+BELL_S: Final = 0.02
+STATS_S: Final = 1.0
+_log = logs.logger(__name__)
+
+
+class Closed:
+    """The journal before there is one: nothing may begin."""
+
+    ready = False
+
+
+class Worker:
+    """One worker: the `House` of its gateway."""
+
+    def __init__(self, settings: config.Settings, boot: config.Boot) -> None:
+        self._settings = settings
+        self._boot = boot
+        self._loop = asyncio.get_running_loop()
+        self._uuid = uuid.uuid4().hex
+        self._writer: JournalWriter | None = None
+        self._ledger = ""
+        self.journal: Journal = Closed()  # type: ignore[assignment]  # replaced at Welcome, before anything is admitted
+        self._bell_due = False
+        local = boot.http_path if not boot.http_port else f"127.0.0.1:{boot.http_port}"
+        self.gateway = Gateway(self, settings, local, self._uuid[:12])
+        self._sweep = Sweep(self.gateway, settings)
+        self._link = LinkClient(
+            boot.link_path if not boot.link_port else f"127.0.0.1:{boot.link_port}",
+            self._linked,
+            self._told,
+            self._unlinked,
+        )
+        self._load = LoadMap(boot.load_fd, boot.index)
+        self._listener: Listener | None = None
+        self._stopped = asyncio.Event()
+        self._stopping = False
+
+    # Life
+
+    async def run(self) -> None:
+        """Serve until told to stop."""
+        loop = self._loop
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError):
+                loop.add_signal_handler(number, self.stop)
+        if self._boot.alive_fd >= 0:
+            os.set_blocking(self._boot.alive_fd, False)
+            loop.add_reader(self._boot.alive_fd, self._supervisor_gone)
+        self.gateway.clients_max = max(64, (raise_file_limit() - 512) // 2)
+        self._link.start()
+        self._sweep.start()
+        loop.call_later(STATS_S, self._tell)
+        await self._stopped.wait()
+
+    def stop(self) -> None:
+        """Drain: accept no more, finish what runs, within bounds."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._loop.create_task(self._drain(), name="drain")
+
+    async def _drain(self) -> None:
+        if self._listener is not None:
+            self._listener.stop()
+        deadline = clock.monotonic_ms() + self._settings.drain_timeout_ms
+        gateway = self.gateway
+        while True:
+            for client in list(gateway.clients):
+                client.drain()
+            if not gateway.clients or clock.monotonic_ms() > deadline:
+                break
+            await asyncio.sleep(0.02)
+        for client in list(gateway.clients):
+            client.abort()
+        await asyncio.sleep(0)
+        gateway.desk.close()
+        await asyncio.sleep(0)
+        if self._writer is not None:
+            self._writer.close()
+            self.ring()
+        await asyncio.sleep(0)
+        self._link.close()
+        await asyncio.sleep(0.01)
+        self._stopped.set()
+
+    def _supervisor_gone(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            if os.read(self._boot.alive_fd, 1):
+                return
+            self._loop.remove_reader(self._boot.alive_fd)
+            self.stop()
+
+    def _serve(self) -> None:
+        """The world is known and the journal stands: take connections."""
+        if self._listener is not None or self._stopping:
+            return
+        gateway, loop = self.gateway, self._loop
+        listener = Listener(
+            list(self._boot.listen_fds), self._load, self._boot.workers, lambda: Downstream(gateway, loop)
+        )
+        self._listener = listener
+        gateway.on_count = listener.count
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        listener.start()
+        if self._boot.ready_fd >= 0:
+            os.write(self._boot.ready_fd, b"1")
+            os.close(self._boot.ready_fd)
+        _log.info("worker %d serves", self._boot.index)
+
+    # House
+
+    def ask(self, question: Ask) -> bool:
+        """A question about leases."""
+        return self._writer is not None and self._link.send(question)
+
+    def ring(self) -> None:
+        """Tell control now that the journal has grown."""
+        self._bell_due = False
+        if self._writer is not None:
+            self._link.send(Bell(self._writer.seq))
+
+    def _grown(self, seq: int) -> None:
+        if not self._bell_due:
+            self._bell_due = True
+            self._loop.call_later(BELL_S, self.ring)
+
+    # Link
+
+    def _linked(self, peer: Peer[ToWorker]) -> None:
+        peer.send(Hello(os.getpid(), self._boot.index, self._boot.secret))
+
+    def _unlinked(self, peer: Peer[ToWorker]) -> None:
+        self.gateway.desk.link_lost()
+        if not self._stopping:
+            _log.warning("the control process is away; serving goes on")
+
+    def _told(self, peer: Peer[ToWorker], message: ToWorker) -> None:
+        gateway = self.gateway
+        if isinstance(message, Put):
+            gateway.world.put(message)
+        elif isinstance(message, Drop):
+            gateway.world.drop(message)
+        elif isinstance(message, Grant):
+            gateway.desk.granted(message)
+        elif isinstance(message, Ack):
+            if self._writer is not None:
+                self._writer.ack(message.seq)
+        elif isinstance(message, Recall):
+            gateway.desk.recall(message.kind, message.account)
+        elif isinstance(message, Quota):
+            gateway.desk.quota_changed(message.kind, message.account)
+        elif isinstance(message, Welcome):
+            self._welcome(peer, message)
+        elif isinstance(message, Ready):
+            gateway.world.ready()
+            self._serve()
+
+    def _welcome(self, peer: Peer[ToWorker], message: Welcome) -> None:
+        """Control is there: show it our journal, made now if this is the first time."""
+        if self._writer is None:
+            root = Path(self._settings.data_dir) / "journal"
+            writer = JournalWriter(root, self._uuid, message.ledger, message.node, self._settings.journal_bytes_max)
+            writer.on_grown = self._grown
+            writer.open()
+            self._writer, self.journal, self._ledger = writer, writer, message.ledger
+        elif message.ledger != self._ledger:
+            _log.critical("the control process keeps another ledger now; this worker stops")
+            self.stop()
+            return
+        self.gateway.world.reload()
+        peer.send(Opened(self._uuid))
+
+    def _tell(self) -> None:
+        """Counters for the status page, and the journal's janitor."""
+        self._loop.call_later(STATS_S, self._tell)
+        gateway = self.gateway
+        counters = {
+            **gateway.counters, "connections": len(gateway.clients), "live": len(gateway.live),
+            "tokens": len(gateway.world.tokens), "channels": len(gateway.world.outlets),
+        }  # fmt: skip
+        if self._writer is not None:
+            self._writer.janitor()
+            counters["journal_seq"] = self._writer.seq
+            counters["journal_acked"] = self._writer.acked
+        self._link.send(Stats(counters))
+
+
+def raise_file_limit() -> int:
+    """As many descriptors as the system allows; the number."""
+    if sys.platform == "win32":
+        return 8192
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft
+
+
+def runner() -> Any:
+    """The fastest event loop there is here: uvloop, winloop, or asyncio's own."""
+    try:
+        if sys.platform == "win32":
+            import winloop as fast
+        else:
+            import uvloop as fast
+    except ImportError:
+        return asyncio.run
+    return fast.run
+
+
+def main() -> None:
+    """Entry point of a worker process."""
+    settings = config.load()
+    boot = config.boot()
+    logs.configure(settings.log_level, f"worker {boot.index}")
+
+    async def serve() -> None:
+        await Worker(settings, boot).run()
+
+    runner()(serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,349 @@
+"""The answer on its way back: hold, commit, pass, end.
+
+Until the commit point nothing has reached the client, so a failed attempt can be followed by another.  A plain JSON
+answer is held until complete, a stream until its first content; then the head goes out and every read is passed on
+as it came, re-framed, with the meter looking on (DATAPLANE.md rules 1, 12, 13).  At the end the receipt is queued
+first, and the last bytes go down when it is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from burncloud import crash
+from burncloud.adaptors.meter import Meter, first_content
+from burncloud.errors import SERVICE_UNAVAILABLE, error_body
+from burncloud.router import settle
+from burncloud.router.desk import Desk
+from burncloud.router.exchange import ENDING, HOLDING, OVER, PASSING, SENT, Exchange
+from burncloud.router.ports import House
+from burncloud.wire.heads import DROP, KEEP, REQUEST_ID, STATUS_LINES, TYPE, response_action
+from burncloud.wire.upstream import Upstream
+
+JSON_HOLD_BYTES_MAX: Final = 256 << 10
+SSE_HOLD_BYTES_MAX: Final = 16 << 10
+CLIENT_FAULTS: Final = frozenset(
+    (400, 404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 416, 417, 422, 424, 426, 428, 431, 451)
+)
+"""Statuses that say that the client asked wrongly: passed on with the upstream's body, no channel is blamed."""
+
+
+class Fault(msgspec.Struct):
+    """Why an attempt is given up."""
+
+    kind: str
+    """connect · lost · busy · refused · broken · timeout · empty."""
+    status: int = 0
+    """The upstream's, if one came."""
+    retry_after_s: int = 0
+
+
+class Answers:
+    """The way back, for all exchanges of a worker (the `Sink` of its upstream connections)."""
+
+    def __init__(
+        self,
+        house: House,
+        desk: Desk,
+        loop: asyncio.AbstractEventLoop,
+        now_ns: Callable[[], int],
+        failed: Callable[[Exchange, Fault], None],
+        freed: Callable[[Exchange], None],
+    ) -> None:
+        self._house = house
+        self._desk = desk
+        self._loop = loop
+        self._now_ns = now_ns
+        self._failed = failed
+        self._freed = freed
+
+    # Sink
+
+    def on_answer(self, x: Exchange, up: Upstream, content: bytes | None, ended: bool) -> None:
+        """A read's worth of the answer."""
+        if x.state is not PASSING:
+            self._hold(x, up, content, ended)
+            return
+        if crash.ARMED:
+            crash.point("worker.mid_stream")
+        if content is not None:
+            if x.meter is not None:
+                x.meter.feed(content)
+                if x.stripper is not None:
+                    content = x.stripper.strip(content)
+            size = len(content)
+            x.bytes_down += size
+            if ended:
+                self._end(x, up, content)
+            elif size:
+                x.client.transport.write(b"%x\r\n%b\r\n" % (size, content) if x.chunked else content)
+        elif ended:
+            self._end(x, up, b"")
+
+    def on_lost(self, x: Exchange, up: Upstream, reason: str) -> None:
+        """The connection broke."""
+        if x.done and x.state is not PASSING:
+            return
+        if x.state is PASSING:
+            self._cut(x)
+        elif x.state is SENT and up.served and not up.heard and reason in ("reset", "closed"):
+            self._failed(x, Fault("stale"))
+        elif x.state in (SENT, HOLDING):
+            self._failed(x, Fault("lost", x.status))
+
+    def on_writable(self, x: Exchange, up: Upstream, paused: bool) -> None:
+        """The upstream takes a large request: go on where it can."""
+        if not paused and x.pump is not None:
+            self.pump(x, up)
+
+    # The request's large body
+
+    def pump(self, x: Exchange, up: Upstream) -> None:
+        """Send pieces of a spooled body until the upstream has enough for now."""
+        pump = x.pump
+        while pump is not None and up.writable and not up.lost:
+            piece = next(pump, None)
+            if piece is None:
+                x.pump = None
+                return
+            up.write(piece)
+
+    # Before the commit point
+
+    def _hold(self, x: Exchange, up: Upstream, content: bytes | None, ended: bool) -> None:
+        """The attempt can still fail: judge the head, wait for the first content."""
+        if x.state is SENT:
+            if crash.ARMED:
+                crash.point("worker.first_byte")
+            x.first_ns = self._now_ns()
+            if not self._judge(x, up):
+                return
+            x.state = HOLDING
+        elif x.state is not HOLDING:
+            return
+        if content:
+            x.held.append(content)
+            x.held_bytes += len(content)
+        if x.relay:
+            self._commit(x, up, ended)
+        elif x.sse:
+            self._hold_stream(x, up, ended)
+        elif ended:
+            if not x.held_bytes and x.status == 200:
+                self._failed(x, Fault("empty", x.status))
+            else:
+                self._commit(x, up, True)
+        elif x.held_bytes > JSON_HOLD_BYTES_MAX or up.length > JSON_HOLD_BYTES_MAX or b"json" not in x.content_type:
+            self._commit(x, up, False)
+
+    def _hold_stream(self, x: Exchange, up: Upstream, ended: bool) -> None:
+        endpoint = x.target.endpoint
+        assert endpoint is not None
+        held = x.held[0] if len(x.held) == 1 else b"".join(x.held)
+        verdict = first_content(held, endpoint.dialect, endpoint.name)
+        if verdict == "error" and x.status == 200:
+            self._failed(x, Fault("broken", x.status))
+        elif verdict == "wait" and ended and not x.held_bytes:
+            self._failed(x, Fault("empty", x.status))
+        elif verdict != "wait" or ended or x.held_bytes >= SSE_HOLD_BYTES_MAX:
+            self._commit(x, up, ended)
+
+    def hurry(self, x: Exchange) -> None:
+        """A stream has been held long enough: let it go as it is."""
+        if x.state is HOLDING and x.up is not None:
+            self._commit(x, x.up, False)
+
+    def _judge(self, x: Exchange, up: Upstream) -> bool:
+        """Read the upstream's head; False if the attempt was given up for it."""
+        status = x.status = up.status
+        content_type = b""
+        encoding = ""
+        retry_after = 0
+        for name, value in up.fields:
+            size = len(name)
+            if size == 12 and name.lower() == b"content-type":
+                content_type = value.strip().lower()
+            elif size == 16 and name.lower() == b"content-encoding":
+                encoding = value.strip().lower().decode("latin-1")
+            elif size == 11 and name.lower() == b"retry-after":
+                retry_after = int(value) if value.strip().isdigit() else 0
+        x.content_type = content_type
+        x.sse = content_type[:17] == b"text/event-stream"
+        x.upstream_encoding = "" if encoding == "identity" else encoding
+        if x.relay:
+            return True
+        if not 200 <= status < 300 and status not in CLIENT_FAULTS:
+            kind = "busy" if status == 429 else "refused" if status in (401, 402, 403) else "broken"
+            self._failed(x, Fault(kind, status, retry_after))
+            return False
+        endpoint = x.target.endpoint
+        assert endpoint is not None
+        x.meter = Meter(endpoint.dialect, endpoint.name, x.sse, x.upstream_encoding)
+        return True
+
+    # The commit point
+
+    def _commit(self, x: Exchange, up: Upstream, ended: bool) -> None:
+        """Write the head, and with it what was held."""
+        content = x.held[0] if len(x.held) == 1 else b"".join(x.held)
+        x.held = []
+        if x.meter is not None:
+            x.meter.feed(content)
+            if x.stripper is not None:
+                if x.sse:
+                    content = x.stripper.strip(content)
+                else:
+                    x.stripper = None
+        x.bytes_down += len(content)
+        x.state = PASSING
+        x.answered = True
+        head = self._head(x, up, len(content) if ended and not x.sse else -1)
+        if ended:
+            x.answer_head = head
+            self._end(x, up, content)
+        elif content:
+            x.client.transport.write(head + (b"%x\r\n%b\r\n" % (len(content), content) if x.chunked else content))
+        else:
+            x.client.transport.write(head)
+        if x.client.paused and x.up is not None:
+            x.up.pause()
+
+    def _head(self, x: Exchange, up: Upstream, length: int) -> bytes:
+        """The answer's head; `length` ≥ 0 = the whole content is known."""
+        parts = [STATUS_LINES.get(x.status, STATUS_LINES[502])]
+        relay = x.relay
+        for name, value in up.fields:
+            action = response_action(name)
+            if action in (KEEP, TYPE):
+                parts.append(b"%b: %b\r\n" % (name, value))
+            elif action == REQUEST_ID:
+                if not x.upstream_request:
+                    x.upstream_request = value[:128].decode("latin-1")
+                    parts.append(b"x-upstream-request-id: %b\r\n" % value)
+            elif relay and action == DROP and name.lower() in RELAYED_FIELDS:
+                parts.append(b"%b: %b\r\n" % (name, value))
+        if up.no_body or x.status in (204, 304):
+            if up.length >= 0:
+                parts.append(b"content-length: %d\r\n" % up.length)
+        elif length < 0 and x.stripper is None and up.length >= 0:
+            parts.append(b"content-length: %d\r\n" % up.length)
+        elif length >= 0:
+            parts.append(b"content-length: %d\r\n" % length)
+        elif x.http11:
+            x.chunked = True
+            parts.append(b"transfer-encoding: chunked\r\n")
+        else:
+            x.keep_alive = False
+        if not x.keep_alive:
+            parts.append(b"connection: close\r\n")
+        elif not x.http11:
+            parts.append(b"connection: keep-alive\r\n")
+        if relay:
+            parts.append(b"x-request-id: %b\r\n\r\n" % x.request_id.encode())
+        else:
+            ref = x.outlet.channel.ref.encode()
+            parts.append(b"x-request-id: %b\r\nx-burncloud-channel: %b\r\n\r\n" % (x.request_id.encode(), ref))
+        return b"".join(parts)
+
+    # The end
+
+    def _end(self, x: Exchange, up: Upstream, content: bytes) -> None:
+        """The answer is complete: settle, and let the last bytes go when the receipt is written."""
+        if x.pump is not None:
+            # an early final answer: the upload stops, and nobody knows what the upstream read
+            x.pump = None
+            up.keep = False
+        up.origin.give(up, up.last)
+        x.up = None
+        if x.relay:
+            self._finish(x, self._framed(x, content), True)
+            return
+        if x.stripper is not None:
+            content += x.stripper.finish()
+        assert x.meter is not None
+        reading = x.reading = x.meter.finish()
+        state = "done"
+        if x.sse and x.status == 200 and not reading.complete:
+            state = "cut"
+            content += error_event(x)
+        settle.attempt_over(x, x.status, 1)
+        self._settle(x, state, self._framed(x, content))
+
+    def _cut(self, x: Exchange) -> None:
+        """The upstream broke off after the commit point: tell the client in his dialect, bill what came."""
+        x.up = None
+        if x.relay:
+            x.client.abort()
+            return
+        settle.attempt_over(x, x.status, 1)
+        if x.sse and x.meter is not None:
+            tail = x.stripper.finish() if x.stripper is not None else b""
+            self._settle(x, "cut", self._framed(x, tail + error_event(x)))
+        else:
+            # a broken-off plain answer must not look complete: the connection ends with it
+            x.keep_alive = False
+            self._settle(x, "cut", b"")
+
+    def _framed(self, x: Exchange, content: bytes) -> bytes:
+        """The last content as it goes down, its head before it if that has not gone yet."""
+        if x.chunked:
+            content = b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content) if content else b"0\r\n\r\n"
+        return x.answer_head + content
+
+    def _settle(self, x: Exchange, state: str, last: bytes) -> None:
+        x.state = ENDING
+        x.last = last
+        if crash.ARMED:
+            crash.point("worker.before_end")
+        settle.settle(x, state, x.status, self._house.journal, self._desk)
+        if state == "cut" and not x.sse:
+            self._house.journal.after(self._broken, x)
+        else:
+            self._house.journal.after(self._written, x)
+
+    def _written(self, x: Exchange, ok: bool) -> None:
+        """The receipt stands (or waits in memory for the disk): the client gets the rest."""
+        if crash.ARMED:
+            crash.point("worker.after_end")
+            crash.point("worker.before_last_write")
+        self._finish(x, x.last, ok)
+
+    def _broken(self, x: Exchange, ok: bool) -> None:
+        x.state = OVER
+        self._freed(x)
+        if not x.done:
+            x.done = True
+            x.client.abort()
+
+    def _finish(self, x: Exchange, last: bytes, ok: bool) -> None:
+        x.state = OVER
+        self._freed(x)
+        if x.done:
+            return
+        x.client.transport.write(last)
+        x.client.finished(x)
+
+
+RELAYED_FIELDS: Final = frozenset((b"set-cookie", b"strict-transport-security", b"www-authenticate"))
+"""Dropped from vendors' answers, but the console's own matters."""
+
+
+def error_event(x: Exchange) -> bytes:
+    """What a stream ends with when its upstream broke off: an error in the caller's dialect, never a false stop."""
+    endpoint = x.target.endpoint
+    text = "The upstream broke the stream off"
+    if endpoint is None:
+        return b""
+    body = error_body(SERVICE_UNAVAILABLE, text, endpoint.shape)
+    if endpoint.dialect == "anthropic":
+        return b"\n\nevent: error\ndata: " + body + b"\n\n"
+    if endpoint.name == "responses":
+        event = {"type": "error", "code": "server_error", "message": text, "param": None}
+        return b"\n\nevent: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
+    return b"\n\ndata: " + body + b"\n\n"
+
+

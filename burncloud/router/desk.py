@@ -1,0 +1,254 @@
+"""What may be spent right now: the worker's leases, and the questions it asks when one runs dry.
+
+Holding and settling are integer arithmetic.  Where a lease is short, the exchange waits for one answer of the
+control process; questions for the same (user, token) are asked one at a time, for the first who waits, with the
+others' needs as a wish.  Only the database's own "no" is a 402; silence is a 503 (MONEY.md §4).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from burncloud.domain.journal import Return
+from burncloud.domain.leases import Lease
+from burncloud.domain.link import Ask, Grant
+from burncloud.errors import INSUFFICIENT_QUOTA, SERVICE_UNAVAILABLE, Refusal
+from burncloud.router.ports import House
+
+IDLE_RETURN_MS: Final = 30_000
+DENIED_MS: Final = 1_000
+ANSWER_MS_MAX: Final = 10_000
+WANT_HOLDS: Final = 64
+"""A lease is asked for this many requests like the one that needs it; control grants less where little is left."""
+
+Answer = Callable[[Refusal | None], None]
+
+
+class Waiting(NamedTuple):
+    """An exchange in line for a hold."""
+
+    amount: int
+    answer: Answer
+
+
+class Asked(NamedTuple):
+    """A question on its way."""
+
+    pair: tuple[int, int] | None
+    """Whose line it serves; None = a refill, for nobody in particular."""
+    user: int
+    user_want: int
+    token: int
+    token_want: int
+
+
+class Line:
+    """Those who wait for the same (user, token)."""
+
+    __slots__ = ("asked_ms", "need", "queue")
+
+    def __init__(self) -> None:
+        self.queue: deque[Waiting] = deque()
+        self.asked_ms = 0
+        self.need = 0
+
+
+class Desk:
+    """All leases of a worker."""
+
+    def __init__(self, house: House, now_ms: Callable[[], int]) -> None:
+        self._house = house
+        self._now_ms = now_ms
+        self.leases: dict[tuple[str, int], Lease] = {}
+        self._lines: dict[tuple[int, int], Line] = {}
+        self._asked: dict[int, Asked] = {}
+        self._n = 0
+
+    # The hot path
+
+    def hold(self, user: int, token: int, amount: int) -> bool:
+        """Reserve on the user's and the token's lease (0 = unlimited, no lease), both or neither."""
+        of_user = self.leases.get(("user", user)) if user else None
+        of_token = self.leases.get(("token", token)) if token else None
+        if (user and (of_user is None or of_user.free < amount)) or (
+            token and (of_token is None or of_token.free < amount)
+        ):
+            return False
+        now = self._now_ms()
+        for lease in (of_user, of_token):
+            if lease is not None:
+                lease.held += amount
+                lease.used_at_ms = now
+                if lease.free < lease.refill_below and lease.granted:
+                    self._refill(lease, amount)
+        return True
+
+    def settle(self, kind: str, account: int, hold: int, charge: int) -> int:
+        """End a hold; the draw for the receipt.  A tight lease gives its surplus back at once."""
+        lease = self.leases[kind, account]
+        draw = lease.settle(hold, charge)
+        if lease.tight and lease.free > 0 and draw < hold:
+            self._give_back(lease)
+        return draw
+
+    # Waiting
+
+    def wait(self, user: int, token: int, amount: int, answer: Answer) -> None:
+        """Get a hold that `hold` refused: `answer(None)` once it stands, `answer(refusal)` if it never will."""
+        now = self._now_ms()
+        for kind, account in (("user", user), ("token", token)):
+            lease = self.leases.get((kind, account)) if account else None
+            if lease is not None and now < lease.denied_until_ms and amount - lease.free >= lease.denied_need:
+                answer(Refusal(INSUFFICIENT_QUOTA))
+                return
+        line = self._lines.setdefault((user, token), Line())
+        line.queue.append(Waiting(amount, answer))
+        if len(line.queue) == 1:
+            self._ask(user, token, line)
+
+    def granted(self, grant: Grant) -> None:
+        """An answer has come."""
+        asked = self._asked.pop(grant.n, None)
+        if asked is None:
+            return
+        for kind, account, total, wanted in (
+            ("user", asked.user, grant.user_granted, asked.user_want),
+            ("token", asked.token, grant.token_granted, asked.token_want),
+        ):
+            if account and total:
+                lease = self._lease(kind, account)
+                lease.tight = total - lease.granted < wanted
+                lease.granted = max(lease.granted, total)
+                lease.refill_below = 0 if lease.tight else lease.free // 2
+        pair = asked.pair
+        line = self._lines.get(pair) if pair is not None else None
+        if line is None or pair is None:
+            return
+        user, token = pair
+        if grant.outcome == "ok":
+            self._serve(user, token, line)
+        elif grant.outcome == "denied":
+            self._deny(user, token, line, grant.denied)
+        else:
+            self._fail(pair, line)
+
+    def recall(self, kind: str, account: int) -> None:
+        """Somebody else needs it: give back what is free."""
+        lease = self.leases.get((kind, account))
+        if lease is not None and self._give_back(lease):
+            lease.tight = True
+        self._house.ring()
+
+    def quota_changed(self, kind: str, account: int) -> None:
+        """The account's limit was changed: an old denial means nothing."""
+        lease = self.leases.get((kind, account))
+        if lease is not None:
+            lease.denied_until_ms = 0
+            lease.tight = False
+
+    def sweep(self) -> None:
+        """Give back idle leases; give up questions that nobody answered."""
+        now = self._now_ms()
+        for lease in self.leases.values():
+            if lease.used_at_ms + IDLE_RETURN_MS < now and not lease.held and lease.free:
+                self._give_back(lease)
+        for pair, line in list(self._lines.items()):
+            if line.asked_ms + ANSWER_MS_MAX < now:
+                self._fail(pair, line)
+
+    def link_lost(self) -> None:
+        """Questions on their way are lost; totals are cumulative, so asking again is safe."""
+        self._asked.clear()
+        for pair, line in list(self._lines.items()):
+            self._fail(pair, line)
+
+    def close(self) -> None:
+        """Give back everything that is free (a clean stop)."""
+        for lease in self.leases.values():
+            self._give_back(lease)
+
+    # Own matters
+
+    def _lease(self, kind: str, account: int) -> Lease:
+        lease = self.leases.get((kind, account))
+        if lease is None:
+            lease = self.leases[kind, account] = Lease(kind, account)
+        return lease
+
+    def _short(self, kind: str, account: int, amount: int) -> int:
+        """How much is missing for a hold of `amount`."""
+        return max(0, amount - self._lease(kind, account).free) if account else 0
+
+    def _ask(self, user: int, token: int, line: Line) -> None:
+        first = line.queue[0].amount
+        wanted = min(sum(w.amount for w in line.queue) + first * WANT_HOLDS, 1 << 62)
+        line.asked_ms = self._now_ms()
+        line.need = first
+        user_need, token_need = self._short("user", user, first), self._short("token", token, first)
+        self._n += 1
+        question = Ask(
+            self._n,
+            user if user_need else 0,
+            user_need,
+            wanted if user_need else 0,
+            token if token_need else 0,
+            token_need,
+            wanted if token_need else 0,
+        )
+        if self._house.ask(question):
+            self._asked[self._n] = Asked((user, token), question.user, wanted, question.token, wanted)
+        else:
+            self._fail((user, token), line)
+
+    def _serve(self, user: int, token: int, line: Line) -> None:
+        """Hold for as many in line as the lease carries now, in order; ask again for the rest."""
+        served: list[Waiting] = []
+        while line.queue and self.hold(user, token, line.queue[0].amount):
+            served.append(line.queue.popleft())
+        if line.queue:
+            self._ask(user, token, line)
+        else:
+            self._lines.pop((user, token), None)
+        for waiting in served:
+            waiting.answer(None)
+
+    def _deny(self, user: int, token: int, line: Line, kind: str) -> None:
+        """The database said no to the first in line: so it would to all who need as much."""
+        account = user if kind == "user" else token
+        lease = self._lease(kind, account)
+        lease.denied_until_ms = self._now_ms() + DENIED_MS
+        lease.denied_need = max(1, line.need - lease.free)
+        refused = [w for w in line.queue if w.amount >= line.need]
+        line.queue = deque(w for w in line.queue if w.amount < line.need)
+        # a settle may have freed enough since the question was asked
+        self._serve(user, token, line)
+        for waiting in refused:
+            if self.hold(user, token, waiting.amount):
+                waiting.answer(None)
+            else:
+                waiting.answer(Refusal(INSUFFICIENT_QUOTA))
+
+    def _fail(self, pair: tuple[int, int], line: Line) -> None:
+        self._lines.pop(pair, None)
+        for waiting in line.queue:
+            waiting.answer(Refusal(SERVICE_UNAVAILABLE, "Quota cannot be checked right now, try again", 1))
+
+    def _refill(self, lease: Lease, amount: int) -> None:
+        """Ask for more before it is needed; an answer of nothing is no denial."""
+        lease.refill_below = 0
+        self._n += 1
+        want = min(amount * WANT_HOLDS, 1 << 62)
+        user, token = (lease.account, 0) if lease.kind == "user" else (0, lease.account)
+        question = Ask(self._n, user, 0, want if user else 0, token, 0, want if token else 0)
+        if self._house.ask(question):
+            self._asked[self._n] = Asked(None, user, want, token, want)
+
+    def _give_back(self, lease: Lease) -> int:
+        amount = lease.give_back()
+        if amount:
+            self._house.journal.give_back(Return(lease.kind, lease.account, amount))
+        return amount
+
+

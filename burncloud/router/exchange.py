@@ -1,0 +1,128 @@
+"""One request on its way through the house: everything known of it, in one record.
+
+An exchange stands in one state at a time; the state says what it waits for, and so which deadline applies
+(sweep.py) and what a client that leaves now must pay (settle.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from burncloud.adaptors.meter import Meter, Reading, UsageStripper
+from burncloud.adaptors.multipart import Form
+from burncloud.adaptors.peek import SlicedPeek
+from burncloud.domain.journal import Attempt
+from burncloud.domain.pricing import Price
+from burncloud.domain.snapshot import Token
+from burncloud.router.choose import Route
+from burncloud.router.routes import Target
+from burncloud.router.world import Outlet
+from burncloud.wire.downstream import Downstream, Inbound
+from burncloud.wire.heads import Head
+from burncloud.wire.upstream import Upstream
+
+ARRIVING: Final = "arriving"
+"""Its head is admitted; the body is coming, or waits for room."""
+LEASING: Final = "leasing"
+"""The control process is asked for quota."""
+DIALLING: Final = "dialling"
+"""A connection to the upstream is being made."""
+SENT: Final = "sent"
+"""The request left (or leaves at the end of this tick); no answer yet."""
+HOLDING: Final = "holding"
+"""The answer's first bytes are here and not yet passed on: the attempt can still be given up."""
+PASSING: Final = "passing"
+"""The answer is committed to the client."""
+ENDING: Final = "ending"
+"""The receipt is queued; the last bytes go when it is written."""
+OVER: Final = "over"
+
+STATES: Final = (ARRIVING, LEASING, DIALLING, SENT, HOLDING, PASSING, ENDING, OVER)
+
+
+class Exchange(Inbound):
+    """A client's request, the attempts to have it answered, and the answer."""
+
+    __slots__ = (
+        "answer_head", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost", "chunked", "content_type",
+        "first_ns", "form", "group", "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "last",
+        "meter", "model", "money", "no_room", "outlet", "output_tokens", "price", "prompt", "pump",
+        "reading", "reason", "relay", "request_id", "reserve", "room", "route", "sliced", "spooling", "sse",
+        "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched", "tried", "up",
+        "upload", "upstream_encoding", "upstream_model", "upstream_request", "x",
+    )  # fmt: skip
+
+    target: Target
+    token: Token
+    price: Price
+    route: Route[Outlet]
+    outlet: Outlet
+
+    def __init__(self, client: Downstream, method: bytes, url: bytes, head: Head, length: int, started_ns: int) -> None:
+        super().__init__(client, method, url, head, length)
+        self.state = ARRIVING
+        self.started_ns = started_ns
+        """Wall clock at admission."""
+        self.touched = 0.0
+        """Loop time of the last sign of life in this state."""
+        self.relay = False
+        """Goes to the control process: no money, no meter."""
+        # The request
+        self.room = 0
+        """Bytes taken from a body budget."""
+        self.spooling = False
+        self.no_room = False
+        """Waits for room for its body."""
+        self.form: Form | None = None
+        self.sliced: SlicedPeek | None = None
+        self.model = ""
+        self.stream = False
+        self.output_tokens = 0
+        self.prompt = 0
+        """Estimated prompt tokens."""
+        self.upload = b""
+        """The body as it goes up, unless spooled."""
+        self.pump: Iterator[bytes] | None = None
+        """The rest of a spooled body on its way up."""
+        # Money
+        self.money = False
+        """A hold stands or an intent is written: it must be settled."""
+        self.group = ""
+        self.group_ratio_ppm = 0
+        self.reserve = 0
+        self.hold_user = 0
+        self.hold_token = 0
+        self.charge_lost = 0
+        self.x = 0
+        """Number in the journal; 0 = no intent yet."""
+        # Attempts
+        self.tried: tuple[Outlet, ...] = ()
+        self.attempts: tuple[Attempt, ...] = ()
+        self.reason = "first"
+        self.up: Upstream | None = None
+        self.upstream_model = ""
+        self.attempt_ns = 0
+        # The answer
+        self.status = 0
+        self.first_ns = 0
+        self.sse = False
+        self.chunked = False
+        """The answer goes down in chunks."""
+        self.content_type = b""
+        self.upstream_encoding = ""
+        self.answer_head = b""
+        self.held: list[bytes] = []
+        self.held_bytes = 0
+        self.meter: Meter | None = None
+        self.stripper: UsageStripper | None = None
+        self.reading: Reading | None = None
+        self.upstream_request = ""
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self.last = b""
+        """Bytes that go down when the receipt is written."""
+        self.request_id = ""
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self.request_id} {self.state}, {len(self.attempts)} attempts>"

@@ -1,0 +1,620 @@
+"""The life of a request, top to bottom.
+
+    know      what is asked (routes) and who asks (token)
+    admit     may he: enabled, expiry, network; is there room for the body
+    peek      model, stream, sizes: read off the body without building it
+    scope     may he use this model, and which channels have it
+    quote     its price, and the most it can cost
+    reserve   that much on the leases
+    choose    a channel, and a connection to it
+    send      the intent to the journal, then the request to the upstream
+    (answer)  on its way back: router/answer.py; the receipt: router/settle.py
+
+Each step raises a Refusal or goes on to the next.  Where a step must wait (for the body, a lease, a connection) it
+returns, and what it waited for calls the next one: no task, no lock, no timer for an ordinary request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from burncloud import clock, crash
+from burncloud.adaptors.estimate import prompt_tokens
+from burncloud.adaptors.meter import UsageStripper
+from burncloud.adaptors.multipart import Form, boundary, rename_model
+from burncloud.adaptors.peek import Peek, SlicedPeek, force_usage, peek_json, splice
+from burncloud.config import Settings
+from burncloud.domain.journal import Again
+from burncloud.domain.pricing import charge, reserve
+from burncloud.domain.snapshot import Token
+from burncloud.domain.usage import Usage
+from burncloud.errors import (
+    BAD_GATEWAY,
+    INVALID_REQUEST,
+    INVALID_TOKEN,
+    NOT_FOUND,
+    PERMISSION_DENIED,
+    RATE_LIMIT_EXCEEDED,
+    REQUEST_TOO_LARGE,
+    SERVICE_UNAVAILABLE,
+    TOKEN_EXPIRED,
+    ErrorRow,
+    Refusal,
+    error_body,
+)
+from burncloud.router import listing, relay, settle
+from burncloud.router.answer import Answers, Fault
+from burncloud.router.desk import Desk
+from burncloud.router.exchange import ARRIVING, DIALLING, ENDING, HOLDING, LEASING, OVER, PASSING, SENT, Exchange
+from burncloud.router.ports import House
+from burncloud.router.routes import Target, target
+from burncloud.router.world import Outlet, World
+from burncloud.wire.body import SPOOL_FROM, Body, Budget
+from burncloud.wire.downstream import Downstream
+from burncloud.wire.heads import STATUS_LINES, Head
+from burncloud.wire.pool import Pool
+from burncloud.wire.resolver import Resolver
+from burncloud.wire.upstream import Upstream
+
+TARGETS_MAX: Final = 4096
+NO_OUTPUT: Final = frozenset(("embeddings", "embedContent", "moderations", "rerank", "count_tokens", "countTokens"))
+"""Endpoints that answer no generated tokens."""
+
+
+class Gateway:
+    """All requests of one worker (the `App` of its client connections)."""
+
+    def __init__(self, house: House, settings: Settings, control: str, prefix: str) -> None:
+        """`control`: where the control process serves HTTP; `prefix`: of request ids, unique to this process."""
+        self._loop = asyncio.get_running_loop()
+        self._house = house
+        self._settings = settings
+        self._prefix = "req_" + prefix
+        self._count = 0
+        self._targets: dict[bytes, Target] = {}
+        self._memory = Budget(settings.body_memory_bytes)
+        self._spool = Budget(settings.spool_bytes)
+        self.desk = Desk(house, clock.monotonic_ms)
+        self.answers = Answers(house, self.desk, self._loop, clock.now_ns, self.attempt_failed, self.free)
+        resolver = Resolver(settings.upstream_deny)
+        self.pool = Pool(self.answers, resolver, settings.connect_timeout_ms, settings.pool_idle_ms)
+        self.world = World(self.pool.origin, settings.upstream_ca_file)
+        self.relay = relay.Relay(self.pool, control, settings.trusted_proxies, self._no_control)
+        self.live: set[Exchange] = set()
+        self.clients: set[Downstream] = set()
+        self.clients_max = 1 << 30
+        self.draining = False
+        self.on_count: Callable[[int], None] = lambda change: None
+        self.counters: dict[str, int] = {"requests": 0, "refused": 0}
+
+    # Connections
+
+    def joined(self, client: Downstream) -> bool:
+        """A client connected."""
+        self.on_count(1)
+        self.clients.add(client)
+        client.deadline = self._loop.time() + self._settings.head_timeout_ms / 1000
+        return len(self.clients) <= self.clients_max
+
+    def left(self, client: Downstream) -> None:
+        """A client's connection is gone."""
+        self.on_count(-1)
+        self.clients.discard(client)
+
+    def exchange(self, client: Downstream, method: bytes, url: bytes, head: Head, length: int) -> Exchange:
+        """A request whose head is good HTTP."""
+        return Exchange(client, method, url, head, length, clock.now_ns())
+
+    # Know and admit
+
+    def on_head(self, x: Exchange) -> None:
+        """The head of a request, at its turn."""
+        self._count = n = self._count + 1
+        x.request_id = f"{self._prefix}{n:x}"
+        x.touched = self._loop.time()
+        self.live.add(x)
+        try:
+            found = self._targets.get(x.url)
+            if found is None or x.method != b"POST":
+                found = self._look_up(x)
+            x.target = found
+            if found.endpoint is None:
+                x.relay = True
+                self.relay.admit(x)
+            else:
+                self._know(x)
+                self._admit(x)
+            self._make_room(x)
+        except Refusal as refusal:
+            self.refuse(x, refusal)
+
+    def _look_up(self, x: Exchange) -> Target:
+        x.target = Target(None, x.url)
+        found = target(x.method, x.url)
+        if x.method == b"POST" and not found.key and len(self._targets) < TARGETS_MAX:
+            self._targets[x.url] = found
+        return found
+
+    def _know(self, x: Exchange) -> None:
+        """Who asks: the token behind the credential, remembered with the connection's head."""
+        head = x.head
+        token: Token | None = head.memo
+        if token is None or x.target.key:
+            credential = head.auth or x.target.key
+            if not credential:
+                raise Refusal(INVALID_TOKEN, "No token was given; send it as Authorization: Bearer, x-api-key or key=")
+            token = self.world.tokens.get(hashlib.sha256(credential).digest())
+            if token is None:
+                if not self.world.loaded:
+                    raise Refusal(SERVICE_UNAVAILABLE, "Starting, try again", 1)
+                raise Refusal(INVALID_TOKEN)
+            if head.auth:
+                head.memo = token
+        x.token = token
+
+    def _admit(self, x: Exchange) -> None:
+        """May this token ask anything now, from there, and can we take it on."""
+        token = x.token
+        if not token.enabled:
+            raise Refusal(INVALID_TOKEN)
+        if 0 <= token.expires_at <= x.started_ns // 1_000_000_000:
+            raise Refusal(TOKEN_EXPIRED)
+        user = self.world.users.get(token.user)
+        if user is None or not user.enabled:
+            raise Refusal(PERMISSION_DENIED, "The user of this token is disabled")
+        if token.networks and not allowed_from(x.client.peer, token.networks):
+            raise Refusal(PERMISSION_DENIED, "This token may not be used from your network")
+        if not self._house.journal.ready or not self.world.loaded:
+            raise Refusal(SERVICE_UNAVAILABLE, "Not ready, try again", 1)
+        x.group = token.group or user.group
+
+    def _make_room(self, x: Exchange) -> None:
+        """Room for the body before any of it is read; then it may come."""
+        length = x.length
+        if length < 0:
+            length = SPOOL_FROM if x.head.chunked else 0
+        limit = relay.BODY_BYTES_MAX if x.relay else self._settings.body_bytes_max
+        if length > limit:
+            raise Refusal(REQUEST_TOO_LARGE, f"The request body is larger than {limit} bytes")
+        if length:
+            budget = self._memory
+            if length > SPOOL_FROM:
+                x.spooling = True
+                budget = self._spool
+            if not budget.take(length):
+                x.no_room = True
+                x.client.transport.pause_reading()
+                budget.wait(length, lambda: self._roomy(x, length))
+                return
+            x.room = length
+        if x.head.expect and x.http11 and not x.complete:
+            x.client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _roomy(self, x: Exchange, length: int) -> None:
+        """Room has come for a body that waited."""
+        if x.done or x.state is not ARRIVING:
+            (self._spool if x.spooling else self._memory).give(length)
+            return
+        x.room = length
+        x.no_room = False
+        x.touched = self._loop.time()
+        x.client.transport.resume_reading()
+        if x.head.expect and not x.complete:
+            x.client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if x.complete:
+            self.on_complete(x)
+
+    def on_piece(self, x: Exchange, piece: bytes) -> None:
+        """Bytes of the body."""
+        if x.state is not ARRIVING or x.done:
+            return
+        body = x.body
+        if body is None:
+            body = x.body = Body()
+            if not x.relay and x.head.content_type[:10].lower() == b"multipart/":
+                try:
+                    x.form = Form(boundary(x.head.content_type))
+                except Refusal as refusal:
+                    self.refuse(x, refusal)
+                    return
+        try:
+            body.add(piece)
+            if body.size > (relay.BODY_BYTES_MAX if x.relay else self._settings.body_bytes_max):
+                raise Refusal(REQUEST_TOO_LARGE)
+            if x.form is not None:
+                x.form.feed(piece)
+            elif body.spooled and not x.relay:
+                self._scan(x, body, piece)
+        except Refusal as refusal:
+            self.refuse(x, refusal)
+        except OSError:
+            self.refuse(x, Refusal(SERVICE_UNAVAILABLE, "There is no room for the request body", 5))
+
+    def _scan(self, x: Exchange, body: Body, piece: bytes) -> None:
+        """Read a large body's top level as it comes, so that its end is no long stall."""
+        if x.sliced is None:
+            assert x.target.endpoint is not None
+            x.sliced = SlicedPeek(x.target.endpoint.dialect)
+            for earlier in body.pieces():
+                x.sliced.feed(earlier)
+        else:
+            x.sliced.feed(piece)
+        x.touched = self._loop.time()
+
+    # The straight line
+
+    def on_complete(self, x: Exchange) -> None:
+        """The request is complete: serve it."""
+        if x.no_room or x.done or x.state is not ARRIVING:
+            return
+        try:
+            if x.relay:
+                self.relay.serve(x)
+                return
+            endpoint = x.target.endpoint
+            if endpoint is not None and endpoint.model_in == "none":
+                self._answer(x, 200, listing.listing(self.world, x))
+                return
+            self.counters["requests"] += 1
+            peek = self._peek(x)
+            self._scope(x)
+            self._quote(x, peek)
+            if self._reserve(x):
+                self._choose(x)
+        except Refusal as refusal:
+            self.refuse(x, refusal)
+
+    def _peek(self, x: Exchange) -> Peek:
+        """What routing and money must know of the body."""
+        endpoint = x.target.endpoint
+        body = x.body
+        if body is None or endpoint is None:
+            raise Refusal(INVALID_REQUEST, "The request has no body")
+        if x.form is not None:
+            form = x.form.finish()
+            peek = Peek(form.model, form.stream)
+        elif x.sliced is not None:
+            peek = x.sliced.finish()
+        else:
+            peek = peek_json(body.whole(), endpoint.dialect)
+        x.model = x.target.model or peek.model
+        if not x.model:
+            raise Refusal(INVALID_REQUEST, "`model` is required")
+        x.stream = peek.stream or x.target.stream
+        x.output_tokens = peek.output_tokens
+        return peek
+
+    def _scope(self, x: Exchange) -> None:
+        """May the token use this model, and who has it."""
+        endpoint = x.target.endpoint
+        assert endpoint is not None
+        models = x.token.models
+        if models is not None and x.model not in models:
+            raise Refusal(PERMISSION_DENIED, f"This token may not use the model `{x.model}`")
+        route = self.world.route(endpoint.dialect, x.group, x.model)
+        if route is None:
+            if self.world.served(x.model, x.group):
+                raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{x.model}` can answer this API now", 1)
+            raise Refusal(NOT_FOUND, f"The model `{x.model}` does not exist here")
+        x.route = route
+
+    def _quote(self, x: Exchange, peek: Peek) -> None:
+        """The price of the request and the most it can cost."""
+        endpoint = x.target.endpoint
+        assert endpoint is not None
+        assert x.body is not None
+        price = self.world.prices.get(x.model)
+        if endpoint.free or (price is None and self._settings.unpriced == "free"):
+            price = settle.free_price(x.model)
+        if price is None:
+            raise Refusal(
+                INVALID_REQUEST,
+                f"The model `{x.model}` has no price here, so it cannot be billed; the operator sets one with "
+                f"`burncloud price set`",
+            )
+        x.price = price
+        x.group_ratio_ppm = self.world.ratio_ppm(x.group)
+        x.prompt = x.body.size // 4 if x.body.spooled or x.form is not None else prompt_tokens(x.body.whole())
+        output = peek.output_tokens
+        if not output and endpoint.name not in NO_OUTPUT:
+            output = self._settings.default_reserve_output
+            if 0 < price.output_tokens_max < output:
+                output = price.output_tokens_max
+        x.reserve = reserve(price, x.prompt, output, x.group_ratio_ppm)
+        lost = self._settings.interrupted_charge
+        if lost == "prompt":
+            x.charge_lost = charge(price, Usage(input=x.prompt), x.group_ratio_ppm)
+        elif lost == "reserved":
+            x.charge_lost = x.reserve
+
+    def _reserve(self, x: Exchange) -> bool:
+        """Hold the reserve on the leases; False = an answer of the control process calls `_choose`."""
+        token = x.token
+        if not x.reserve:
+            return True
+        user = token.user if self.world.users[token.user].limited else 0
+        limited = token.id if token.limited else 0
+        if user or limited:
+            if not self.desk.hold(user, limited, x.reserve):
+                x.state = LEASING
+                self.desk.wait(user, limited, x.reserve, lambda refusal: self._leased(x, user, limited, refusal))
+                return False
+            self._held(x, user, limited)
+        return True
+
+    def _held(self, x: Exchange, user: int, token: int) -> None:
+        x.hold_user = x.reserve if user else 0
+        x.hold_token = x.reserve if token else 0
+        x.money = True
+
+    def _leased(self, x: Exchange, user: int, token: int, refusal: Refusal | None) -> None:
+        """The control process has answered."""
+        if refusal is not None:
+            if not x.done:
+                self.refuse(x, refusal)
+            return
+        self._held(x, user, token)
+        if x.done:
+            settle.release(x, self.desk)
+            return
+        try:
+            self._choose(x)
+        except Refusal as later:
+            self.refuse(x, later)
+
+    def _choose(self, x: Exchange) -> None:
+        """The next channel, and a connection to it."""
+        outlet = x.route.pick(x.tried)
+        if outlet is None:
+            raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{x.model}` is available", 1)
+        x.outlet = outlet
+        up = outlet.origin.take()
+        if up is not None:
+            self._send(x, up)
+        else:
+            self._dial(x, outlet)
+
+    def _dial(self, x: Exchange, outlet: Outlet) -> None:
+        x.state = DIALLING
+        self.pool.dial(outlet.origin, lambda up, reason: self._dialled(x, up, reason))
+
+    def _dialled(self, x: Exchange, up: Upstream | None, reason: str) -> None:
+        """The connection stands, or it does not."""
+        if x.done or x.state is not DIALLING:
+            if up is not None:
+                up.keep = True
+                up.origin.give(up, self._loop.time())
+            return
+        if up is None:
+            self.attempt_failed(x, Fault("connect"))
+            return
+        try:
+            self._send(x, up)
+        except Refusal as refusal:
+            up.abort()
+            self.refuse(x, refusal)
+
+    def _send(self, x: Exchange, up: Upstream) -> None:
+        """The intent is queued; the request leaves when it is written."""
+        x.up = up
+        x.state = SENT
+        x.touched = up.last = self._loop.time()
+        up.begin(x)
+        self._make_upload(x)
+        if crash.ARMED:
+            crash.point("worker.before_intent")
+        journal = self._house.journal
+        if not x.x:
+            x.x = journal.intend(settle.intent(x))
+            x.money = True
+        else:
+            journal.again(Again(x.x, len(x.attempts) + 1, x.outlet.id, x.outlet.key_id, x.reason))
+        journal.after(self._release, x)
+
+    def _make_upload(self, x: Exchange) -> None:
+        """The request as it goes to this channel: the body untouched but for the two splices."""
+        outlet, target_, body = x.outlet, x.target, x.body
+        endpoint = target_.endpoint
+        assert body is not None
+        assert endpoint is not None
+        x.upstream_model = name = outlet.models.get(x.model) or x.model
+        path = target_.path
+        head = x.head.forward
+        for field, value in outlet.vendor.headers:
+            if field.encode() not in head.lower():
+                head += f"{field}: {value}\r\n".encode("latin-1")
+        if target_.model and name != x.model:
+            path = path.replace(target_.model.encode("latin-1"), name.encode("latin-1"), 1)
+        if body.spooled:
+            size, first = self._spooled_upload(x, body, name)
+        else:
+            first = body.whole()
+            if name != x.model and not target_.model:
+                if x.form is not None:
+                    first = rename_model(first, x.form.finish().model_span, name)
+                else:
+                    first = splice(first, {"model": msgspec.json.encode(name)})
+            if x.stream and endpoint.usage_option:
+                first = self._ask_for_usage(x, first, endpoint.dialect)
+            size = len(first)
+        x.bytes_up = size
+        x.upload = b"%b %b%b HTTP/1.1\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
+            x.method, outlet.path(path), target_.query, outlet.head, size, head, first,
+        )  # fmt: skip
+
+    def _ask_for_usage(self, x: Exchange, body: bytes, dialect: str) -> bytes:
+        """A stream must state its usage; a client that did not ask for it will not see it."""
+        peek = peek_json(body, dialect)
+        if peek.include_usage:
+            return body
+        spliced = force_usage(body, peek)
+        after = peek_json(spliced, dialect)
+        if after.model != peek.model or after.stream != peek.stream or not after.include_usage:
+            raise Refusal(INVALID_REQUEST, "`stream_options` cannot be read")
+        x.stripper = UsageStripper()
+        return spliced
+
+    def _spooled_upload(self, x: Exchange, body: Body, name: str) -> tuple[int, bytes]:
+        """A large body goes up from its file, in pieces."""
+        x.pump = body.pieces()
+        return body.size, b""
+
+    def _release(self, x: Exchange, ok: bool) -> None:
+        """The intent stands in the page cache: let the request go."""
+        up = x.up
+        if up is None or x.state is not SENT:
+            return
+        if not ok:
+            x.up = None
+            up.abort()
+            self._conclude(x, SERVICE_UNAVAILABLE, "The journal cannot be written", 5)
+            return
+        if crash.ARMED:
+            crash.point("worker.after_intent")
+        x.attempt_ns = clock.now_ns()
+        if up.lost:
+            self.attempt_failed(x, Fault("stale" if up.served else "lost"))
+            return
+        up.transport.write(x.upload)
+        x.upload = b""
+        if x.pump is not None:
+            self.answers.pump(x, up)
+        if crash.ARMED:
+            crash.point("worker.after_send")
+
+    # When an attempt fails
+
+    def attempt_failed(self, x: Exchange, fault: Fault) -> None:
+        """Before the commit point: the next channel, or the end."""
+        up, x.up = x.up, None
+        if up is not None and not up.lost:
+            up.abort()
+        if x.relay:
+            self._no_control(x)
+            return
+        x.held, x.held_bytes, x.meter, x.pump, x.stripper = [], 0, None, None, None
+        x.first_ns = 0
+        if fault.kind != "connect":
+            # a stale connection may have died before or after the request arrived
+            settle.attempt_over(x, fault.status, 2 if fault.kind == "stale" else 1)
+        if x.done:
+            return
+        if fault.kind == "stale":
+            x.reason = "reconnect"
+            self._dial(x, x.outlet)
+            return
+        x.tried = (*x.tried, x.outlet)
+        x.reason = "failover"
+        if len(x.tried) < self._settings.attempts_max:
+            outlet = x.route.pick(x.tried)
+            if outlet is not None:
+                x.outlet = outlet
+                ready = outlet.origin.take()
+                if ready is not None:
+                    self._send(x, ready)
+                else:
+                    self._dial(x, outlet)
+                return
+        if fault.kind == "busy":
+            self._conclude(x, RATE_LIMIT_EXCEEDED, "The model is busy, try again", fault.retry_after_s or 1)
+        elif fault.kind in ("lost", "empty") or (fault.kind == "broken" and fault.status < 400):
+            self._conclude(x, BAD_GATEWAY, "", 0)
+        else:
+            self._conclude(x, SERVICE_UNAVAILABLE, "No channel could answer, try again", 1)
+
+    def _no_control(self, x: Exchange) -> None:
+        """The control process cannot be reached: LLM traffic goes on without it, this does not."""
+        if not x.done:
+            self.refuse(x, Refusal(SERVICE_UNAVAILABLE, "The control process is not available, try again", 1))
+
+    def _conclude(self, x: Exchange, row: ErrorRow, text: str, retry_after_s: int) -> None:
+        """No attempt answered: a row in the ledger says so, and the client gets the error."""
+        if not x.x:
+            x.x = self._house.journal.intend(settle.intent(x))
+        settle.settle(x, "failed", row.status, self._house.journal, self.desk)
+        self.refuse(x, Refusal(row, text, retry_after_s))
+
+    # Ends
+
+    def refuse(self, x: Exchange, refusal: Refusal) -> None:
+        """Answer with an error in the caller's dialect."""
+        if x.money:
+            settle.release(x, self.desk)
+        self.counters["refused"] += 1
+        endpoint = x.target.endpoint
+        body = error_body(refusal.row, refusal.message, endpoint.shape if endpoint is not None else "openai")
+        retry = b"retry-after: %d\r\n" % refusal.retry_after_s if refusal.retry_after_s else b""
+        self._answer(x, refusal.row.status, body, retry)
+
+    def _answer(self, x: Exchange, status: int, body: bytes, extra: bytes = b"") -> None:
+        """A whole answer of our own."""
+        x.state = OVER
+        self.free(x)
+        if x.done:
+            return
+        if not x.complete and (x.length > SPOOL_FROM or x.head.chunked or x.head.expect):
+            x.keep_alive = False
+        close = b"" if x.keep_alive else b"connection: close\r\n"
+        x.client.transport.write(
+            b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b%bx-request-id: %b\r\n\r\n%b"
+            % (STATUS_LINES[status], len(body), close, extra, x.request_id.encode(), body)
+        )
+        x.client.finished(x)
+
+    def on_gone(self, x: Exchange) -> None:
+        """The client left: stop the upstream at once, bill what was used."""
+        state, up = x.state, x.up
+        if state in (ENDING, OVER):
+            return
+        if x.x and state in (DIALLING, SENT, HOLDING, PASSING):
+            sent = not x.upload
+            x.up = None
+            if up is not None:
+                up.abort()
+            if x.meter is not None and x.held:
+                x.meter.feed(b"".join(x.held))
+            if state is not DIALLING:
+                settle.attempt_over(x, x.status, int(sent))
+            settle.settle(x, "gone", x.status, self._house.journal, self.desk)
+        elif up is not None:
+            up.abort()
+        if state is not LEASING and x.money:
+            settle.release(x, self.desk)
+        x.state = OVER
+        self.free(x)
+
+    def on_drained(self, x: Exchange, paused: bool) -> None:
+        """Back-pressure: a client that reads slowly slows the upstream."""
+        if x.up is not None and x.state is PASSING:
+            if paused:
+                x.up.pause()
+            else:
+                x.up.resume()
+
+    def free(self, x: Exchange) -> None:
+        """Let go of what the exchange held of the worker."""
+        self.live.discard(x)
+        if x.body is not None:
+            x.body.close()
+            x.body = None
+        if x.room:
+            (self._spool if x.spooling else self._memory).give(x.room)
+            x.room = 0
+        x.pump = None
+        if x.relay:
+            self.relay.over(x)
+
+
+def allowed_from(peer: str, networks: tuple[str, ...]) -> bool:
+    """Whether an address lies in one of the networks."""
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return False
+    return any(address in ipaddress.ip_network(network, strict=False) for network in networks)

@@ -1,0 +1,51 @@
+"""The small face of the house that the data plane sees.
+
+The router never imports the service, the server or the database; what it needs from beyond this
+process it asks through `House`, which app/worker.py builds from the journal and the link.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from burncloud.domain.journal import Again, End, Intent, Progress, Return
+from burncloud.domain.link import Ask
+from burncloud.wire.journal import Waiter
+
+
+class Journal(Protocol):
+    """Where money leaves the worker (wire/journal.py)."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether a new exchange may begin."""
+
+    def intend(self, intent: Intent) -> int:
+        """Queue an intent; its number is the exchange's x."""
+
+    def again(self, record: Again) -> None:
+        """Queue a further attempt."""
+
+    def progress(self, record: Progress) -> None:
+        """Queue what an exchange has used so far."""
+
+    def end(self, record: End) -> None:
+        """Queue a receipt."""
+
+    def give_back(self, record: Return) -> None:
+        """Queue the return of a part of a lease."""
+
+    def after(self, waiter: Waiter, argument: object) -> None:
+        """Call `waiter(argument, ok)` when all that is queued stands in the page cache."""
+
+
+class House(Protocol):
+    """What lies beyond the worker."""
+
+    journal: Journal
+
+    def ask(self, question: Ask) -> bool:
+        """Send a question about leases; False if nobody can be asked now."""
+
+    def ring(self) -> None:
+        """Tell control at once that the journal has grown."""

@@ -1,0 +1,123 @@
+"""The data-plane paths, a closed table: everything else belongs to the control process.
+
+A target is looked up on the raw path, remembered by its spelling.  `key=` in the query is a credential
+(Gemini's clients send it): it is taken out before anything is passed on.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from burncloud.adaptors.peek import peek_url
+from burncloud.errors import INVALID_REQUEST, Refusal, Shape
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One API of one dialect."""
+
+    name: str
+    """As in the ledger: "chat.completions", "messages", …"""
+    dialect: str
+    """openai · anthropic · gemini: which channels can answer it, and how it is peeked and metered."""
+    model_in: str
+    """body · form · either (JSON or multipart) · url · none."""
+    shape: Shape = "openai"
+    """How errors are written."""
+    usage_option: bool = False
+    """Streams carry usage only if `stream_options.include_usage` is set."""
+    free: bool = False
+    """Never billed (token counting, listings)."""
+
+
+OPENAI_PATHS: Final[dict[str, Endpoint]] = {
+    "chat/completions": Endpoint("chat.completions", "openai", "body", usage_option=True),
+    "completions": Endpoint("completions", "openai", "body", usage_option=True),
+    "embeddings": Endpoint("embeddings", "openai", "body"),
+    "responses": Endpoint("responses", "openai", "body"),
+    "moderations": Endpoint("moderations", "openai", "body"),
+    "images/generations": Endpoint("images", "openai", "body"),
+    "images/edits": Endpoint("images", "openai", "either"),
+    "images/variations": Endpoint("images", "openai", "form"),
+    "audio/speech": Endpoint("audio", "openai", "body"),
+    "audio/transcriptions": Endpoint("audio", "openai", "form"),
+    "audio/translations": Endpoint("audio", "openai", "form"),
+    "rerank": Endpoint("rerank", "openai", "body"),
+}
+
+POST_PATHS: Final[dict[bytes, Endpoint]] = {
+    **{b"/v1/" + path.encode(): endpoint for path, endpoint in OPENAI_PATHS.items()},
+    b"/v1/messages": Endpoint("messages", "anthropic", "body", "anthropic"),
+    b"/v1/messages/count_tokens": Endpoint("count_tokens", "anthropic", "body", "anthropic", free=True),
+}
+
+GEMINI_METHODS: Final[dict[str, Endpoint]] = {
+    "generateContent": Endpoint("generateContent", "gemini", "url", "gemini"),
+    "streamGenerateContent": Endpoint("streamGenerateContent", "gemini", "url", "gemini"),
+    "countTokens": Endpoint("countTokens", "gemini", "url", "gemini", free=True),
+    "embedContent": Endpoint("embedContent", "gemini", "url", "gemini"),
+    "batchEmbedContents": Endpoint("embedContent", "gemini", "url", "gemini"),
+}
+
+ENGINE_EMBEDDINGS: Final = Endpoint("embeddings", "openai", "url")
+MODELS_OPENAI: Final = Endpoint("models", "openai", "none", free=True)
+MODELS_GEMINI: Final = Endpoint("models", "gemini", "none", "gemini", free=True)
+
+GEMINI_PREFIXES: Final = (b"/v1beta/models/", b"/v1/models/", b"/v1beta/tunedModels/")
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a request is going."""
+
+    endpoint: Endpoint | None
+    """None: to the control process."""
+    path: bytes
+    """Without the query."""
+    query: bytes = b""
+    """With its "?", without `key=`; or empty."""
+    key: bytes = b""
+    """The credential that stood in the query."""
+    model: str = ""
+    """From the URL, where it stands there."""
+    stream: bool = False
+    """The URL asks for a stream."""
+
+
+def target(method: bytes, url: bytes) -> Target:
+    """Look a request target up.  Raises Refusal for a Gemini path that names no model."""
+    path, _, query = url.partition(b"?")
+    key = b""
+    if query:
+        parts = query.split(b"&")
+        kept = [part for part in parts if not part.startswith(b"key=")]
+        if len(kept) != len(parts):
+            key = next(part[4:] for part in parts if part.startswith(b"key="))
+            query = b"&".join(kept)
+    query = b"?" + query if query else b""
+    if method == b"POST":
+        endpoint = POST_PATHS.get(path)
+        if endpoint is not None:
+            return Target(endpoint, path, query, key)
+        if path.startswith(b"/v1/engines/") and path.endswith(b"/embeddings"):
+            model = path[len(b"/v1/engines/") : -len(b"/embeddings")]
+            return Target(ENGINE_EMBEDDINGS, path, query, key, model.decode("latin-1"))
+        if path.startswith(GEMINI_PREFIXES) and b":" in path:
+            return _gemini(path, query, key)
+    elif method == b"GET":
+        if path == b"/v1/models" or path.startswith(b"/v1/models/"):
+            return Target(MODELS_OPENAI, path, query, key, path[len(b"/v1/models/") :].decode("latin-1"))
+        if path == b"/v1beta/models" or path.startswith(b"/v1beta/models/"):
+            return Target(MODELS_GEMINI, path, query, key, path[len(b"/v1beta/models/") :].decode("latin-1"))
+    return Target(None, path, query, key)
+
+
+def _gemini(path: bytes, query: bytes, key: bytes) -> Target:
+    try:
+        model, method = peek_url(path.decode("ascii"))
+    except UnicodeDecodeError:
+        raise Refusal(INVALID_REQUEST, "The path is not ASCII") from None
+    endpoint = GEMINI_METHODS.get(method)
+    if endpoint is None:
+        raise Refusal(INVALID_REQUEST, f"Unknown method {method!r}; known are {', '.join(GEMINI_METHODS)}")
+    return Target(endpoint, path, query, key, model, method == "streamGenerateContent")

@@ -1,0 +1,101 @@
+"""From an exchange to its receipt: what was used, what it costs, what the leases give for it.
+
+Called once for each exchange that has an intent, when nothing more will come: the charge is fixed here, by the
+price and the ratios of admission, and booked unchanged (MONEY.md §3).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from burncloud import clock
+from burncloud.adaptors.meter import billable
+from burncloud.domain.journal import Attempt, End, Intent
+from burncloud.domain.pricing import Price, charge
+from burncloud.domain.usage import Usage
+from burncloud.router.desk import Desk
+from burncloud.router.exchange import Exchange
+from burncloud.router.ports import Journal
+
+NS_PER_DAY: Final = 86_400_000_000_000
+
+
+def free_price(model: str) -> Price:
+    """The price of what is never billed, and of unpriced models where the setting lets them pass."""
+    return Price(model, 0, *([0] * 10))
+
+
+def intent(x: Exchange) -> Intent:
+    """The record that an attempt is about to leave."""
+    return Intent(
+        x.started_ns, x.started_ns // NS_PER_DAY, x.request_id, x.head.client_request, x.token.user, x.token.id,
+        x.outlet.id, x.outlet.key_id, x.model, x.upstream_model, _endpoint(x), x.group, x.stream,
+        x.price.revision, x.price.ratio_ppm, x.group_ratio_ppm, x.reserve, x.hold_user, x.hold_token, x.charge_lost,
+    )  # fmt: skip
+
+
+def attempt_over(x: Exchange, status: int, sent: int) -> None:
+    """Note how the attempt under way ended; `sent`: 1 received, 0 it never left, 2 unknown."""
+    n = len(x.attempts) + 1
+    took_us = (clock.now_ns() - x.attempt_ns) // 1000
+    x.attempts += (Attempt(n, x.outlet.id, x.outlet.key_id, x.reason, sent, status, 0, took_us),)
+
+
+def used(x: Exchange) -> tuple[Usage, bool]:
+    """What the exchange used so far, and whether that is an estimate."""
+    if x.first_ns == 0 and not any(a.sent for a in x.attempts):
+        return Usage(), False
+    if x.status >= 400 or x.target.endpoint is None or x.target.endpoint.free:
+        return Usage(), False
+    reading = x.reading
+    if reading is None and x.meter is not None:
+        reading = x.reading = x.meter.finish()
+    if reading is None:
+        # the request was received, nothing came back: the prompt was read
+        return Usage(input=x.prompt), True
+    return billable(reading, x.prompt)
+
+
+def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -> None:
+    """Price the exchange, end its holds and queue its receipt."""
+    usage, estimated = used(x) if state != "failed" else (Usage(), False)
+    cost = 0
+    if state != "failed" and (usage != _NOTHING or (state == "done" and x.status < 400)):
+        cost = charge(x.price, usage, x.group_ratio_ppm)
+    token = x.token
+    draw_user = desk.settle("user", token.user, x.hold_user, cost) if x.hold_user else 0
+    draw_token = desk.settle("token", token.id, x.hold_token, cost) if x.hold_token else 0
+    if cost and x.attempts:
+        x.attempts = (*x.attempts[:-1], msgspec.structs.replace(x.attempts[-1], charge=cost))
+    now = clock.now_ns()
+    answered = x.first_ns != 0
+    journal.end(
+        End(
+            x.x, x.started_ns, x.started_ns // NS_PER_DAY, x.request_id, x.head.client_request, token.user, token.id,
+            x.outlet.id if answered else 0, x.outlet.key_id if answered else 0, x.model, x.upstream_model,
+            _endpoint(x), x.group, x.stream, x.price.revision, x.price.ratio_ppm, x.group_ratio_ppm, x.reserve,
+            x.hold_user, x.hold_token, draw_user, draw_token, cost, usage, estimated, state, status,
+            (now - x.started_ns) // 1000, (x.first_ns - x.started_ns) // 1000 if answered else 0,
+            x.bytes_up, x.bytes_down, x.client.peer, x.upstream_request, x.attempts,
+        )
+    )  # fmt: skip
+    x.money = False
+
+
+def release(x: Exchange, desk: Desk) -> None:
+    """End the holds of an exchange that never had an intent."""
+    if x.hold_user:
+        desk.settle("user", x.token.user, x.hold_user, 0)
+    if x.hold_token:
+        desk.settle("token", x.token.id, x.hold_token, 0)
+    x.hold_user = x.hold_token = 0
+    x.money = False
+
+
+_NOTHING: Final = Usage()
+
+
+def _endpoint(x: Exchange) -> str:
+    return x.target.endpoint.name if x.target.endpoint is not None else ""

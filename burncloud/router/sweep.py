@@ -1,0 +1,99 @@
+"""Deadlines, looked at four times a second: no request has a timer of its own.
+
+Each state of an exchange has one clock (DEADLINES); a client connection has its own for idleness, an unfinished
+head and a reader that stands still (DATAPLANE.md rules 3, 9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from burncloud.config import Settings
+from burncloud.errors import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE, Refusal
+from burncloud.router.answer import Fault
+from burncloud.router.exchange import ARRIVING, HOLDING, LEASING, PASSING, SENT, Exchange
+from burncloud.router.gateway import Gateway
+from burncloud.wire.downstream import Downstream
+
+EVERY_S: Final = 0.25
+ROOM_WAIT_S: Final = 10.0
+SSE_HOLD_S: Final = 10.0
+
+
+class Sweep:
+    """The janitor of one worker's exchanges and connections."""
+
+    def __init__(self, gateway: Gateway, settings: Settings) -> None:
+        self._gateway = gateway
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._handle = self._loop.call_later(EVERY_S, self._tick)
+
+    def stop(self) -> None:
+        """End."""
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _tick(self) -> None:
+        try:
+            now = self._loop.time()
+            for x in list(self._gateway.live):
+                self._look(x, now)
+            self._clients(now)
+            self._gateway.pool.sweep(now)
+            self._gateway.desk.sweep()
+        finally:
+            self.start()
+
+    def _look(self, x: Exchange, now: float) -> None:
+        """Give up what waits for too long."""
+        gateway, settings = self._gateway, self._settings
+        state, up = x.state, x.up
+        if state is ARRIVING:
+            if x.no_room and now - x.touched > ROOM_WAIT_S:
+                gateway.refuse(x, Refusal(SERVICE_UNAVAILABLE, "There is no room for the request body", 5))
+            elif not x.no_room and now - x.touched > settings.client_stall_timeout_ms / 1000:
+                x.keep_alive = False
+                gateway.refuse(x, Refusal(REQUEST_TIMEOUT))
+        elif state is SENT and up is not None:
+            if now - max(x.touched, up.last) > settings.first_byte_timeout_ms / 1000:
+                gateway.attempt_failed(x, Fault("timeout"))
+        elif state in (HOLDING, PASSING) and up is not None:
+            if now - x.touched > settings.total_timeout_ms / 1000 or (
+                not up.paused and now - up.last > settings.stall_timeout_ms / 1000
+            ):
+                up.abort()
+                gateway.answers.on_lost(x, up, "stall")
+            elif state is HOLDING and x.sse and now - x.touched > SSE_HOLD_S:
+                gateway.answers.hurry(x)
+        elif state is LEASING and now - x.touched > ROOM_WAIT_S * 2:
+            gateway.refuse(x, Refusal(SERVICE_UNAVAILABLE, "", 1))
+
+    def _clients(self, now: float) -> None:
+        """Close idle connections, cut off readers that stand still, keep unsent bytes within bounds."""
+        settings = self._settings
+        unsent = 0
+        stalled: list[Downstream] = []
+        for client in list(self._gateway.clients):
+            if client.paused:
+                unsent += client.transport.get_write_buffer_size()
+                stalled.append(client)
+                if now - client.paused_at > settings.client_stall_timeout_ms / 1000:
+                    client.abort()
+            elif client.active is None:
+                if not client.deadline:
+                    client.deadline = now + settings.client_idle_timeout_ms / 1000
+                elif now > client.deadline:
+                    client.expire()
+        if unsent > settings.unsent_bytes_max:
+            stalled.sort(key=lambda client: client.paused_at)
+            for client in stalled:
+                if unsent <= settings.unsent_bytes_max:
+                    break
+                unsent -= client.transport.get_write_buffer_size()
+                client.abort()

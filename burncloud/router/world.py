@@ -1,0 +1,247 @@
+"""The Snapshot as a worker holds it: every question of a request is one or two dictionary look-ups.
+
+Records come over the link, all of them at first, then as they change; they are applied in place, so that
+what a connection remembers (its token) is never stale.  After a break of the link everything comes again, and
+what did not come again is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from burncloud import logs
+from burncloud.adaptors.vendors import VENDORS, Vendor, upstream_path
+from burncloud.domain.link import Drop, Put, decode_record
+from burncloud.domain.money import RATIO_ONE
+from burncloud.domain.pricing import Price
+from burncloud.domain.snapshot import Channel, Group, Record, Setting, Token, User
+from burncloud.router.choose import Route
+from burncloud.wire.pool import Origin, OriginKey, origin_key
+from burncloud.wire.tls import TlsSetting
+
+_log = logs.logger(__name__)
+
+RouteKey = tuple[str, str, str]
+"""(dialect, group, model)."""
+
+
+class Outlet:
+    """A channel made ready to send to: its connections, its head, its paths."""
+
+    __slots__ = ("_base_path", "_paths", "available", "channel", "head", "id", "key_id", "models", "origin", "vendor")
+
+    def __init__(self, channel: Channel, vendor: Vendor, origin: Origin, base: str, ca_head: bytes) -> None:
+        self.channel = channel
+        self.id = channel.id
+        self.vendor = vendor
+        self.origin = origin
+        self.models = channel.models
+        self.key_id = channel.keys[0][0]
+        self.available = channel.enabled
+        self.head = ca_head
+        """Host, credential and encoding, as they stand in every request to it."""
+        self._base_path = base
+        self._paths: dict[bytes, bytes] = {}
+
+    def __repr__(self) -> str:
+        return f"<Outlet {self.channel.ref} {'available' if self.available else 'away'}>"
+
+    def path(self, client_path: bytes) -> bytes:
+        """The path to ask for upstream."""
+        path = self._paths.get(client_path)
+        if path is None:
+            path = upstream_path(self.vendor, self._base_path, client_path.decode("latin-1")).encode("latin-1")
+            if len(self._paths) < 1000:
+                self._paths[client_path] = path
+        return path
+
+
+AUTH_FIELDS: Final[dict[str, str]] = {
+    "bearer": "authorization: Bearer {}",
+    "x-api-key": "x-api-key: {}",
+    "x-goog-api-key": "x-goog-api-key: {}",
+}
+
+
+class World:
+    """Tokens, users, groups, prices, channels and routes, by what a request asks for."""
+
+    def __init__(self, origin: Callable[[OriginKey], Origin], ca_file: str = "") -> None:
+        self._origin = origin
+        self._ca_file = ca_file
+        self.tokens: dict[bytes, Token] = {}
+        """By hash."""
+        self._tokens_by_id: dict[int, Token] = {}
+        self.users: dict[int, User] = {}
+        self.groups: dict[str, Group] = {}
+        self.prices: dict[str, Price] = {}
+        self.settings: dict[str, str] = {}
+        self.outlets: dict[int, Outlet] = {}
+        self._routes: dict[RouteKey, Route[Outlet] | None] = {}
+        """None = must be made again from its members when next asked for."""
+        self._members: dict[RouteKey, dict[int, Outlet]] = {}
+        self.loaded = False
+        self._seen: dict[str, set[Any]] | None = None
+
+    # Questions
+
+    def route(self, dialect: str, group: str, model: str) -> Route[Outlet] | None:
+        """The channels that answer this model for this group in this dialect; None = there is none."""
+        key = (dialect, group, model)
+        route = self._routes.get(key)
+        if route is None and key in self._members:
+            members = self._members[key].values()
+            route = Route((o, o.channel.priority, o.channel.weight) for o in members if o.channel.enabled)
+            if not route.size:
+                return None
+            self._routes[key] = route
+        return route
+
+    def served(self, model: str, group: str) -> bool:
+        """Whether any channel of the group has the model, in whatever dialect and state."""
+        return any((dialect, group, model) in self._members for dialect in ("openai", "anthropic", "gemini"))
+
+    def models(self, group: str, dialect: str = "") -> list[str]:
+        """Models that a group can ask for, sorted."""
+        return sorted({m for d, g, m in self._members if g == group and dialect in ("", d)})
+
+    def ratio_ppm(self, group: str) -> int:
+        """The price ratio of a group."""
+        found = self.groups.get(group)
+        return found.ratio_ppm if found is not None else RATIO_ONE
+
+    # Changes
+
+    def put(self, message: Put) -> None:
+        """Apply records that are so now."""
+        decode = decode_record[message.kind].decode
+        apply = self._appliers[message.kind]
+        seen = self._seen.setdefault(message.kind, set()) if self._seen is not None else None
+        for row in message.rows:
+            name = apply(self, decode(row))
+            if seen is not None:
+                seen.add(name)
+
+    def drop(self, message: Drop) -> None:
+        """Forget records."""
+        for name in message.ids:
+            self._forget(message.kind, name)
+
+    def reload(self) -> None:
+        """A full load begins: what it does not bring will be forgotten at its end."""
+        self._seen = {}
+
+    def ready(self) -> None:
+        """The full load is complete."""
+        seen, self._seen = self._seen, None
+        if seen is not None and self.loaded:
+            for kind, known in self._known().items():
+                for name in [name for name in known if name not in seen.get(kind, ())]:
+                    self._forget(kind, name)
+        self.loaded = True
+
+    def _known(self) -> dict[str, Any]:
+        return {
+            "token": self._tokens_by_id, "user": self.users, "channel": self.outlets,
+            "group": self.groups, "price": self.prices, "setting": self.settings,
+        }  # fmt: skip
+
+    def _forget(self, kind: str, name: Any) -> None:
+        if kind == "channel":
+            self._drop_channel(name)
+        elif kind == "token":
+            token = self._tokens_by_id.pop(name, None)
+            if token is not None:
+                token.enabled = False
+                self.tokens.pop(token.hash, None)
+        else:
+            self._known()[kind].pop(name, None)
+
+    def _put_token(self, token: Token) -> int:
+        known = self._tokens_by_id.get(token.id)
+        if known is None:
+            self._tokens_by_id[token.id] = token
+            self.tokens[token.hash] = token
+            return token.id
+        if known.hash != token.hash:
+            self.tokens.pop(known.hash, None)
+        for field in Token.__struct_fields__:
+            setattr(known, field, getattr(token, field))
+        self.tokens[known.hash] = known
+        return token.id
+
+    def _put_user(self, user: User) -> int:
+        self.users[user.id] = user
+        return user.id
+
+    def _put_group(self, group: Group) -> str:
+        self.groups[group.name] = group
+        return group.name
+
+    def _put_price(self, price: Price) -> str:
+        self.prices[price.model] = price
+        return price.model
+
+    def _put_setting(self, setting: Setting) -> str:
+        self.settings[setting.name] = setting.value
+        return setting.name
+
+    def _put_channel(self, channel: Channel) -> int:
+        self._drop_channel(channel.id)
+        vendor = VENDORS.get(channel.vendor)
+        if vendor is None or not channel.keys:
+            _log.error("channel %s is left out: its type is unknown here or it has no key", channel.ref)
+            return channel.id
+        try:
+            outlet = self._outlet(channel, vendor)
+        except (ValueError, OSError) as error:
+            _log.error("channel %s is left out: %s", channel.ref, error)
+            return channel.id
+        self.outlets[channel.id] = outlet
+        for key in self._keys(outlet):
+            self._members.setdefault(key, {})[channel.id] = outlet
+            self._routes.pop(key, None)
+        return channel.id
+
+    def _drop_channel(self, channel_id: int) -> None:
+        outlet = self.outlets.pop(channel_id, None)
+        if outlet is None:
+            return
+        outlet.available = False
+        for key in self._keys(outlet):
+            members = self._members.get(key, {})
+            members.pop(channel_id, None)
+            if not members:
+                self._members.pop(key, None)
+            self._routes.pop(key, None)
+
+    def _keys(self, outlet: Outlet) -> list[RouteKey]:
+        channel = outlet.channel
+        return [(outlet.vendor.dialect, group, model) for group in channel.groups for model in channel.models]
+
+    def _outlet(self, channel: Channel, vendor: Vendor) -> Outlet:
+        base = (channel.base_url or vendor.base_url).rstrip("/")
+        options = channel.options
+        ca_file = str(options.get("ca_file") or self._ca_file)
+        key = origin_key(base, TlsSetting(ca_file, options.get("verify_tls") is not False))
+        parts = urlsplit(base)
+        secret = channel.keys[0][1]
+        if "\r" in secret or "\n" in secret:
+            raise ValueError("its key has a line break")
+        host = parts.netloc.rpartition("@")[2]
+        head = f"host: {host}\r\n{AUTH_FIELDS[vendor.auth].format(secret)}\r\naccept-encoding: identity\r\n"
+        return Outlet(channel, vendor, self._origin(key), parts.path, head.encode("latin-1"))
+
+    _appliers: Final[dict[str, Callable[[World, Any], Any]]] = {
+        "token": _put_token, "user": _put_user, "channel": _put_channel,
+        "group": _put_group, "price": _put_price, "setting": _put_setting,
+    }  # fmt: skip
+
+
+def records(rows: list[Record]) -> list[msgspec.Raw]:
+    """Records as they travel in a Put (for tests and the full load)."""
+    return [msgspec.Raw(msgspec.msgpack.encode(row)) for row in rows]
