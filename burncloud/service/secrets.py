@@ -17,6 +17,10 @@ import string
 from pathlib import Path
 from typing import Final
 
+from burncloud.config import Settings
+from burncloud.database import secrets as rows
+from burncloud.database.engine import Database
+
 KEY_BYTES: Final = 32
 KEY_FILE: Final = "master.key"
 NONCE_BYTES: Final = 12
@@ -28,6 +32,10 @@ ALPHANUMERICS: Final = string.ascii_letters + string.digits
 
 class WrongKey(Exception):
     """A secret cannot be opened: it was sealed with another master key, for another channel, or is damaged."""
+
+
+class KeyMismatch(Exception):
+    """The database's secrets were sealed with a master key that is not here; the message says what to do."""
 
 
 class MasterKey:
@@ -156,3 +164,23 @@ def check_password(password_hash: str, password: str) -> bool:
         return PasswordHasher().verify(password_hash, password)
     except (VerificationError, InvalidHashError):
         return False
+
+
+async def open_master_key(db: Database, settings: Settings) -> MasterKey:
+    """The master key of this database: made at the first call ever, checked against the fingerprint at all others.
+
+    Raises KeyMismatch where another key sealed what the database holds, ValueError for one that is malformed.
+    """
+    path = Path(settings.data_dir) / KEY_FILE
+    async with db.read() as conn:
+        known = await rows.get_fingerprint(conn)
+    key = load_master_key(settings.data_dir, settings.master_key, create=not known)
+    if key is not None and not known:
+        known = await db.run(lambda conn: rows.create_fingerprint(conn, key.fingerprint))
+    if key is None or key.fingerprint != known:
+        what = f"the file {path} is missing" if key is None else "the master key is another one"
+        raise KeyMismatch(
+            f"The upstream keys in this database cannot be opened: {what}; restore {path} from a backup, "
+            "or set MASTER_KEY or DATA_DIR to what they were"
+        )
+    return key

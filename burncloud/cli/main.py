@@ -1,0 +1,58 @@
+"""The command line: one sub-command group a file, put together here."""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+import typer
+
+from burncloud.cli import channels, groups, ledger, logs, prices, settings, tokens, users
+
+app = typer.Typer(
+    name="burncloud",
+    help="LLM gateway: one key, one base URL, an exact bill. Without a command everything is started.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for part in (channels, tokens, users, prices, groups, settings, logs, ledger):
+    app.add_typer(part.app)
+
+
+def serve() -> NoReturn:
+    """Start the server and stay until it ends."""
+    from burncloud.app import supervisor  # loads nothing but the standard library
+
+    raise SystemExit(supervisor.main())
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"burncloud {version('burncloud')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Start everything, unless a command is given."""
+    if context.invoked_subcommand is None:
+        serve()
+
+
+@app.command()
+def router() -> None:
+    """Start the server without any window."""
+    serve()
+
+
+def main() -> int:
+    """Run the command in sys.argv; the exit status."""
+    app(prog_name="burncloud")
+    return 0

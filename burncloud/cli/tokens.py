@@ -1,0 +1,198 @@
+"""burncloud token …: the keys that clients send."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from burncloud.cli import inputs, output
+from burncloud.cli.inputs import After, AsJson, Limit, Yes
+from burncloud.cli.session import Session, run
+from burncloud.database.tokens import TokenRow
+from burncloud.domain.money import format_usd
+from burncloud.service import tokens
+from burncloud.service.tokens import NewToken
+
+app = typer.Typer(name="token", help="Tokens: the keys that clients send.", no_args_is_help=True)
+
+Which = Annotated[str, typer.Argument(metavar="TOKEN", help="Id, or the key itself.", show_default=False)]
+Name = Annotated[str | None, typer.Option(help="What it is for.", show_default=False)]
+Quota = Annotated[
+    str | None, typer.Option(help="The most to be used in all: dollars like 10.00, or unlimited.", show_default=False)
+]
+Expires = Annotated[
+    str | None, typer.Option(help="30d, 12h, a date like 2027-01-31 (UTC), or never.", show_default=False)
+]
+Models = Annotated[
+    str | None, typer.Option(help="The only models it may call, like gpt-4,gpt-4o; or all.", show_default=False)
+]
+Networks = Annotated[
+    str | None, typer.Option(help="The only networks it may be used from, like 10.0.0.0/8; or any.", show_default=False)
+]
+Group = Annotated[
+    str | None, typer.Option(help="A price group of its own instead of its user's; or user.", show_default=False)
+]
+
+
+@app.command("list")
+def list_(
+    user: Annotated[str, typer.Option(help="Only this user's: name or id.", show_default=False)] = "",
+    after: After = 0,
+    limit: Limit = 1000,
+    json: AsJson = False,
+) -> None:
+    """Show all tokens, by their hints."""
+    found = run(lambda s: tokens.list_tokens(s.db, user, after, limit), json)
+    if json:
+        output.emit([as_json(token) for token in found])
+        return
+    titles = ["id", "key", "name", "user", "quota", "used", "expires", "models", "enabled"]
+    output.table(titles, [_cells(token) for token in found], right=["id", "quota", "used"])
+
+
+@app.command()
+def show(token: Which, json: AsJson = False) -> None:
+    """Show one token. Its key cannot be shown again."""
+    _show(run(lambda s: tokens.get_token(s.db, token), json), json)
+
+
+@app.command()
+def create(
+    user: Annotated[str, typer.Option(help="Whose it is: name or id.", show_default=False)],
+    name: Name = None,
+    quota: Quota = None,
+    expires: Expires = None,
+    models: Models = None,
+    networks: Networks = None,
+    group: Group = None,
+    json: AsJson = False,
+) -> None:
+    """Make a token and show its key, this once. Without options it is unlimited and never expires."""
+
+    async def work(s: Session) -> NewToken:
+        given = {"name": "", "quota_limit": -1, "expires_at": -1, "models": None, "networks": [], "group": ""}
+        return await tokens.create_token(
+            s.db,
+            user,
+            **given | _given(name, quota, expires, models, networks, group),  # type: ignore[arg-type]
+        )
+
+    made = run(work, json)
+    if json:
+        output.emit({"key": made.key} | as_json(made.token))
+        return
+    output.note(f"Token {made.token.id} of {made.token.user}. Its key, shown only now:")
+    output.say(made.key)
+
+
+@app.command()
+def update(
+    token: Which,
+    name: Name = None,
+    quota: Quota = None,
+    expires: Expires = None,
+    models: Models = None,
+    networks: Networks = None,
+    group: Group = None,
+    enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="On or off.", show_default=False)] = None,
+    json: AsJson = False,
+) -> None:
+    """Change what is given, leave the rest. The key stays the same."""
+
+    async def work(s: Session) -> TokenRow:
+        changes = _given(name, quota, expires, models, networks, group)
+        if enabled is not None:
+            changes["enabled"] = enabled
+        return await tokens.update_token(s.db, token, changes)
+
+    _show(run(work, json), json)
+
+
+@app.command()
+def delete(token: Which, yes: Yes = False, json: AsJson = False) -> None:
+    """Delete a token; what it used stays in the log."""
+    inputs.confirm("Delete this token?", yes)
+    gone = run(lambda s: tokens.delete_token(s.db, token), json)
+    output.emit(as_json(gone)) if json else output.say(f"Deleted the token {gone.id} ({gone.hint}) of {gone.user}.")
+
+
+def as_json(token: TokenRow) -> dict[str, Any]:
+    """A token for programs."""
+    return {
+        "id": token.id,
+        "hint": token.hint,
+        "name": token.name,
+        "user": token.user,
+        "user_id": token.user_id,
+        **output.limit("quota_limit", token.quota_limit),
+        **output.money("used", token.used),
+        **output.money("leased", token.leased),
+        "expires_at": token.expires_at,
+        "group": token.group,
+        "models": token.models,
+        "networks": token.networks,
+        "enabled": token.enabled,
+        "created_at": token.created_at,
+    }
+
+
+def _given(
+    name: str | None,
+    quota: str | None,
+    expires: str | None,
+    models: str | None,
+    networks: str | None,
+    group: str | None,
+) -> dict[str, Any]:
+    """The options that were given, as the service takes them."""
+    found: dict[str, Any] = {}
+    if name is not None:
+        found["name"] = name
+    if quota is not None:
+        found["quota_limit"] = inputs.quota(quota)
+    if expires is not None:
+        found["expires_at"] = inputs.expiry(expires)
+    if models is not None:
+        found["models"] = None if models.strip() in ("", "all") else inputs.names(models)
+    if networks is not None:
+        found["networks"] = [] if networks.strip() in ("", "any") else inputs.names(networks)
+    if group is not None:
+        found["group"] = "" if group in ("", "user") else group
+    return found
+
+
+def _cells(token: TokenRow) -> list[str]:
+    return [
+        str(token.id),
+        token.hint,
+        token.name,
+        token.user,
+        output.limit_text(token.quota_limit),
+        format_usd(token.used),
+        output.time_text(token.expires_at),
+        "all" if token.models is None else ", ".join(token.models),
+        output.flag(token.enabled),
+    ]
+
+
+def _show(token: TokenRow, json: bool) -> None:
+    if json:
+        output.emit(as_json(token))
+        return
+    output.facts(
+        [
+            ("token", f"{token.id} ({token.hint})"),
+            ("name", token.name),
+            ("user", f"{token.user} (id {token.user_id})"),
+            ("quota", output.limit_text(token.quota_limit)),
+            ("used", format_usd(token.used)),
+            ("on lease", format_usd(token.leased)),
+            ("expires", output.time_text(token.expires_at)),
+            ("group", token.group or "the user's"),
+            ("models", "all" if token.models is None else ", ".join(token.models)),
+            ("networks", ", ".join(token.networks) or "any"),
+            ("enabled", output.flag(token.enabled)),
+            ("created", output.time_text(token.created_at)),
+        ]
+    )
