@@ -208,9 +208,11 @@ class Product:
         rows: list[dict[str, Any]] = self.cli("log", "list", "--limit", str(count))
         return rows
 
-    def wait_rows(self, wanted: Callable[[list[dict[str, Any]]], bool], timeout_s: float = 5) -> list[dict[str, Any]]:
+    def wait_rows(
+        self, wanted: Callable[[list[dict[str, Any]]], bool], timeout_s: float = 5, count: int = 1000
+    ) -> list[dict[str, Any]]:
         """The rows, as soon as they satisfy `wanted`: booking follows the answer by some 50 ms."""
         deadline = time.monotonic() + timeout_s
-        while not wanted(rows := self.rows()):
+        while not wanted(rows := self.rows(count)):
             assert time.monotonic() < deadline, f"the ledger did not get there: {json.dumps(rows[:5], indent=1)}"
         return rows

@@ -37,6 +37,7 @@ CASE_HEADER = "x-upstream-case"
 CASE_PATH = re.compile(r"^/~([^/?]+)(/.*)?$")
 MODEL_IN_JSON = re.compile(rb'"model"\s*:\s*"([^"\\]+)"')
 MODEL_IN_FORM = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]+)\r\n')
+INCLUDE_USAGE = re.compile(rb'"include_usage"\s*:\s*true')
 MODEL_IN_PATH = re.compile(r"/models/([^/:?]+):")
 
 
@@ -120,6 +121,7 @@ class Book:
 
     A request finds its case by, in this order: the header x-upstream-case; a path that begins with
     `/~NAME/`; the name of its model (in JSON, form or URL); its path without /v1; "default".
+    A request for usage in a stream (include_usage) prefers `NAME+usage`, where that exists.
     """
 
     cases: dict[str, list[Case]] = field(default_factory=dict)
@@ -138,7 +140,8 @@ class Book:
     def find(self, target: str, headers: Sequence[tuple[str, str]], body: bytes) -> Case:
         """The case for a request; a 404 that says what was looked for, if there is none."""
         tried = list(self._names(target, headers, body))
-        for name in tried:
+        asked = [f"{name}+usage" for name in tried] if INCLUDE_USAGE.search(body) else []
+        for name in [*asked, *tried]:
             if name in self.cases:
                 given = self._given.get(name, 0)
                 self._given[name] = given + 1
