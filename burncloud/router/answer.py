@@ -21,7 +21,7 @@ from burncloud.router import settle
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import ENDING, HOLDING, OVER, PASSING, SENT, Exchange
 from burncloud.router.ports import House
-from burncloud.wire.heads import DROP, KEEP, REQUEST_ID, STATUS_LINES, TYPE, response_action
+from burncloud.wire.heads import STATUS_LINES
 from burncloud.wire.upstream import Upstream
 
 JSON_HOLD_BYTES_MAX: Final = 256 << 10
@@ -137,7 +137,7 @@ class Answers:
                 self._failed(x, Fault("empty", x.status))
             else:
                 self._commit(x, up, True)
-        elif x.held_bytes > JSON_HOLD_BYTES_MAX or up.length > JSON_HOLD_BYTES_MAX or b"json" not in x.content_type:
+        elif max(x.held_bytes, up.head.length) > JSON_HOLD_BYTES_MAX or b"json" not in up.head.content_type:
             self._commit(x, up, False)
 
     def _hold_stream(self, x: Exchange, up: Upstream, ended: bool) -> None:
@@ -160,29 +160,17 @@ class Answers:
     def _judge(self, x: Exchange, up: Upstream) -> bool:
         """Read the upstream's head; False if the attempt was given up for it."""
         status = x.status = up.status
-        content_type = b""
-        encoding = ""
-        retry_after = 0
-        for name, value in up.fields:
-            size = len(name)
-            if size == 12 and name.lower() == b"content-type":
-                content_type = value.strip().lower()
-            elif size == 16 and name.lower() == b"content-encoding":
-                encoding = value.strip().lower().decode("latin-1")
-            elif size == 11 and name.lower() == b"retry-after":
-                retry_after = int(value) if value.strip().isdigit() else 0
-        x.content_type = content_type
-        x.sse = content_type[:17] == b"text/event-stream"
-        x.upstream_encoding = "" if encoding == "identity" else encoding
+        head = up.head
+        x.sse = head.content_type[:17] == b"text/event-stream"
         if x.relay:
             return True
         if not 200 <= status < 300 and status not in CLIENT_FAULTS:
             kind = "busy" if status == 429 else "refused" if status in (401, 402, 403) else "broken"
-            self._failed(x, Fault(kind, status, retry_after))
+            self._failed(x, Fault(kind, status, head.retry_after_s))
             return False
         endpoint = x.target.endpoint
         assert endpoint is not None
-        x.meter = Meter(endpoint.dialect, endpoint.name, x.sse, x.upstream_encoding)
+        x.meter = Meter(endpoint.dialect, endpoint.name, x.sse, head.encoding)
         return True
 
     # The commit point
@@ -214,25 +202,19 @@ class Answers:
 
     def _head(self, x: Exchange, up: Upstream, length: int) -> bytes:
         """The answer's head; `length` ≥ 0 = the whole content is known."""
-        parts = [STATUS_LINES.get(x.status, STATUS_LINES[502])]
-        relay = x.relay
-        for name, value in up.fields:
-            action = response_action(name)
-            if action in (KEEP, TYPE):
-                parts.append(b"%b: %b\r\n" % (name, value))
-            elif action == REQUEST_ID:
-                if not x.upstream_request:
-                    x.upstream_request = value[:128].decode("latin-1")
-                    parts.append(b"x-upstream-request-id: %b\r\n" % value)
-            elif relay and action == DROP and name.lower() in RELAYED_FIELDS:
-                parts.append(b"%b: %b\r\n" % (name, value))
+        said = up.head
+        parts = [STATUS_LINES.get(x.status, STATUS_LINES[502]), *said.forward]
+        if said.request_id:
+            x.upstream_request = said.request_id.decode("latin-1")
+        if x.relay:
+            parts += said.control_only
         if up.no_body or x.status in (204, 304):
-            if up.length >= 0:
-                parts.append(b"content-length: %d\r\n" % up.length)
-        elif length < 0 and x.stripper is None and up.length >= 0:
-            parts.append(b"content-length: %d\r\n" % up.length)
+            if said.length >= 0:
+                parts.append(b"content-length: %d\r\n" % said.length)
         elif length >= 0:
             parts.append(b"content-length: %d\r\n" % length)
+        elif x.stripper is None and said.length >= 0:
+            parts.append(b"content-length: %d\r\n" % said.length)
         elif x.http11:
             x.chunked = True
             parts.append(b"transfer-encoding: chunked\r\n")
@@ -242,11 +224,10 @@ class Answers:
             parts.append(b"connection: close\r\n")
         elif not x.http11:
             parts.append(b"connection: keep-alive\r\n")
-        if relay:
+        if x.relay:
             parts.append(b"x-request-id: %b\r\n\r\n" % x.request_id.encode())
         else:
-            ref = x.outlet.channel.ref.encode()
-            parts.append(b"x-request-id: %b\r\nx-burncloud-channel: %b\r\n\r\n" % (x.request_id.encode(), ref))
+            parts.append(b"x-request-id: %b\r\n%b\r\n" % (x.request_id.encode(), x.outlet.ref_field))
         return b"".join(parts)
 
     # The end
@@ -326,10 +307,6 @@ class Answers:
             return
         x.client.transport.write(last)
         x.client.finished(x)
-
-
-RELAYED_FIELDS: Final = frozenset((b"set-cookie", b"strict-transport-security", b"www-authenticate"))
-"""Dropped from vendors' answers, but the console's own matters."""
 
 
 def error_event(x: Exchange) -> bytes:

@@ -70,18 +70,21 @@ class Desk:
 
     def hold(self, user: int, token: int, amount: int) -> bool:
         """Reserve on the user's and the token's lease (0 = unlimited, no lease), both or neither."""
-        of_user = self.leases.get(("user", user)) if user else None
-        of_token = self.leases.get(("token", token)) if token else None
-        if (user and (of_user is None or of_user.free < amount)) or (
-            token and (of_token is None or of_token.free < amount)
-        ):
-            return False
+        of_user = of_token = None
+        if user:
+            of_user = self.leases.get(("user", user))
+            if of_user is None or of_user.granted - of_user.drawn - of_user.returned - of_user.held < amount:
+                return False
+        if token:
+            of_token = self.leases.get(("token", token))
+            if of_token is None or of_token.granted - of_token.drawn - of_token.returned - of_token.held < amount:
+                return False
         now = self._now_ms()
         for lease in (of_user, of_token):
             if lease is not None:
                 lease.held += amount
                 lease.used_at_ms = now
-                if lease.free < lease.refill_below and lease.granted:
+                if lease.refill_below and lease.free < lease.refill_below:
                     self._refill(lease, amount)
         return True
 

@@ -45,12 +45,12 @@ class Exchange(Inbound):
     """A client's request, the attempts to have it answered, and the answer."""
 
     __slots__ = (
-        "answer_head", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost", "chunked", "content_type",
+        "answer_head", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost", "chunked",
         "first_ns", "form", "group", "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "last",
         "meter", "model", "money", "no_room", "outlet", "output_tokens", "price", "prompt", "pump",
         "reading", "reason", "relay", "request_id", "reserve", "room", "route", "sliced", "spooling", "sse",
         "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched", "tried", "up",
-        "upload", "upstream_encoding", "upstream_model", "upstream_request", "x",
+        "upload", "upstream_model", "upstream_request", "x",
     )  # fmt: skip
 
     target: Target
@@ -109,8 +109,6 @@ class Exchange(Inbound):
         self.sse = False
         self.chunked = False
         """The answer goes down in chunks."""
-        self.content_type = b""
-        self.upstream_encoding = ""
         self.answer_head = b""
         self.held: list[bytes] = []
         self.held_bytes = 0

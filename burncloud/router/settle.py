@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from burncloud import clock
 from burncloud.adaptors.meter import billable
 from burncloud.domain.journal import Attempt, End, Intent
@@ -45,7 +43,7 @@ def attempt_over(x: Exchange, status: int, sent: int) -> None:
 
 def used(x: Exchange) -> tuple[Usage, bool]:
     """What the exchange used so far, and whether that is an estimate."""
-    if x.first_ns == 0 and not any(a.sent for a in x.attempts):
+    if not x.attempts or not (x.first_ns or x.attempts[-1].sent):
         return Usage(), False
     if x.status >= 400 or x.target.endpoint is None or x.target.endpoint.free:
         return Usage(), False
@@ -68,7 +66,7 @@ def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -
     draw_user = desk.settle("user", token.user, x.hold_user, cost) if x.hold_user else 0
     draw_token = desk.settle("token", token.id, x.hold_token, cost) if x.hold_token else 0
     if cost and x.attempts:
-        x.attempts = (*x.attempts[:-1], msgspec.structs.replace(x.attempts[-1], charge=cost))
+        x.attempts[-1].charge = cost
     now = clock.now_ns()
     answered = x.first_ns != 0
     journal.end(

@@ -32,7 +32,10 @@ RouteKey = tuple[str, str, str]
 class Outlet:
     """A channel made ready to send to: its connections, its head, its paths."""
 
-    __slots__ = ("_base_path", "_paths", "available", "channel", "head", "id", "key_id", "models", "origin", "vendor")
+    __slots__ = (
+        "_base_path", "_paths", "available", "channel", "head", "id", "key_id", "models", "origin", "ref_field",
+        "vendor",
+    )  # fmt: skip
 
     def __init__(self, channel: Channel, vendor: Vendor, origin: Origin, base: str, ca_head: bytes) -> None:
         self.channel = channel
@@ -44,6 +47,7 @@ class Outlet:
         self.available = channel.enabled
         self.head = ca_head
         """Host, credential and encoding, as they stand in every request to it."""
+        self.ref_field = b"x-burncloud-channel: %b\r\n" % channel.ref.encode()
         self._base_path = base
         self._paths: dict[bytes, bytes] = {}
 

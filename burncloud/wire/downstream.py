@@ -9,8 +9,9 @@ The connection is read even while an exchange runs: only so is a client that lef
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import httptools
 
@@ -54,6 +55,21 @@ class Inbound:
         """The answer is over, or nobody waits for it any more."""
 
 
+class Again(NamedTuple):
+    """A head that came twice, for recognising it a third time."""
+
+    prefix: bytes
+    """Up to the digits of Content-Length."""
+    suffix: bytes
+    """From behind them to the end of the head."""
+    method: bytes
+    url: bytes
+    head: Head
+
+
+_LENGTH_FIELD: Final = re.compile(rb"\r\ncontent-length: ?(\d{1,9})(?=\r\n)", re.IGNORECASE)
+
+
 class App(Protocol):
     """What a connection asks of the floor above."""
 
@@ -86,8 +102,8 @@ class Downstream(asyncio.Protocol):
     """The server side of one client connection."""
 
     __slots__ = (
-        "_app", "_fields", "_head", "_head_bytes", "_in_head", "_incoming", "_last_fields", "_length",
-        "_loop", "_parser", "_queue", "_queued_bytes", "_url", "active", "closing", "deadline",
+        "_again", "_app", "_fields", "_fresh", "_head", "_head_bytes", "_in_head", "_incoming", "_last_fields", "_length",
+        "_loop", "_parser", "_queue", "_queued_bytes", "_repeated", "_url", "active", "closing", "deadline",
         "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "upgrading",
     )  # fmt: skip
 
@@ -101,6 +117,10 @@ class Downstream(asyncio.Protocol):
         self._parser: Any = None
         self._last_fields: list[tuple[bytes, bytes]] = []
         self._head: Head = Head([])
+        self._again: Again | None = None
+        self._repeated = False
+        self._fresh = True
+        """The parser stands between two requests."""
         self.active: Inbound | None = None
         self._queue: deque[Inbound] = deque()
         self._queued_bytes = 0
@@ -142,14 +162,18 @@ class Downstream(asyncio.Protocol):
         """Bytes from the client, at any time."""
         if self.closing:
             return
-        if self._in_head:
-            self._head_bytes += len(data)
+        fresh = self._fresh
         active = self.active
-        if active is not None and active.complete:
+        if active is None:
+            if fresh and self._again is not None and self._serve_again(self._again, data):
+                return
+        elif active.complete:
             self._queued_bytes += len(data)
             if self._queued_bytes > PIPELINE_BYTES_MAX:
                 self.closing = True
                 return
+        if self._in_head:
+            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -160,6 +184,8 @@ class Downstream(asyncio.Protocol):
             self._refuse_connection(INVALID_REQUEST, "The request is not well-formed HTTP/1.1")
         if self._in_head and self._head_bytes > HEAD_BYTES_MAX and not self.closing:
             self._refuse_connection(HEAD_TOO_LARGE, "The request head is larger than 64 KiB")
+        if fresh and self._repeated and self._fresh and not self.closing:
+            self._again = self._remember(data)
 
     def eof_received(self) -> None:
         """The client closed its side: during an exchange that counts as gone (rule 10)."""
@@ -195,6 +221,7 @@ class Downstream(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._in_head = True
+        self._fresh = False
         self._url = b""
         self._fields = []
         self._length = -1
@@ -226,9 +253,11 @@ class Downstream(asyncio.Protocol):
         version = parser.get_http_version()
         http11 = version == "1.1"
         self.keep_alive = parser.should_keep_alive()
-        if self._fields == self._last_fields and http11 == self.http11:
+        self._repeated = self._fields == self._last_fields and http11 == self.http11
+        if self._repeated:
             head = self._head
         else:
+            self._again = None
             self.http11 = http11
             head = judge(self._fields, http11)
             self._head, self._last_fields = head, self._fields
@@ -268,6 +297,7 @@ class Downstream(asyncio.Protocol):
             return
         x = self._incoming
         self._in_head = True
+        self._fresh = True
         if x is None:
             return
         x.complete = True
@@ -319,6 +349,46 @@ class Downstream(asyncio.Protocol):
             self._queue.clear()
 
     # Own matters
+
+    def _remember(self, data: bytes) -> Again | None:
+        """What a request like the one just read in one piece begins with, whatever its Content-Length."""
+        x = self._incoming
+        found = _LENGTH_FIELD.search(data)
+        if x is None or found is None or not (self.keep_alive and self.http11) or x.head.expect or x.head.chunked:
+            return None
+        end = data.find(b"\r\n\r\n") + 4
+        if found.end() > end or len(data) - end != x.length:
+            return None
+        return Again(data[: found.start(1)], data[found.end(1) : end], x.method, x.url, x.head)
+
+    def _serve_again(self, again: Again, data: bytes) -> bool:
+        """Serve a request whose head is, but for Content-Length, byte for byte one that the parser accepted.
+
+        The parser is not asked again: the same bytes give the same verdict (DATAPLANE.md rule 20).  False = it is
+        not such a request, or it did not come in one piece.
+        """
+        prefix, suffix = again.prefix, again.suffix
+        if not data.startswith(prefix):
+            return False
+        start = len(prefix)
+        end = data.find(b"\r", start, start + 10)
+        if end < 0 or not data.startswith(suffix, end):
+            return False
+        digits = data[start:end]
+        body_at = end + len(suffix)
+        if not digits.isdigit() or int(digits) != len(data) - body_at:
+            return False
+        self.deadline = 0.0
+        app = self._app
+        self.active = x = app.exchange(self, again.method, again.url, again.head, len(data) - body_at)
+        x.complete = True
+        app.on_head(x)
+        if not (x.done or x.discard):
+            if len(data) > body_at:
+                app.on_piece(x, data[body_at:])
+            if not x.done:
+                app.on_complete(x)
+        return True
 
     def _next(self) -> None:
         x = self.active

@@ -16,6 +16,7 @@ HEAD_BYTES_MAX: Final = 64 << 10
 HEAD_FIELDS_MAX: Final = 100
 
 KEEP, DROP, AUTH, HOST, EXPECT, TYPE, CHUNKED, CONNECTION, REQUEST_ID, FORWARDED_FOR = range(10)
+LENGTH, ENCODING, RETRY_AFTER, CONTROL_ONLY = range(10, 14)
 
 REQUEST_FIELDS: Final[dict[bytes, int]] = {
     # hop-by-hop (RFC 9110 §7.6.1) and framing, which is ours
@@ -56,14 +57,17 @@ RESPONSE_FIELDS: Final[dict[bytes, int]] = {
     b"te": DROP,
     b"trailer": DROP,
     b"upgrade": DROP,
-    b"transfer-encoding": DROP,
-    b"content-length": DROP,
-    b"proxy-authenticate": DROP,
-    b"www-authenticate": DROP,
+    b"transfer-encoding": CHUNKED,
+    b"content-length": LENGTH,
+    b"content-encoding": ENCODING,
     b"content-type": TYPE,
-    b"set-cookie": DROP,
+    b"retry-after": RETRY_AFTER,
+    b"proxy-authenticate": DROP,
     b"alt-svc": DROP,
-    b"strict-transport-security": DROP,
+    # a vendor's cookies and policies are not ours; the console's are
+    b"www-authenticate": CONTROL_ONLY,
+    b"set-cookie": CONTROL_ONLY,
+    b"strict-transport-security": CONTROL_ONLY,
     b"nel": DROP,
     b"report-to": DROP,
     b"reporting-endpoints": DROP,
@@ -101,15 +105,71 @@ def _classify(name: bytes) -> int:
     return action
 
 
-def response_action(name: bytes) -> int:
-    """KEEP, DROP, TYPE or REQUEST_ID for a response field name as spelled."""
-    action = _response_names.get(name, -1)
-    if action < 0:
-        lower = name.lower()
-        action = RESPONSE_FIELDS.get(lower, DROP if lower.startswith(RESPONSE_PREFIXES) else KEEP)
-        if len(_response_names) < _NAMES_MAX:
-            _response_names[name] = action
+def _response_action(name: bytes) -> int:
+    lower = name.lower()
+    action = RESPONSE_FIELDS.get(lower, DROP if lower.startswith(RESPONSE_PREFIXES) else KEEP)
+    if len(_response_names) < _NAMES_MAX:
+        _response_names[name] = action
     return action
+
+
+class AnswerHead:
+    """An upstream's header list, judged in one pass: what goes on, and what it says to us."""
+
+    __slots__ = (
+        "chunked", "content_type", "control_only", "encoding", "forward", "length", "request_id", "retry_after_s",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.forward: list[bytes] = []
+        """The fields to pass on: name, ": ", value, CRLF."""
+        self.control_only: list[bytes] = []
+        """More of the same, if it is the control process that answers."""
+        self.content_type = b""
+        """In lower case."""
+        self.encoding = ""
+        """Content-Encoding in lower case; "" = identity."""
+        self.length = -1
+        self.chunked = False
+        """True also for a transfer coding that is not to be had, which `length` −2 tells."""
+        self.request_id = b""
+        self.retry_after_s = 0
+
+
+def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
+    """Sort an answer's fields (DATAPLANE.md rules 12, 17).  Never raises."""
+    head = AnswerHead()
+    forward = head.forward
+    for name, value in fields:
+        action = _response_names.get(name, -1)
+        if action < 0:
+            action = _response_action(name)
+        if action == KEEP:
+            forward += (name, b": ", value, b"\r\n")
+        elif action == TYPE:
+            forward += (name, b": ", value, b"\r\n")
+            head.content_type = value.strip().lower()
+        elif action == LENGTH:
+            head.length = int(value)
+        elif action == REQUEST_ID:
+            if not head.request_id:
+                head.request_id = value.strip()[:128]
+                forward += (b"x-upstream-request-id: ", head.request_id, b"\r\n")
+        elif action == CHUNKED:
+            if head.chunked or value.strip().lower() != b"chunked":
+                head.length = -2
+            head.chunked = True
+        elif action == ENCODING:
+            forward += (name, b": ", value, b"\r\n")
+            encoding = value.strip().lower().decode("latin-1")
+            head.encoding = "" if encoding == "identity" else encoding
+        elif action == RETRY_AFTER:
+            forward += (name, b": ", value, b"\r\n")
+            seconds = value.strip()
+            head.retry_after_s = int(seconds) if seconds.isdigit() and len(seconds) < 7 else 0
+        elif action == CONTROL_ONLY:
+            head.control_only += (name, b": ", value, b"\r\n")
+    return head
 
 
 class Head:

@@ -330,11 +330,12 @@ class JournalWriter:
         self._loop.run_in_executor(None, self._allocate).add_done_callback(done)
 
 
-def _pwrite(fd: int, data: bytes, offset: int) -> int:
-    if hasattr(os, "pwrite"):
-        return os.pwrite(fd, data, offset)
+def _seek_and_write(fd: int, data: bytes, offset: int) -> int:
     os.lseek(fd, offset, os.SEEK_SET)
     return os.write(fd, data)
+
+
+_pwrite: Callable[[int, bytes, int], int] = getattr(os, "pwrite", _seek_and_write)
 
 
 def _pread(fd: int) -> bytes:

@@ -12,7 +12,10 @@ from typing import Any, Final, Protocol
 
 import httptools
 
+from burncloud.wire.heads import AnswerHead, judge_answer
+
 WRITE_HIGH: Final = 256 << 10
+NO_HEAD: Final = AnswerHead()
 
 
 class Sink(Protocol):
@@ -32,9 +35,29 @@ class Upstream(asyncio.Protocol):
     """The client side of one connection to an origin."""
 
     __slots__ = (
-        "_loop", "_more", "_parser", "_part", "_sink", "chunked", "exchange", "fields", "head_known",
-        "heard", "http10", "idle_since", "keep", "last", "length", "lost", "messages", "no_body", "origin",
-        "paused", "served", "status", "transport", "writable",
+        "_fields",
+        "_loop",
+        "_more",
+        "_parser",
+        "_part",
+        "_sink",
+        "exchange",
+        "head",
+        "head_known",
+        "heard",
+        "http10",
+        "idle_since",
+        "keep",
+        "last",
+        "lost",
+        "messages",
+        "no_body",
+        "origin",
+        "paused",
+        "served",
+        "status",
+        "transport",
+        "writable",
     )  # fmt: skip
 
     def __init__(self, sink: Sink, origin: Any, loop: asyncio.AbstractEventLoop) -> None:
@@ -57,9 +80,8 @@ class Upstream(asyncio.Protocol):
         """A byte of the answer has come."""
         self.head_known = False
         self.status = 0
-        self.fields: list[tuple[bytes, bytes]] = []
-        self.length = -1
-        self.chunked = False
+        self._fields: list[tuple[bytes, bytes]] = []
+        self.head = NO_HEAD
         self.http10 = False
         self.keep = False
         self.messages = 0
@@ -79,9 +101,7 @@ class Upstream(asyncio.Protocol):
         self.heard = False
         self.head_known = False
         self.status = 0
-        self.fields = []
-        self.length = -1
-        self.chunked = False
+        self._fields = []
         self.messages = 0
         self._part = None
 
@@ -164,7 +184,8 @@ class Upstream(asyncio.Protocol):
         x, self.exchange = self.exchange, None
         if x is None:
             return
-        if self.head_known and exc is None and self.length < 0 and not self.chunked and (self.http10 or not self.keep):
+        framed = self.head.length >= 0 or self.head.chunked
+        if self.head_known and exc is None and not framed and (self.http10 or not self.keep):
             self.keep = False
             self._sink.on_answer(x, self, None, True)
         else:
@@ -187,7 +208,7 @@ class Upstream(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head, or a trailer, which is dropped."""
         if not self.head_known:
-            self.fields.append((name, value))
+            self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is known; an interim answer (1xx) is swallowed."""
@@ -198,14 +219,9 @@ class Upstream(asyncio.Protocol):
         self.status = status
         self.keep = parser.should_keep_alive()
         self.http10 = parser.get_http_version() != "1.1"
-        for name, value in self.fields:
-            size = len(name)
-            if size == 14 and name.lower() == b"content-length":
-                self.length = int(value)
-            elif size == 17 and name.lower() == b"transfer-encoding":
-                self.chunked = True
-                if value.strip().lower() != b"chunked":
-                    self.status = 0
+        self.head = head = judge_answer(self._fields)
+        if head.length == -2:
+            self.status = 0
         self.head_known = True
 
     def on_body(self, part: bytes) -> None:
@@ -218,7 +234,7 @@ class Upstream(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The answer is complete (or an interim one was)."""
         if not self.head_known:
-            self.fields = []
+            self._fields = []
             return
         self.messages += 1
 
