@@ -1,12 +1,40 @@
-"""The meter beside the passing response bytes (skeleton)."""
+"""The meter beside the passing response bytes.
+
+While an answer passes, only references to its pieces are kept.  A plain answer is decoded at its end
+(a large one is scanned for the few members that matter).  Of a stream the last events are decoded at
+its end; what is dropped before (above 16 KiB) is digested first: the last usage statement in it is
+read, and the share of delivered text in it is sampled, for the estimate of a stream that will be cut.
+Rules 13 and 14 of shared DATAPLANE.md; why the head needs no keeping: docs/decisions.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Any, Final
 
 import msgspec
 
+from burncloud.adaptors import events
+from burncloud.adaptors.commit import UsageStripper as UsageStripper
+from burncloud.adaptors.commit import first_content as first_content
+from burncloud.adaptors.dialects import SPEAKING, reader_of
+from burncloud.adaptors.encodings import Inflater
+from burncloud.adaptors.estimate import output_tokens
+from burncloud.adaptors.reading import Reader, Tally, answer_size
+from burncloud.adaptors.scan import Malformed, TopScanner, value_end
 from burncloud.domain.usage import Usage
+
+HOLD_BYTES: Final = 16 << 10
+"""Of a stream this much is held before the older part is digested."""
+KEEP_BYTES: Final = 4 << 10
+"""And at least this much of its end stays, and at least _TAIL_EVENTS events."""
+EVENT_BYTES_MAX: Final = 4 << 20
+"""An event in progress is held up to this; of a longer one only the end."""
+PLAIN_BYTES_MAX: Final = 256 << 10
+"""A plain answer is held whole up to this (the commit point holds it as long, rule 13)."""
+SCAN_BYTES: Final = 64 << 10
+_TAIL_EVENTS: Final = 4
+_SAMPLES: Final = 8
 
 
 class Reading(msgspec.Struct, gc=False):
@@ -24,43 +52,319 @@ class Reading(msgspec.Struct, gc=False):
     """Estimated from the delivered text; 0 where usage came and the answer is complete."""
 
 
+def billable(reading: Reading, prompt_estimate: int) -> tuple[Usage, bool]:
+    """(usage to charge, estimated?): the upstream's numbers, completed by estimates where missing or cut off.
+
+    A cut stream may have stated its input and a first count of output (Anthropic's message_start): its
+    output is then what was delivered, if that is more.
+    """
+    usage = reading.usage
+    if usage is None:
+        return Usage(prompt_estimate, reading.output_estimate_tokens), True
+    if reading.complete:
+        return usage, False
+    stated = usage.output + usage.reasoning + usage.audio_output + usage.image_output
+    missing = reading.output_estimate_tokens - stated
+    if missing <= 0:
+        return usage, False
+    usage = Usage(*msgspec.structs.astuple(usage))
+    usage.output += missing
+    return usage, True
+
+
 class Meter:
     """feed() every piece of the de-chunked answer, then finish() once.
 
-    `endpoint`: chat.completions, completions, responses, embeddings, images, audio, moderations, rerank,
-    messages, count_tokens, generateContent, streamGenerateContent, countTokens, embedContent; unknown ones are
-    read generically.  `sse`: the answer's content type is text/event-stream.
+    `endpoint`: a name of adaptors/dialects.py; unknown ones are read generically.  `sse`: the content type is
+    text/event-stream.  `encoding`: the answer's content-encoding, "" or "identity" for none.
     """
 
+    __slots__ = ("_bytes", "_endpoint", "_held", "_inflater", "_limit", "_pieces", "_sink")
+
     def __init__(self, dialect: str, endpoint: str, sse: bool, encoding: str = "") -> None:
-        raise NotImplementedError
+        reader = reader_of(dialect, endpoint)
+        self._sink: _Stream | _Plain = _Stream(reader) if sse else _Plain(reader, endpoint)
+        self._endpoint = endpoint
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._limit = self._sink.hold
+        self._inflater = Inflater(encoding) if encoding and encoding != "identity" else None
+        self._bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Keep a reference; now and then digest what was kept."""
-        raise NotImplementedError
+        if self._inflater is not None:
+            self._bytes += len(data)
+            data = self._inflater.feed(data)
+        self._pieces.append(data)
+        self._held += len(data)
+        if self._held > self._limit:
+            self._digest()
+
+    def _digest(self) -> None:
+        sink = self._sink
+        rest = sink.digest(b"".join(self._pieces))
+        self._pieces = [rest]
+        self._held = len(rest)
+        self._limit = max(sink.hold, 2 * self._held)
 
     def finish(self) -> Reading:
         """Decode what is left and tell."""
-        raise NotImplementedError
+        if self._inflater is not None and self._inflater.broken:
+            text = self._bytes if self._endpoint in SPEAKING else 0
+            return Reading(None, True, "", False, output_tokens(text))
+        tally = self._sink.finish(b"".join(self._pieces))
+        usage = tally.usage
+        estimate = 0
+        if usage is None or not tally.terminal:
+            estimate = output_tokens(tally.text_bytes)
+        return Reading(usage, tally.terminal, tally.finish, tally.error, estimate)
 
 
-def billable(reading: Reading, prompt_estimate: int) -> tuple[Usage, bool]:
-    """(usage to charge, estimated?): the upstream's numbers, completed by estimates where they are missing or cut."""
-    raise NotImplementedError
+class _Stream:
+    """Server-sent events."""
+
+    hold = HOLD_BYTES
+
+    def __init__(self, reader: Reader[Any, Any]) -> None:
+        self._reader = reader
+        self._tally = Tally()
+        self._started = False
+        self._head_read = not reader.head_usage
+        self._beheaded = b""
+        """The first bytes of an event whose middle was dropped."""
+
+    def digest(self, block: bytes) -> bytes:
+        """Absorb the older part of the block; the rest is to be kept."""
+        held_back = b""
+        if block.endswith(b"\r"):
+            block, held_back = block[:-1], b"\r"
+        block = self._clean(block)
+        cut = len(block) - KEEP_BYTES
+        for _ in range(_TAIL_EVENTS):
+            cut = block.rfind(b"\n\n", 0, cut)
+            if cut < 0:
+                break
+        if cut >= 0:
+            self._drop(block[:cut])
+            block = block[cut + 2 :]
+        elif len(block) > EVENT_BYTES_MAX:
+            self._beheaded = self._beheaded or block[:256]
+            block = block[-SCAN_BYTES:]
+        return block + held_back
+
+    def _clean(self, block: bytes) -> bytes:
+        if not self._started:
+            self._started = True
+            block = block.removeprefix(events.BOM)
+        return events.unify(block)
+
+    def _drop(self, block: bytes) -> None:
+        """Absorb whole events that will not be seen again: head, last usage, and a sample of the text."""
+        reader, tally = self._reader, self._tally
+        if self._beheaded:
+            block = self._salvage(block)
+        if not self._head_read:
+            self._read_head(block, tally)
+        last = None
+        for match in _usage_pattern(reader.usage_key).finditer(block):
+            last = match
+        if last is not None:
+            start, end = _event_at(block, last.start())
+            seen = Tally(usage=tally.usage)
+            reader.event(events.event_data(block[start:end]), seen)
+            tally.usage = seen.usage
+        share, before, size = 0, -1, len(block)
+        sampled = Tally()
+        for sample in range(_SAMPLES):
+            start, end = _event_at(block, (2 * sample + 1) * size // (2 * _SAMPLES))
+            if start != before:
+                before = start
+                sampled = Tally()
+                reader.event(events.event_data(block[start:end]), sampled)
+            share += (sampled.text_bytes << 16) // max(1, end - start + 2)
+        tally.text_bytes += (share * size // _SAMPLES) >> 16
+
+    def _read_head(self, block: bytes, tally: Tally) -> None:
+        """The first events, up to the one with usage."""
+        self._head_read = True
+        pos = 0
+        for _ in range(_TAIL_EVENTS):
+            end = block.find(b"\n\n", pos)
+            if end < 0:
+                end = len(block)
+            head = Tally()
+            self._reader.event(events.event_data(block[pos:end]), head)
+            if head.usage is not None:
+                tally.usage = head.usage
+                return
+            pos = end + 2
+
+    def _salvage(self, block: bytes) -> bytes:
+        """Read kind and usage of an event whose middle was dropped; what follows it in the block."""
+        end = block.find(b"\n\n")
+        event, rest = (block, b"") if end < 0 else (block[:end], block[end + 2 :])
+        kind = _TYPE.search(self._beheaded)
+        if kind is not None:
+            self._reader.event(b'{"type":"%b"}' % kind.group(1), self._tally)
+        self._beheaded = b""
+        key = self._reader.usage_key
+        last = None
+        for match in _usage_pattern(key).finditer(event):
+            last = match
+        if last is not None:
+            stop = value_end(event, last.end() - 1)
+            if stop > 0:
+                found = Tally()
+                if self._reader.body(b'{"%b":%b}' % (key.encode(), event[last.end() - 1 : stop]), found):
+                    self._tally.usage = found.usage or self._tally.usage
+        return rest
+
+    def finish(self, block: bytes) -> Tally:
+        """The tally of the whole stream."""
+        reader, tally = self._reader, self._tally
+        block = self._clean(block)
+        if self._beheaded:
+            block = self._salvage(block)
+        if not self._head_read:
+            self._read_head(block, tally)
+        quick = _copy(tally)
+        for payload in events.last_payloads(block, _TAIL_EVENTS):
+            reader.event(payload, quick)
+        if quick.terminal and quick.finish and quick.usage is not None:
+            return quick
+        for payload in events.payloads(block):
+            reader.event(payload, tally)
+        if not tally.terminal and (block.startswith(b"event: error") or b"\nevent: error" in block):
+            tally.error = True
+        return tally
 
 
-def first_content(head: bytes, dialect: str, endpoint: str) -> Literal["wait", "content", "error"]:
-    """The commit-point test on the first bytes of an SSE answer (all of it so far)."""
-    raise NotImplementedError
+class _Plain:
+    """One JSON object; also a JSON array (Gemini without alt=sse), JSON lines, and what is no JSON at all."""
+
+    hold = PLAIN_BYTES_MAX
+
+    def __init__(self, reader: Reader[Any, Any], endpoint: str) -> None:
+        self._reader = reader
+        self._speaking = endpoint in SPEAKING
+        self._endpoint = endpoint
+        self._tally = Tally()
+        self._scanner: TopScanner | None = None
+        self._array = False
+        self._opaque = False
+        self._scanned_bytes = 0
+
+    def digest(self, block: bytes) -> bytes:
+        """Absorb what can be absorbed; the rest is to be kept."""
+        if self._opaque:
+            return b""
+        if self._array or block[:64].lstrip()[:1] == b"[":
+            return self._elements(block)
+        if self._scanner is None:
+            self._scanner = TopScanner(self._reader.watched)
+            self.hold = SCAN_BYTES
+        self._scan(self._scanner, block)
+        return b""
+
+    def _scan(self, scanner: TopScanner, block: bytes) -> None:
+        self._scanned_bytes += len(block)
+        try:
+            scanner.feed(block)
+        except Malformed:
+            self._opaque = True
+
+    def _elements(self, block: bytes) -> bytes:
+        """Absorb each whole element of the array as an event."""
+        self._array = True
+        pos = 0
+        while True:
+            start = block.find(b"{", pos)
+            if start < 0:
+                return b""
+            end = value_end(block, start)
+            if end < 0:
+                break
+            self._reader.event(block[start:end], self._tally)
+            pos = end
+        if len(block) - start > EVENT_BYTES_MAX:
+            self._opaque = True
+            return b""
+        return block[start:]
+
+    def finish(self, block: bytes) -> Tally:
+        """The tally of the whole answer; `terminal` says that it came to its end."""
+        tally = self._tally
+        if self._scanner is not None and not self._opaque:
+            return self._finish_scan(self._scanner, block)
+        if self._opaque:
+            tally.terminal = True
+            return tally
+        if self._array or block[:64].lstrip()[:1] == b"[":
+            self._elements(block)
+            return tally
+        if self._reader.body(block, tally):
+            if tally.usage is None and self._speaking:
+                tally.text_bytes = answer_size(block)
+            return tally
+        if block[:64].lstrip()[:1] == b"{":
+            for line in block.splitlines():
+                self._reader.event(line, tally)
+            if tally.usage is None and self._speaking:
+                tally.text_bytes = max(tally.text_bytes, len(block))
+            return tally
+        tally.terminal = True
+        if self._endpoint == "audio" and _is_text(block):
+            tally.text_bytes = len(block)
+        return tally
+
+    def _finish_scan(self, scanner: TopScanner, block: bytes) -> Tally:
+        self._scan(scanner, block)
+        tally = self._tally
+        try:
+            scanner.finish()
+            complete = True
+        except Malformed:
+            complete = False
+        parts = [b'"%b":%b' % (key.encode(), value) for key, value in scanner.values.items()]
+        self._reader.body(b"{" + b",".join(parts) + b"}", tally)
+        tally.terminal = complete
+        if tally.usage is None and self._speaking:
+            tally.text_bytes = self._scanned_bytes
+        return tally
 
 
-class UsageStripper:
-    """Removes the usage chunk that we asked for from an OpenAI stream whose client did not."""
+_TYPE: Final = re.compile(rb'"type"\s*:\s*"([\w.]{1,64})"')
+_USAGE: Final = {
+    "usage": re.compile(rb'"usage"\s*:\s*\{'),
+    "usageMetadata": re.compile(rb'"usageMetadata"\s*:\s*\{'),
+}
 
-    def strip(self, data: bytes) -> bytes:
-        """The bytes to pass on now."""
-        raise NotImplementedError
 
-    def finish(self) -> bytes:
-        """At the end of the stream: what is still held back."""
-        raise NotImplementedError
+def _usage_pattern(key: str) -> re.Pattern[bytes]:
+    return _USAGE[key]
+
+
+def _event_at(block: bytes, pos: int) -> tuple[int, int]:
+    """The event around `pos` in a block of whole events."""
+    start = block.rfind(b"\n\n", 0, pos)
+    end = block.find(b"\n\n", pos)
+    return (0 if start < 0 else start + 2), (len(block) if end < 0 else end)
+
+
+def _copy(tally: Tally) -> Tally:
+    usage = tally.usage
+    if usage is not None:
+        usage = Usage(*msgspec.structs.astuple(usage))
+    return Tally(usage, tally.finish, tally.terminal, tally.content, tally.error, tally.text_bytes)
+
+
+def _is_text(data: bytes) -> bool:
+    """Subtitles and plain transcripts, as against sound."""
+    if b"\0" in data[:1024]:
+        return False
+    try:
+        data[:1024].decode()
+    except UnicodeDecodeError as error:
+        return error.start > 1020  # a character cut by the window
+    return True

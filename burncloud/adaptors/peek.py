@@ -1,8 +1,27 @@
-"""What routing must know of a JSON request body, read without building it (skeleton)."""
+"""What routing must know of a JSON request body, read without building it.
+
+The body is split into its top-level members by msgspec, which leaves their values as they are, and
+the few watched values are interpreted here, so that `"stream": null` and `256.0` stay legal.  What
+two JSON readers could take differently is refused: a watched key twice (escapes resolved) or in
+another letter case; else a cheap model would be billed for a dear one.  That there is no key twice
+is proved by length: re-encoding the members must give every byte of a compact body.  Where it does
+not, a walk over the top level decides.  Rule 7 of shared DATAPLANE.md.
+"""
 
 from __future__ import annotations
 
+import re
+from typing import Final
+from urllib.parse import unquote
+
 import msgspec
+
+from burncloud.adaptors.scan import Malformed, Member, TopScanner, decode_key
+from burncloud.errors import INVALID_REQUEST, Refusal
+
+OUTPUT_TOKENS_MAX: Final = 1 << 31
+"""A larger statement counts as this."""
+MODEL_CHARS_MAX: Final = 1024
 
 
 class Peek(msgspec.Struct, gc=False):
@@ -19,36 +38,377 @@ class Peek(msgspec.Struct, gc=False):
     """max(n, best_of, candidateCount); already multiplied into output_tokens."""
 
 
+_OPENAI: Final = frozenset({
+    "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of",
+})  # fmt: skip
+_ANTHROPIC: Final = frozenset({"model", "stream", "max_tokens"})
+_GEMINI: Final = frozenset({"generationConfig", "generation_config"})
+WATCHED: Final[dict[str, frozenset[str]]] = {"openai": _OPENAI, "anthropic": _ANTHROPIC, "gemini": _GEMINI}
+"""Dialect → the top-level keys that must be there once and unmistakably, if at all."""
+
+_USUAL: Final = frozenset({
+    "messages", "temperature", "top_p", "tools", "tool_choice", "response_format", "stop", "seed", "user", "input",
+    "instructions", "reasoning", "reasoning_effort", "store", "text", "prompt", "system", "thinking", "metadata",
+    "stop_sequences", "top_k", "frequency_penalty", "presence_penalty", "parallel_tool_calls", "logprobs",
+    "top_logprobs", "encoding_format", "dimensions", "contents", "safetySettings", "systemInstruction", "toolConfig",
+    "cachedContent", "service_tier", "previous_response_id", "include", "truncation", "modalities", "audio",
+    "logit_bias", "prediction", "size", "quality", "voice", "query", "documents", "top_n", "prompt_cache_key",
+})  # fmt: skip
+_KNOWN: Final = {dialect: watched | _USUAL for dialect, watched in WATCHED.items()}
+"""Keys that are certainly no look-alikes of a watched one: the test for the usual body is one call."""
+_FOLDED: Final = {dialect: frozenset(key.casefold() for key in keys) for dialect, keys in WATCHED.items()}
+
+_split: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_join: Final = msgspec.json.Encoder().encode
+_BAD_JSON: Final = (msgspec.MsgspecError, RecursionError, ValueError)
+_SMALL_BYTES: Final = 4096
+"""Up to here the whole body is decoded a second time for its watched values, above only those are."""
+
+_Count = int | float | None
+
+
+class _StreamOptions(msgspec.Struct, gc=False):
+    include_usage: bool | None = None
+
+
+class _Watched(msgspec.Struct, gc=False):
+    """OpenAI's and Anthropic's watched values."""
+
+    model: str
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    max_tokens: _Count = None
+    max_completion_tokens: _Count = None
+    max_output_tokens: _Count = None
+    n: _Count = None
+    best_of: _Count = None
+
+
+class _GenerationConfig(msgspec.Struct, gc=False):
+    """Google takes the names in camel and in snake case."""
+
+    maxOutputTokens: _Count = None
+    max_output_tokens: _Count = None
+    candidateCount: _Count = None
+    candidate_count: _Count = None
+
+
+class _GeminiWatched(msgspec.Struct, gc=False):
+    generationConfig: _GenerationConfig | None = None
+    generation_config: _GenerationConfig | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Watched).decode
+_decode_gemini: Final = msgspec.json.Decoder(_GeminiWatched).decode
+
+
 def peek_json(body: bytes, dialect: str) -> Peek:
     """Read the watched values; Refusal(INVALID_REQUEST) for anything two readers could take differently."""
-    raise NotImplementedError
+    try:
+        members = _split(body)
+    except _BAD_JSON as error:
+        raise _bad_body(body, error) from None
+    if len(_join(members)) != len(body):
+        _refuse_twins(body, members, dialect)
+    if not _KNOWN[dialect].issuperset(members):
+        _refuse_lookalikes(members, dialect)
+    if len(body) > _SMALL_BYTES:
+        watched = WATCHED[dialect]
+        body = _join({key: raw for key, raw in members.items() if key in watched})
+    return _interpret(body, dialect)
+
+
+def _interpret(body: bytes, dialect: str) -> Peek:
+    """The verdict on an object that holds the watched members, each once."""
+    try:
+        if dialect == "gemini":
+            return _peek_gemini(_decode_gemini(body))
+        seen = _decode(body)
+    except _BAD_JSON as error:
+        raise _wrong_type(error) from None
+    model = seen.model
+    if not model or len(model) > MODEL_CHARS_MAX:
+        raise _wrong("model", f"a name of 1 to {MODEL_CHARS_MAX} characters")
+    options = seen.stream_options
+    tokens, choices = seen.max_tokens, 1
+    if type(tokens) is not int or not 0 <= tokens <= OUTPUT_TOKENS_MAX:
+        tokens = _whole(tokens, "max_tokens")
+    if seen.max_completion_tokens is not None or seen.max_output_tokens is not None:
+        tokens = max(tokens, _whole(seen.max_completion_tokens, "max_completion_tokens"))
+        tokens = max(tokens, _whole(seen.max_output_tokens, "max_output_tokens"))
+    if seen.n is not None or seen.best_of is not None:
+        choices = max(1, _whole(seen.n, "n"), _whole(seen.best_of, "best_of"))
+        tokens = min(tokens * choices, OUTPUT_TOKENS_MAX)
+    return Peek(model, seen.stream is True, tokens, options is not None and options.include_usage is True, choices)
+
+
+def _peek_gemini(seen: _GeminiWatched) -> Peek:
+    config = seen.generationConfig
+    if config is None:
+        config = seen.generation_config
+    elif seen.generation_config is not None:
+        raise Refusal(INVALID_REQUEST, "'generationConfig' and 'generation_config' are the same field: send one")
+    if config is None:
+        return Peek("")
+    prefix = "generationConfig."
+    tokens = max(
+        _whole(config.maxOutputTokens, prefix + "maxOutputTokens"),
+        _whole(config.max_output_tokens, prefix + "max_output_tokens"),
+    )
+    choices = max(
+        1,
+        _whole(config.candidateCount, prefix + "candidateCount"),
+        _whole(config.candidate_count, prefix + "candidate_count"),
+    )
+    return Peek("", False, min(tokens * choices, OUTPUT_TOKENS_MAX), False, choices)
+
+
+def _whole(value: _Count, field: str) -> int:
+    """A count: null and negatives ("no limit" to some) are 0, 256.0 is 256."""
+    if value is None:
+        return 0
+    try:
+        count = int(value)
+    except (OverflowError, ValueError):
+        raise _wrong(field, "a whole number") from None
+    if count != value:
+        raise _wrong(field, "a whole number")
+    return 0 if count < 0 else min(count, OUTPUT_TOKENS_MAX)
+
+
+_EXPECTED: Final = {
+    "model": "a string",
+    "stream": "true or false",
+    "stream_options": "an object",
+    "stream_options.include_usage": "true or false",
+    "generationConfig": "an object",
+    "generation_config": "an object",
+}
+_FIELD: Final = re.compile(r"at `\$\.([\w.]+)`")
+
+
+def _wrong_type(error: Exception) -> Refusal:
+    """Name the field that the decoder stumbled over."""
+    text = str(error)
+    if "required field `model`" in text:
+        return Refusal(INVALID_REQUEST, "The request body names no model: 'model' is required")
+    match = _FIELD.search(text)
+    if match is None:
+        return Refusal(INVALID_REQUEST, "The request body is not valid JSON")
+    field = match.group(1)
+    return _wrong(field, _EXPECTED.get(field, "a whole number"))
+
+
+def _wrong(field: str, expected: str) -> Refusal:
+    return Refusal(INVALID_REQUEST, f"'{field}' must be {expected}")
+
+
+def _bad_body(body: bytes, error: Exception) -> Refusal:
+    if not body.strip():
+        return Refusal(INVALID_REQUEST, "The request body is empty; a JSON object is expected")
+    if isinstance(error, msgspec.ValidationError):
+        return Refusal(INVALID_REQUEST, "The request body must be a JSON object")
+    if isinstance(error, RecursionError):
+        return Refusal(INVALID_REQUEST, "The request body is nested too deeply")
+    return Refusal(INVALID_REQUEST, "The request body is not valid JSON")
+
+
+def _refuse_lookalikes(keys: dict[str, msgspec.Raw] | set[str], dialect: str) -> None:
+    """A key that only letter case keeps from a watched one is read as it by some servers, not by others."""
+    watched, folded = WATCHED[dialect], _FOLDED[dialect]
+    for key in keys:
+        if key not in watched and key.casefold() in folded:
+            raise Refusal(INVALID_REQUEST, f"The key {key!r} differs from a known field only in letter case")
+
+
+def _refuse_twins(body: bytes, members: dict[str, msgspec.Raw], dialect: str) -> None:
+    """The body is not compact: make sure that no watched key stands in it twice."""
+    spaced = b", ".join([b'"%b": %b' % (key.encode(), bytes(raw)) for key, raw in members.items()])
+    if body == b"{%b}" % spaced or walk(body, members) is not None:  # the first: Python's json.dumps
+        return
+    scanner = TopScanner(WATCHED[dialect])
+    _scan(scanner, body)
+    for key, count in scanner.seen.items():
+        if count > 1:
+            raise Refusal(INVALID_REQUEST, f"'{key}' stands in the request body twice")
+
+
+def _scan(scanner: TopScanner, body: bytes) -> None:
+    try:
+        scanner.feed(body)
+        scanner.finish()
+    except Malformed as error:
+        raise Refusal(INVALID_REQUEST, f"Invalid JSON: {error}") from None
+
+
+_MEMBER: Final = re.compile(rb'[ \t\n\r]*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
+_SPACE: Final = re.compile(rb"[ \t\n\r]*+")
+
+
+def walk(body: bytes, members: dict[str, msgspec.Raw]) -> list[Member] | None:
+    """Where each member stands, or None if the body holds more than these members.
+
+    Sound, because every byte is accounted for: each key is the expected one, each value is compared
+    whole, and only space, commas and colons lie between.
+    """
+    found: list[Member] = []
+    pos = _skip(body, 0)
+    if body[pos : pos + 1] != b"{":
+        return None
+    for key, raw in members.items():
+        match = _MEMBER.match(body, pos + 1)
+        if match is None or decode_key(match.group(1)) != key:
+            return None
+        start = match.end()
+        if not body.startswith(bytes(raw), start):
+            return None
+        end = start + len(raw)
+        found.append(Member(key, match.start(1) - 1, start, end))
+        pos = _skip(body, end)
+        if body[pos : pos + 1] != b"," and len(found) != len(members):
+            return None
+    if not found:
+        pos = _skip(body, pos + 1)
+    return found if body[pos : pos + 1] == b"}" and _skip(body, pos + 1) == len(body) else None
+
+
+def _skip(body: bytes, pos: int) -> int:
+    match = _SPACE.match(body, pos)
+    return match.end() if match is not None else pos
+
+
+_GEMINI_PATH: Final = re.compile(r"(?:^|/)(models|tunedModels)/([^/?#]+?)(?::([A-Za-z]+))?$")
 
 
 def peek_url(path: str) -> tuple[str, str]:
-    """(model, method) of a Gemini path; method is "" where the path has none."""
-    raise NotImplementedError
+    """(model, method) of a Gemini path, percent-decoded: ".../models/gemini-2.0-flash:generateContent".
+
+    A tuned model keeps its prefix ("tunedModels/x").  The method is "" where the path has none.
+    Refusal where the path names no model.
+    """
+    match = _GEMINI_PATH.search(path.partition("?")[0].replace("%3A", ":").replace("%3a", ":"))
+    if match is None:
+        raise Refusal(INVALID_REQUEST, "The path names no model")
+    model = unquote(match.group(2), errors="replace")
+    if len(model) > MODEL_CHARS_MAX or "/" in model or "\ufffd" in model or not model.isprintable():
+        raise Refusal(INVALID_REQUEST, "The path names no valid model")
+    return (model if match.group(1) == "models" else f"tunedModels/{model}"), match.group(3) or ""
 
 
 class SlicedPeek:
-    """`peek_json` for large bodies, in slices (≤ 256 KiB each) so that the loop never stalls."""
+    """`peek_json` for large bodies: feed() slices of ≤ 256 KiB, each in about 2 ms, then finish().
+
+    It gives the same verdict on valid JSON; invalid JSON below the top level may pass (the upstream
+    will refuse it).
+    """
 
     def __init__(self, dialect: str) -> None:
-        raise NotImplementedError
+        self._dialect = dialect
+        self._scanner = TopScanner(WATCHED[dialect], every_key=True)
 
     def feed(self, piece: bytes) -> None:
-        """The next slice of the body."""
-        raise NotImplementedError
+        """The next slice of the body, in any split; Refusal as soon as the top level is no JSON object."""
+        try:
+            self._scanner.feed(piece)
+        except Malformed as error:
+            raise Refusal(INVALID_REQUEST, f"Invalid JSON: {error}") from None
 
     def finish(self) -> Peek:
         """The verdict; Refusal as peek_json."""
-        raise NotImplementedError
+        scanner = self._scanner
+        try:
+            scanner.finish()
+        except Malformed as error:
+            raise Refusal(INVALID_REQUEST, f"Invalid JSON: {error}") from None
+        for key, count in scanner.seen.items():
+            if count > 1:
+                raise Refusal(INVALID_REQUEST, f"'{key}' stands in the request body twice")
+        _refuse_lookalikes(scanner.keys, self._dialect)
+        return _interpret(_join({key: msgspec.Raw(value) for key, value in scanner.values.items()}), self._dialect)
 
 
 def splice(body: bytes, edits: dict[str, bytes | None]) -> bytes:
-    """Replace, insert or (None) remove top-level members' raw JSON values; all other bytes stay."""
-    raise NotImplementedError
+    """Replace, insert or (None) remove top-level members' raw JSON values; all other bytes stay.
+
+    Values are found by their place, never by search; new members go to the end.  Refusal if the body is no
+    JSON object or holds an edited key twice.  The caller peeks at the result again.
+    """
+    members = _places(body)
+    cuts: list[tuple[int, int, bytes]] = []
+    missing = {key: value for key, value in edits.items() if value is not None}
+    seen: set[str] = set()
+    for index, member in enumerate(members):
+        if member.key not in edits:
+            continue
+        if member.key in seen:
+            raise Refusal(INVALID_REQUEST, f"'{member.key}' stands in the request body twice")
+        seen.add(member.key)
+        value = edits[member.key]
+        if value is not None:
+            cuts.append((member.value_start, member.value_end, value))
+            del missing[member.key]
+        elif index:  # with the comma before it
+            cuts.append((members[index - 1].value_end, member.value_end, b""))
+        else:
+            cuts.append((member.key_start, members[1].key_start if len(members) > 1 else member.value_end, b""))
+    return _apply(body, members, _merged(cuts), missing)
+
+
+def _apply(body: bytes, members: list[Member], cuts: list[tuple[int, int, bytes]], extra: dict[str, bytes]) -> bytes:
+    parts: list[bytes] = []
+    pos = 0
+    for start, end, value in cuts:
+        parts += (body[pos:start], value)
+        pos = end
+    if extra:
+        end = members[-1].value_end if members else body.index(b"{") + 1
+        removed = sum(1 for start, stop, value in cuts if not value and stop > start)
+        comma = b"," if len(members) > removed else b""
+        added = b",".join(_join(key) + b":" + value for key, value in extra.items())
+        parts += (body[pos:end], comma, added)
+        pos = max(pos, end)
+    parts.append(body[pos:])
+    return b"".join(parts)
+
+
+def _merged(cuts: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+    """The cuts without overlap: where the first members go one after another, each would take the same comma."""
+    result: list[tuple[int, int, bytes]] = []
+    pos = 0
+    for start, end, value in cuts:
+        result.append((max(start, pos), max(end, pos), value))
+        pos = max(pos, end)
+    return result
+
+
+def _places(body: bytes) -> list[Member]:
+    """Where every top-level member stands."""
+    try:
+        values = _split(body)
+    except _BAD_JSON as error:
+        raise _bad_body(body, error) from None
+    if len(_join(values)) == len(body):
+        members: list[Member] = []
+        pos = 1
+        for key, raw in values.items():
+            start = pos + len(_join(key)) + 1
+            end = start + len(raw)
+            members.append(Member(key, pos, start, end))
+            pos = end + 1
+        return members
+    found = walk(body, values)
+    if found is not None:
+        return found
+    scanner = TopScanner(frozenset(), spans=True)
+    _scan(scanner, body)
+    return scanner.members
 
 
 def force_usage(body: bytes, peek: Peek) -> bytes:
     """The body with stream_options.include_usage true, other stream_options kept byte for byte."""
-    raise NotImplementedError
+    if peek.include_usage:
+        return body
+    options = next((m for m in _places(body) if m.key == "stream_options"), None)
+    value = body[options.value_start : options.value_end] if options is not None else b"null"
+    new = b'{"include_usage":true}' if value == b"null" else splice(value, {"include_usage": b"true"})
+    return splice(body, {"stream_options": new})

@@ -16,7 +16,7 @@ class Vendor(msgspec.Struct, frozen=True):
     name: str
     dialect: Dialect
     base_url: str
-    """Without a trailing slash; its path stands for the client's "/v1" (gemini: "/v1beta"); "" = the channel must say."""
+    """Without a trailing slash; its path stands for the client's "/v1"; "" = the channel must say."""
     auth: Auth = "bearer"
     headers: tuple[tuple[str, str], ...] = ()
     """Sent when the client sent none of that name (anthropic-version)."""

@@ -1,0 +1,46 @@
+"""Which file reads which answer: (dialect, endpoint) → Reader.
+
+Endpoint names are those of the recordings: chat.completions, completions, responses, embeddings,
+images, audio, moderations, rerank; messages, count_tokens; generateContent, streamGenerateContent,
+countTokens, embedContent, batchEmbedContents.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from burncloud.adaptors import (
+    anthropic_messages,
+    gemini_generate,
+    openai_chat,
+    openai_completions,
+    openai_embeddings,
+    openai_other,
+    openai_responses,
+)
+from burncloud.adaptors.reading import Reader
+
+READERS: Final[dict[str, dict[str, Reader[Any, Any]]]] = {
+    "openai": {
+        "chat.completions": openai_chat.READER,
+        "completions": openai_completions.READER,
+        "responses": openai_responses.READER,
+        "embeddings": openai_embeddings.READER,
+        "images": openai_other.IMAGES,
+        "": openai_other.READER,
+    },
+    "anthropic": {"": anthropic_messages.READER},
+    "gemini": {"": gemini_generate.READER},
+}
+"""The reader under "" is for every endpoint that is not named."""
+
+SPEAKING: Final = frozenset({
+    "chat.completions", "completions", "responses", "messages", "generateContent", "streamGenerateContent",
+})  # fmt: skip
+"""Endpoints whose answer is text, so that its length estimates the output."""
+
+
+def reader_of(dialect: str, endpoint: str) -> Reader[Any, Any]:
+    """The reader of an endpoint; KeyError for an unknown dialect."""
+    table = READERS[dialect]
+    return table.get(endpoint) or table[""]

@@ -1,0 +1,277 @@
+"""OpenAI Chat Completions, as OpenAI and everybody who copies it answers.
+
+Usage stands in `usage` of the plain answer, in a stream in the last chunk that has one (often one
+with empty `choices`; some send running totals with every chunk), at Groq also in `x_groq.usage`.
+`prompt_tokens` includes cached, audio and image input, `completion_tokens` includes reasoning,
+unless the numbers themselves say otherwise (`disjoint`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from burncloud.adaptors.reading import Count, Reader, Tally, parts_size, text_size, whole
+from burncloud.domain.usage import Usage
+
+PATHS: Final = ("usage", "x_groq.usage")
+
+
+class Details(msgspec.Struct, gc=False):
+    """prompt_tokens_details or completion_tokens_details."""
+
+    cached_tokens: Count = None
+    cache_write_tokens: Count = None
+    audio_tokens: Count = None
+    image_tokens: Count = None
+    text_tokens: Count = None
+    reasoning_tokens: Count = None
+
+
+class CacheCreation(msgspec.Struct, gc=False):
+    """Anthropic's split of written cache, passed on by some OpenAI-shaped gateways."""
+
+    ephemeral_5m_input_tokens: Count = None
+    ephemeral_1h_input_tokens: Count = None
+
+
+class ChatUsage(msgspec.Struct, gc=False):
+    """The usage object with the names that providers add to it."""
+
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
+    total_tokens: Count = None
+    prompt_tokens_details: Details | None = None
+    completion_tokens_details: Details | None = None
+    prompt_cache_hit_tokens: Count = None
+    """DeepSeek."""
+    cached_tokens: Count = None
+    """Together, Moonshot."""
+    cache_read_input_tokens: Count = None
+    cache_creation_input_tokens: Count = None
+    """Databricks, Vercel, Doubleword: Anthropic's names beside OpenAI's."""
+    cache_creation: CacheCreation | None = None
+    reasoning_tokens: Count = None
+    """Copilot, Perplexity."""
+
+
+def disjoint(
+    prompt: int,
+    completion: int,
+    total: int,
+    *,
+    cached: int = 0,
+    cache_write: int = 0,
+    cache_write_1h: int = 0,
+    audio_input: int = 0,
+    image_input: int = 0,
+    reasoning: int = 0,
+    audio_output: int = 0,
+    image_output: int = 0,
+) -> Usage:
+    """Disjoint kinds from OpenAI-shaped numbers, where the details are parts of prompt and completion.
+
+    Three providers put a detail beside its whole, and their numbers show it:
+    * total > prompt + completion: the rest was generated unseen, so it is reasoning (xAI; Gemini's
+      OpenAI door does not even name it), or audio input that fits the gap (Mistral);
+    * reasoning > completion: it cannot be a part, so it stands beside (Vercel's gateway with Gemini;
+      its `cost` proves it).
+    Any other part that is larger than what is left of its whole is cut to that (Azure's Grok reports
+    more cached tokens than prompt tokens), so that the kinds never add up to more than was counted.
+    A total that is too large by just the cached tokens counts them a second time, or beside the prompt
+    if they cannot be in it.
+    """
+    gap = max(0, total - prompt - completion)
+    if gap and gap == cached + cache_write:
+        prompt += gap if gap > prompt else 0
+        gap = 0
+    elif audio_input > prompt and 0 < audio_input <= gap:
+        prompt += audio_input
+        gap -= audio_input
+    rest = prompt
+    cached = min(cached, rest)
+    rest -= cached
+    cache_write_1h = min(cache_write_1h, rest)
+    cache_write = min(max(0, cache_write - cache_write_1h), rest - cache_write_1h)
+    rest -= cache_write + cache_write_1h
+    audio_input = min(audio_input, rest)
+    rest -= audio_input
+    image_input = min(image_input, rest)
+    plain_input = rest - image_input
+    if gap:
+        completion += gap
+        reasoning = max(reasoning, gap)
+    elif reasoning > completion:
+        completion += reasoning
+    reasoning = min(reasoning, completion)
+    rest = completion - reasoning
+    audio_output = min(audio_output, rest)
+    rest -= audio_output
+    image_output = min(image_output, rest)
+    return Usage(
+        plain_input, rest - image_output, cached, cache_write, cache_write_1h, reasoning,
+        audio_input, audio_output, image_input, image_output,
+    )  # fmt: skip
+
+
+def usage_of(usage: ChatUsage) -> Usage | None:
+    """Disjoint kinds; None if the object states no count."""
+    prompt, completion, total = whole(usage.prompt_tokens), whole(usage.completion_tokens), whole(usage.total_tokens)
+    if not (prompt or completion or total) and usage.prompt_tokens is None and usage.total_tokens is None:
+        return None
+    if usage.prompt_tokens is None and usage.completion_tokens is None:
+        return Usage(total)  # embeddings and rerank of some state only a total, which is input
+    inner, outer = usage.prompt_tokens_details, usage.completion_tokens_details
+    hit = usage.prompt_cache_hit_tokens
+    if hit is None and usage.cached_tokens is None and usage.cache_read_input_tokens is None:
+        cached = 0
+    else:
+        cached = max(whole(hit), whole(usage.cached_tokens), whole(usage.cache_read_input_tokens))
+    reasoning = whole(usage.reasoning_tokens)
+    split, written = usage.cache_creation, usage.cache_creation_input_tokens
+    if inner is None and outer is None and not (cached or reasoning or written) and total <= prompt + completion:
+        return Usage(prompt, completion)
+    if inner is None:
+        inner = _NONE
+    if outer is None:
+        outer = _NONE
+    return disjoint(
+        prompt,
+        completion,
+        total,
+        cached=max(cached, whole(inner.cached_tokens)),
+        cache_write=max(whole(inner.cache_write_tokens), whole(written)),
+        cache_write_1h=whole(split.ephemeral_1h_input_tokens) if split is not None else 0,
+        audio_input=whole(inner.audio_tokens),
+        image_input=whole(inner.image_tokens),
+        reasoning=max(reasoning, whole(outer.reasoning_tokens)),
+        audio_output=whole(outer.audio_tokens),
+        image_output=whole(outer.image_tokens),
+    )
+
+
+_NONE: Final = Details()
+
+
+class Function(msgspec.Struct, gc=False):
+    """The part of a tool call that is text."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCall(msgspec.Struct, gc=False):
+    """A tool call or a piece of one."""
+
+    function: Function | None = None
+
+
+class Message(msgspec.Struct, gc=False):
+    """A message of a plain answer or the delta of a chunk."""
+
+    content: str | list[Any] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: Function | None = None
+    audio: Any = None
+    images: Any = None
+
+
+class Choice(msgspec.Struct, gc=False):
+    """One choice; `message` in a plain answer, `delta` in a chunk (some send a message there, too)."""
+
+    delta: Message | None = None
+    message: Message | None = None
+    finish_reason: str | None = None
+
+
+class XGroq(msgspec.Struct, gc=False):
+    """Groq's own corner."""
+
+    usage: ChatUsage | None = None
+
+
+class Chunk(msgspec.Struct, gc=False):
+    """A chunk or a whole answer."""
+
+    choices: list[Choice] | None = None
+    usage: ChatUsage | None = None
+    x_groq: XGroq | None = None
+    error: Any = None
+
+
+class FinishOnly(msgspec.Struct, gc=False):
+    """A choice without its message."""
+
+    finish_reason: str | None = None
+
+
+class Body(msgspec.Struct, gc=False):
+    """A plain answer, of which only the end of each choice matters."""
+
+    choices: list[FinishOnly] | None = None
+    usage: ChatUsage | None = None
+    error: Any = None
+
+
+def message_size(message: Message) -> int:
+    """UTF-8 bytes of all text in a message or delta; a list of parts counts its strings."""
+    size = 0
+    content = message.content
+    if content:
+        size = text_size(content) if type(content) is str else parts_size(content)
+    if message.reasoning_content:
+        size += text_size(message.reasoning_content)
+    elif message.reasoning:
+        size += text_size(message.reasoning)
+    if message.refusal:
+        size += text_size(message.refusal)
+    for call in message.tool_calls or ():
+        if call.function is not None:
+            size += text_size(call.function.name) + text_size(call.function.arguments)
+    if message.function_call is not None:
+        size += text_size(message.function_call.name) + text_size(message.function_call.arguments)
+    return size
+
+
+def absorb_chunk(chunk: Chunk, tally: Tally) -> None:
+    """Add one chunk of a stream."""
+    if chunk.error is not None and chunk.error != "":
+        tally.error = True
+    for choice in chunk.choices or ():
+        delta = choice.delta if choice.delta is not None else choice.message
+        if delta is not None:
+            size = message_size(delta)
+            if size or delta.audio or delta.images:
+                tally.content = True
+                tally.text_bytes += size
+        if choice.finish_reason:
+            tally.finish = choice.finish_reason
+            tally.terminal = tally.content = True
+            if choice.finish_reason == "error":
+                tally.error = True
+    stated = chunk.usage
+    if stated is None and chunk.x_groq is not None:
+        stated = chunk.x_groq.usage
+    if stated is not None:
+        usage = usage_of(stated)
+        if usage is not None:
+            tally.usage = usage
+
+
+def absorb_body(body: Body, tally: Tally) -> None:
+    """Add a plain answer."""
+    if body.error is not None and body.error != "":
+        tally.error = True
+    for choice in body.choices or ():
+        if choice.finish_reason:
+            tally.finish = choice.finish_reason
+    tally.terminal = tally.content = True
+    if body.usage is not None:
+        tally.usage = usage_of(body.usage)
+
+
+READER: Final = Reader(Chunk, absorb_chunk, Body, absorb_body, frozenset({"usage", "error"}), done=True)
