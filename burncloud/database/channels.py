@@ -90,11 +90,11 @@ async def find_channel(conn: Conn, name: str) -> ChannelRow | None:
     return ChannelRow(*row) if row else None
 
 
-async def list_keys(conn: Conn, ids: Sequence[int]) -> list[KeyRow]:
-    """The keys of these channels, by id."""
+async def list_keys(conn: Conn, first: int, last: int) -> list[KeyRow]:
+    """The keys of the channels from `first` to `last`, by id."""
     query = (
         select(channel_keys.c.id, channel_keys.c.channel_id, channel_keys.c.secret, channel_keys.c.enabled)
-        .where(channel_keys.c.channel_id.in_(ids))
+        .where(channel_keys.c.channel_id.between(first, last))
         .order_by(channel_keys.c.id)
     )
     return [KeyRow(*row) for row in await conn.execute(query)]

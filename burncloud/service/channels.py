@@ -122,10 +122,12 @@ async def find(conn: Conn, which: str) -> ChannelRow:
 async def _replace_keys(conn: Conn, key: MasterKey, channel: int, secret_texts: Sequence[str]) -> None:
     """Make these the channel's keys."""
     wanted = list(dict.fromkeys(text.strip() for text in secret_texts))
-    if not all(wanted) or any(not text.isprintable() for text in wanted):
-        raise Refusal(INVALID_REQUEST, "A key is one line of printable characters; this one is empty or has others")
+    if not all(text and text.isascii() and text.isprintable() for text in wanted):
+        raise Refusal(
+            INVALID_REQUEST, "A key is one line of printable ASCII; this one is not"
+        )
     gone: list[int] = []
-    for row in await rows.list_keys(conn, [channel]):
+    for row in await rows.list_keys(conn, channel, channel):
         try:
             text = key.open(row.secret, channel)
         except WrongKey:

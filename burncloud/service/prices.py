@@ -39,7 +39,8 @@ async def list_prices(db: Database) -> list[PriceView]:
     """All prices, by model."""
     async with db.read() as conn:
         everything = {row.model: row for row in await rows.list_prices(conn)}
-    return [PriceView(row, resolve(row, everything)) for row in everything.values()]
+    prices = {model: resolve(row, everything) for model, row in everything.items()}
+    return [PriceView(everything[model], price) for model, price in prices.items() if price is not None]
 
 
 async def get_price(db: Database, model: str) -> PriceView:
@@ -76,9 +77,7 @@ async def update_price(
         given = {"request": request, "ratio_ppm": ratio_ppm, "output_tokens_max": output_tokens_max}
         values |= {name: value for name, value in given.items() if value is not None}
         await (rows.create_price(conn, model, values) if old is None else rows.update_price(conn, model, values))
-        view = await find(conn, model)
-        _check_complete(view.row)
-        return view
+        return await find(conn, model)
 
     return await db.run(work)
 
@@ -114,38 +113,55 @@ async def find(conn: Conn, model: str) -> PriceView:
             NOT_FOUND,
             f"There is no price for {model!r}; set one with `burncloud price set {model} --input … --output …`",
         )
-    return PriceView(chain[model], resolve(chain[model], chain))
+    return PriceView(chain[model], _resolved(chain[model], chain))
 
 
-def resolve(row: PriceRow, everything: Mapping[str, PriceRow]) -> Price:
-    """The complete price: aliases followed, then fallbacks filled in, what is free at last 0.
+def merge(row: PriceRow, everything: Mapping[str, PriceRow]) -> PriceRow:
+    """The row with what its chain of aliases sets for it, nearest first.
 
     The ratios along the chain multiply (rounded half up to a millionth); the revision is the newest of the chain,
     so that it counts up whoever changed.
     """
-    kinds = dict(row.kinds)
-    request, ratio_ppm, revision, output_tokens_max = row.request, row.ratio_ppm, row.revision, row.output_tokens_max
+    merged = row
     seen = {row.model}
-    at = row
-    while at.alias and at.alias not in seen and at.alias in everything:
-        at = everything[at.alias]
-        seen.add(at.model)
-        kinds = at.kinds | kinds
-        request = at.request if request is None else request
-        ratio_ppm = divide_half_up(ratio_ppm * at.ratio_ppm, RATIO_ONE)
-        revision = max(revision, at.revision)
-        output_tokens_max = output_tokens_max or at.output_tokens_max
+    while merged.alias and merged.alias not in seen and merged.alias in everything:
+        source = everything[merged.alias]
+        seen.add(source.model)
+        merged = msgspec.structs.replace(
+            merged,
+            kinds=source.kinds | merged.kinds,
+            request=source.request if merged.request is None else merged.request,
+            ratio_ppm=divide_half_up(merged.ratio_ppm * source.ratio_ppm, RATIO_ONE),
+            revision=max(merged.revision, source.revision),
+            output_tokens_max=merged.output_tokens_max or source.output_tokens_max,
+            alias=source.alias,
+        )
+    return merged
+
+
+def missing_kinds(merged: PriceRow) -> list[str]:
+    """What a merged row lacks to be a price: it says what input and output cost, or only what a request costs."""
+    if merged.request is not None and not merged.kinds:
+        return []
+    return [kind for kind in ("input", "output") if kind not in merged.kinds]
+
+
+def resolve(row: PriceRow, everything: Mapping[str, PriceRow]) -> Price | None:
+    """The complete price: aliases followed, then fallbacks filled in; None where its chain has no price at its end."""
+    merged = merge(row, everything)
+    if missing_kinds(merged):
+        return None
+    kinds = dict(merged.kinds)
     for kind, source in FALLBACKS.items():
         if kind not in kinds and source in kinds:
             kinds[kind] = kinds[source]
-    amounts = {kind: kinds.get(kind, 0) for kind in KINDS}
     return Price(
         model=row.model,
-        revision=revision,
-        request=request or 0,
-        ratio_ppm=ratio_ppm,
-        output_tokens_max=output_tokens_max,
-        **amounts,
+        revision=merged.revision,
+        request=merged.request or 0,
+        ratio_ppm=merged.ratio_ppm,
+        output_tokens_max=merged.output_tokens_max,
+        **{kind: kinds.get(kind, 0) for kind in KINDS},
     )
 
 
@@ -157,6 +173,14 @@ def dependents(changed: set[str], everything: Mapping[str, PriceRow]) -> set[str
         if not more:
             return found
         found |= more
+
+
+def _resolved(row: PriceRow, chain: Mapping[str, PriceRow]) -> Price:
+    price = resolve(row, chain)
+    if price is None:
+        options = " and ".join(f"--{kind}" for kind in missing_kinds(merge(row, chain)))
+        raise Refusal(INVALID_REQUEST, f"The price of {row.model!r} needs {options} (0 if it is free), or an --alias")
+    return price
 
 
 async def _check_alias(conn: Conn, model: str, alias: str) -> None:
@@ -171,16 +195,6 @@ async def _check_alias(conn: Conn, model: str, alias: str) -> None:
         if row is None:
             raise Refusal(INVALID_REQUEST, f"There is no price for {name!r} yet; set it first")
         name = row.alias
-
-
-def _check_complete(row: PriceRow) -> None:
-    """A price of its own says what input and output cost, or what a request costs."""
-    if row.alias:
-        return
-    missing = [kind for kind in ("input", "output") if kind not in row.kinds]
-    if len(missing) == 1 or (missing and (row.kinds or row.request is None)):
-        options = " and ".join(f"--{kind}" for kind in missing)
-        raise Refusal(INVALID_REQUEST, f"The price of {row.model!r} needs {options} (0 if it is free), or an --alias")
 
 
 def _check(
