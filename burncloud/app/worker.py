@@ -29,6 +29,7 @@ from burncloud.domain.link import (
     Quota,
     Ready,
     Recall,
+    Rewrite,
     Stats,
     ToWorker,
     Welcome,
@@ -194,6 +195,9 @@ class Worker:
             gateway.desk.recall(message.kind, message.account)
         elif isinstance(message, Quota):
             gateway.desk.quota_changed(message.kind, message.account)
+        elif isinstance(message, Rewrite):
+            if self._writer is not None:
+                self._writer.rewrite()
         elif isinstance(message, Welcome):
             self._welcome(peer, message)
         elif isinstance(message, Ready):
