@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, Text, and_, func, insert, select, type_coerce, update
+from sqlalchemy import Select, Text, and_, cast, func, insert, select, update
 
 from burncloud.database.connection import Conn
 from burncloud.database.schema import balances, tokens, users
@@ -98,14 +98,15 @@ async def snapshot_tokens(
         tokens.c.quota_limit,
         tokens.c.expires_at,
         tokens.c.group,
-        type_coerce(tokens.c.models, Text),
-        type_coerce(tokens.c.networks, Text),
+        cast(tokens.c.models, Text),
+        cast(tokens.c.networks, Text),
     ).where(tokens.c.deleted_at.is_(None))
     if ids:
         query = query.where(tokens.c.id.in_(ids))
     else:
         query = query.where(tokens.c.id > after).order_by(tokens.c.id).limit(limit)
-    return (await conn.execute(query)).tuples().all()
+    rows: Sequence[Any] = (await conn.execute(query)).all()
+    return rows
 
 
 async def create_token(conn: Conn, values: dict[str, Any]) -> int:

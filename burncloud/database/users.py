@@ -98,7 +98,8 @@ async def snapshot_users(
         query = query.where(users.c.id.in_(ids))
     else:
         query = query.where(users.c.id > after).order_by(users.c.id).limit(limit)
-    return (await conn.execute(query)).tuples().all()
+    rows: Sequence[Any] = (await conn.execute(query)).all()
+    return rows
 
 
 async def create_user(
