@@ -8,18 +8,15 @@ every other connection's commit, this process's own writer included (shared MONE
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
-import asyncpg
 from sqlalchemy import delete, func, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from burncloud import clock, logs
-from burncloud.database.engine import Database
+from burncloud.database.engine import DATABASE_ERRORS, Database
 from burncloud.database.schema import changes
 
 CHANNEL: Final = "burncloud_changes"
@@ -138,6 +135,6 @@ async def follow(db: Database, after: int) -> AsyncIterator[list[Change]]:
                         yield found
                     if len(found) < BATCH:
                         await bell.wait()
-        except (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DATABASE_ERRORS as error:
             log.warning("changes cannot be read, trying again", extra={"error": str(error)})
             await asyncio.sleep(RETRY_MS / 1000)

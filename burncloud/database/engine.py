@@ -10,6 +10,7 @@ the machine that serves requests.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -17,9 +18,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import asyncpg
 from sqlalchemy import Table, event
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as SQLAlchemyTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from burncloud import clock
@@ -30,12 +33,18 @@ Row = tuple[Any, ...]
 BUSY_TIMEOUT_MS: Final = 1_000
 """How long SQLite itself waits for another process's write; `run` goes on from there."""
 READERS: Final = 4
+WAL_BYTES: Final = 4 << 20
+WAL_BYTES_MAX: Final = 256 << 20
 PG_CONNECTIONS: Final = 8
 RETRY_FIRST_MS: Final = 10
 RETRY_MOST_MS: Final = 1_000
 
+DATABASE_ERRORS: Final = (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+"""All that a database can throw: through SQLAlchemy, or its driver's own on the bulk paths."""
 _RETRY_SQLSTATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53", "08", "25P02", "58")
 """Serialisation, deadlock, lock timeout, shutdown and start-up, out of resources, connection, system errors."""
+_RETRY_SQLITE: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+_RETRY_SQLITE_TOO: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM)
 
 
 class DatabaseError(Exception):
@@ -47,18 +56,21 @@ def transient(error: BaseException) -> bool:
 
     False for what its own data or our own code got wrong (constraint, type, range, syntax).
     """
-    if isinstance(error, (OSError, TimeoutError, asyncio.TimeoutError)):
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        cause: BaseException | None = getattr(error.orig, "__cause__", None) or error.orig
+    elif isinstance(error, SQLAlchemyTimeout):
         return True
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, SQLAlchemyError) and "QueuePool limit" in str(error)
-    if error.connection_invalidated:
-        return True
-    state = getattr(error.orig, "sqlstate", None)
+    else:
+        cause = error
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        return code in _RETRY_SQLITE + _RETRY_SQLITE_TOO
+    state = getattr(cause, "sqlstate", None)
     if state is not None:
         return str(state).startswith(_RETRY_SQLSTATES)
-    if isinstance(error.orig, sqlite3.Error):
-        return isinstance(error, OperationalError) and "syntax" not in str(error.orig)
-    return isinstance(error, (OperationalError, InterfaceError))
+    return isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError)) and not isinstance(cause, ValueError)
 
 
 class Database:
@@ -119,20 +131,31 @@ class Database:
             yield connection
 
     async def checkpoint(self) -> None:
-        """SQLite: move what stands in the WAL into the file, without making any writer wait; else nothing.
+        """SQLite: move what stands in the WAL into the file; else nothing.  Only the control process calls this.
 
-        Raises DBAPIError.  Only the control process calls this.
+        No writer waits for it unless the WAL has grown past WAL_BYTES_MAX.  Raises DBAPIError, OSError.
         """
         if self.path is None:
             return
+        size = _size(f"{self.path}-wal")
+        if size < WAL_BYTES:
+            return
         async with self.watch() as connection:
-            await connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            how = "PASSIVE" if size < WAL_BYTES_MAX else "TRUNCATE"
+            await connection.exec_driver_sql(f"PRAGMA wal_checkpoint({how})")
 
     async def close(self) -> None:
         """Close every connection."""
         await self._writer.dispose()
         if self._reader is not self._writer:
             await self._reader.dispose()
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def open_database(url: str) -> Database:

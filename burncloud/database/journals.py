@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_postgres
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -84,11 +84,13 @@ async def ensure_journal(connection: AsyncConnection, guard: Guard, uuid: str, n
     """The journal's row, made if there is none.  Raises StaleEpoch."""
     await check_epoch(connection, guard)
     found = await find_journal(connection, uuid)
-    if found is not None:
-        return found
-    values = {"uuid": uuid, "node": guard.node, "epoch": guard.epoch, "created_at": now_s}
-    row = (await connection.execute(insert(journals).values(values).returning(*_ROW))).one()
-    return JournalRow(*row)
+    if found is None:
+        make = insert_postgres if connection.dialect.name == "postgresql" else insert_sqlite
+        values = {"uuid": uuid, "node": guard.node, "epoch": guard.epoch, "created_at": now_s}
+        await connection.execute(make(journals).values(values).on_conflict_do_nothing())
+        found = await find_journal(connection, uuid)
+    assert found is not None
+    return found
 
 
 async def open_journals(connection: AsyncConnection, node: str | None = None) -> list[JournalRow]:

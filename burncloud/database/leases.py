@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from burncloud.database.engine import Row, add_rows, driver
@@ -145,3 +145,11 @@ async def holdings(connection: AsyncConnection, account: Account) -> list[Holdin
         .order_by(leases.c.journal)
     )
     return [Holding(*row) for row in await connection.execute(query)]
+
+
+async def count_outstanding(connection: AsyncConnection) -> tuple[int, int]:
+    """How many leases hold something, and how much in all (nano-dollars)."""
+    left = leases.c.granted - leases.c.drawn - leases.c.returned
+    query = select(func.count(), func.coalesce(func.sum(left), 0)).where(left != 0)
+    count, amount = (await connection.execute(query)).one()
+    return int(count), int(amount)

@@ -216,7 +216,7 @@ def scan(data: bytes, offset: int = 0, limit: int = 1 << 30) -> Scan:
             return Scan(records, offset, True)
         try:
             records.append(_decoder.decode(payload))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return Scan(records, offset, True)
         offset = start + length
     return Scan(records, offset, False)

@@ -75,6 +75,7 @@ class Grant(msgspec.Struct, array_like=True, tag="grant"):
 
     `outcome`: "ok" · "denied" (the database said no: 402) · "unavailable" (it could not be asked: 503).
     `denied` names the account kind that was short ("user" or "token").
+    A "denied" carries the totals, too: they may hold what an earlier, lost reply granted.
     """
 
     n: int
@@ -89,6 +90,12 @@ class Recall(msgspec.Struct, array_like=True, tag="recall"):
 
     kind: str
     account: int
+    granted: int = 0
+    """Cumulative, as in Grant: heals a grant whose reply was lost, before it is given back."""
+
+
+class Rewrite(msgspec.Struct, array_like=True, tag="rewrite"):
+    """Control: your current segment cannot be synced; write all that is not acked into a new one."""
 
 
 class Quota(msgspec.Struct, array_like=True, tag="quota"):
@@ -117,7 +124,7 @@ class Stats(msgspec.Struct, array_like=True, tag="stats"):
 
 
 ToControl = Hello | Opened | Ask | Bell | Stats
-ToWorker = Welcome | Put | Drop | Ready | Grant | Recall | Quota | Ack
+ToWorker = Welcome | Put | Drop | Ready | Grant | Recall | Rewrite | Quota | Ack
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_control: msgspec.msgpack.Decoder[ToControl] = msgspec.msgpack.Decoder(ToControl)

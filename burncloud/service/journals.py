@@ -1,0 +1,364 @@
+"""The books: every journal is read to its end and booked once, whatever dies when.
+
+One task a journal (service/bookkeeper.py), one that answers for leases (service/leases.py); this is their face.
+
+How app/control.py uses it::
+
+    books = Books(db, settings.data_dir, settings.node, settings.journal_sync_ms)
+    books.on_ack = lambda uuid, seq: peers[uuid].send(Ack(seq))
+    books.send_recall = lambda uuid, recall: peers[uuid].send(recall)
+    books.send_rewrite = lambda uuid: peers[uuid].send(Rewrite())
+    books.on_fatal = lambda error: shut_down()      # another control process took over: exit, write nothing
+    await books.start()                             # quick; dead journals are closed in the background
+    …Welcome(books.ledger, node)
+    …Opened: acked = await books.open_journal(uuid) # before the Snapshot; JournalRefused: close the link
+    …Bell:   books.bell(uuid, seq)
+    …Ask:    peer.send(await books.ask(uuid, ask))  # in a task of its own; never raises
+    …link closed: books.journal_lost(uuid)
+    await books.stop()                              # after the workers; closes what they left
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from burncloud import clock, logs
+from burncloud.database import journals as rows
+from burncloud.database import leases as lease_rows
+from burncloud.database import ledger
+from burncloud.database.engine import DATABASE_ERRORS, Database, transient
+from burncloud.database.journals import Guard, JournalRow, StaleEpoch
+from burncloud.database.leases import Account
+from burncloud.domain.link import Ask, Grant, Recall
+from burncloud.service import billing
+from burncloud.service.bookkeeper import RUN_DEADLINE_MS, Keeper, WatermarkMoved
+from burncloud.service.leases import UNAVAILABLE, Granter
+from burncloud.service.segments import Foreign
+
+log = logs.logger(__name__)
+
+FOLDER: Final = "journal"
+UUID_DIGITS: Final = 32
+BOOK_SOON: Final = 500
+"""As many records behind, a doorbell is answered at once."""
+RESCAN_MS: Final = 5_000
+RETRY_MS: Final = 500
+HURRY_MS: Final = 200
+"""As long after a recall, every doorbell is answered at once."""
+CHECKPOINT_MS: Final = 1_000
+
+
+class JournalRefused(Exception):
+    """This journal cannot be opened: it is closed, or not ours.  Its worker must start anew."""
+
+
+class JournalStatus(NamedTuple):
+    """One journal, for people."""
+
+    uuid: str
+    state: str
+    """live · alone (no worker connected, but somebody holds its lock) · replay · foreign."""
+    acked: int
+    lag: int
+    """Records written, as far as known, and not booked."""
+
+
+class Status(NamedTuple):
+    """The books, for /health and /api/v1/status."""
+
+    epoch: int
+    journals: list[JournalStatus]
+    leases: int
+    """How many leases hold something."""
+    leased: int
+    """Σ of it, nano-dollars."""
+    alarms: dict[str, str]
+    """What a person must look at: "<kind> <journal>" → why.  Kept until the process ends."""
+
+
+class _Desk:
+    """A keeper with what makes it move."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper = keeper
+        self.foreign = False
+        self.bell_seq = 0
+        self.hurry_until_ms = 0
+        self.wake = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    def state(self) -> str:
+        if self.foreign:
+            return "foreign"
+        return "replay" if self.keeper.dead else "live" if self.keeper.live else "alone"
+
+    def try_for_lock(self) -> None:
+        """The worker is gone from the link: perhaps it is gone."""
+        self.keeper.live = False
+        self.keeper.lock_poll_ms = 0
+        self.wake.set()
+
+    async def pause(self, pause_ms: int) -> None:
+        """Sleep that long unless woken."""
+        try:
+            async with asyncio.timeout(pause_ms / 1000):
+                await self.wake.wait()
+        except TimeoutError:
+            pass
+        self.wake.clear()
+
+
+class Books:
+    """The control side of money; see the head of this file."""
+
+    def __init__(self, db: Database, data_dir: Path | str, node: str, sync_ms: int = 50) -> None:
+        """`sync_ms`: how often journals are read and synced (setting journal_sync_ms)."""
+        self.db = db
+        self.guard = Guard(node, 0)
+        self.ledger = ""
+        """The uuid of this database's money; known after `start`."""
+        self.on_ack: Callable[[str, int], None] = lambda uuid, seq: None
+        self.send_recall: Callable[[str, Recall], None] = lambda uuid, recall: None
+        self.send_rewrite: Callable[[str], None] = lambda uuid: None
+        self.on_fatal: Callable[[BaseException], None] = lambda error: None
+        self._root = Path(data_dir) / FOLDER
+        self._sync_ms = sync_ms
+        self._desks: dict[str, _Desk] = {}
+        self._granter: Granter | None = None
+        self._chores: list[asyncio.Task[None]] = []
+        self._alarms: dict[str, str] = {}
+        self._stopping = False
+
+    # Life
+
+    async def start(self) -> None:
+        """Take over the node's books and begin; replay of what others left goes on in the background.
+
+        Raises the database's errors if it cannot be reached within RUN_DEADLINE_MS.
+        """
+
+        async def take_over(connection: AsyncConnection) -> tuple[Guard, str]:
+            return await rows.bump_epoch(connection, self.guard.node), await rows.read_ledger(connection)
+
+        self.guard, self.ledger = await self.db.run(take_over, RUN_DEADLINE_MS)
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._granter = Granter(self.db, self.guard, self)
+        self._granter.start()
+        self._scan()
+        self._chores = [asyncio.create_task(chore()) for chore in (self._rescan, self._close_missing, self._checkpoint)]
+
+    async def stop(self, deadline_ms: int = 10_000) -> None:
+        """Close what has no worker any more (as long as `deadline_ms` allows), then stop."""
+        self._stopping = True
+        for desk in self._desks.values():
+            desk.try_for_lock()
+        tasks = [desk.task for desk in self._desks.values() if desk.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=deadline_ms / 1000)
+        for task in [*tasks, *self._chores]:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._chores, return_exceptions=True)
+        if self._granter is not None:
+            await self._granter.stop()
+        for desk in self._desks.values():
+            desk.keeper.let_go()
+
+    def fail(self, error: BaseException) -> None:
+        """The books are another's now: tell the owner, once."""
+        if not self._stopping:
+            self._stopping = True
+            log.error("another control process has taken over", extra={"error": str(error)})
+            self.on_fatal(error)
+
+    # What the link brings
+
+    async def open_journal(self, uuid: str) -> int:
+        """A worker has made (or, reconnecting, still has) this journal; the number up to which it is booked.
+
+        Raises JournalRefused, StaleEpoch, the database's errors.
+        """
+        folder = self._root / uuid
+        if len(uuid) != UUID_DIGITS or not uuid.isalnum() or not folder.is_dir():
+            raise JournalRefused(f"there is no journal {uuid}")
+        desk = self._desks.get(uuid) or self._add(folder)
+        keeper = desk.keeper
+        if desk.foreign or keeper.dead:
+            raise JournalRefused(f"journal {uuid} is another's or has been given up")
+        try:
+            row = await keeper.ensure_row()
+        except Foreign as error:
+            raise JournalRefused(str(error)) from None
+        if row.state != "open" or keeper.dead:
+            raise JournalRefused(f"journal {uuid} is closed")
+        keeper.live = True
+        desk.wake.set()
+        return keeper.acked
+
+    def bell(self, uuid: str, seq: int) -> None:
+        """The journal has grown to record `seq`."""
+        desk = self._desks.get(uuid)
+        if desk is not None:
+            desk.bell_seq = seq
+            hurried = desk.hurry_until_ms and clock.monotonic_ms() < desk.hurry_until_ms
+            if hurried or seq - desk.keeper.reader.seq >= BOOK_SOON:
+                desk.wake.set()
+
+    async def ask(self, uuid: str, ask: Ask) -> Grant:
+        """The answer to a worker's question, cumulative totals in it.  Never raises."""
+        desk = self._desks.get(uuid)
+        row = desk.keeper.row if desk is not None and desk.keeper.live else None
+        if row is None or self._granter is None or self._stopping:
+            return Grant(ask.n, UNAVAILABLE)
+        return await self._granter.ask(uuid, row.id, ask)
+
+    def journal_lost(self, uuid: str) -> None:
+        """The worker is not connected any more; if it is gone, its journal is replayed and closed."""
+        desk = self._desks.get(uuid)
+        if desk is not None:
+            desk.try_for_lock()
+
+    # For people
+
+    async def verify(self) -> billing.Report:
+        """Does everything add up?  See `billing.verify`."""
+        return await billing.verify(self.db)
+
+    async def status(self) -> Status:
+        """How the books stand.  Raises the database's errors."""
+        async with self.db.read() as connection:
+            count, amount = await lease_rows.count_outstanding(connection)
+        states = [
+            JournalStatus(uuid, desk.state(), keeper.acked, max(desk.bell_seq, keeper.reader.seq) - keeper.acked)
+            for uuid, desk in self._desks.items()
+            for keeper in (desk.keeper,)
+        ]
+        return Status(self.guard.epoch, states, count, amount, dict(self._alarms))
+
+    # What the granter asks of us
+
+    def is_live(self, uuid: str) -> bool:
+        """Whether the journal's worker is connected."""
+        desk = self._desks.get(uuid)
+        return desk is not None and desk.keeper.live
+
+    def recall(self, uuid: str, recall: Recall) -> None:
+        """Have a worker give back; what it writes is booked at once."""
+        desk = self._desks.get(uuid)
+        if desk is not None:
+            desk.hurry_until_ms = clock.monotonic_ms() + HURRY_MS
+            desk.wake.set()
+            self.send_recall(uuid, recall)
+
+    # What the keepers ask of us
+
+    def booked(self, uuid: str, seq: int) -> None:
+        """All records up to `seq` are durably booked."""
+        self.on_ack(uuid, seq)
+
+    def cannot_sync(self, uuid: str) -> None:
+        """The worker must write what is not booked into another file."""
+        self.send_rewrite(uuid)
+
+    def freed(self, accounts: Iterable[Account]) -> None:
+        """Something of these accounts came back from a lease."""
+        if self._granter is not None:
+            self._granter.returned(set(accounts))
+
+    def alarm(self, kind: str, uuid: str, why: str) -> None:
+        """A person must look at this."""
+        key = f"{kind} {uuid}".strip()
+        if self._alarms.get(key) != why:
+            self._alarms[key] = why
+            log.error("the books need a person's eye", extra={"alarm": kind, "journal": uuid, "why": why})
+
+    # Journals
+
+    def _add(self, folder: Path) -> _Desk:
+        desk = self._desks[folder.name] = _Desk(Keeper(folder, self.ledger, self))
+        desk.task = asyncio.create_task(self._tend(desk))
+        return desk
+
+    def _scan(self) -> None:
+        for folder in sorted(self._root.iterdir()):
+            if folder.is_dir() and folder.name not in self._desks:
+                self._add(folder)
+
+    async def _tend(self, desk: _Desk) -> None:
+        """The life of a journal, until it is closed and its files are gone."""
+        keeper = desk.keeper
+        while True:
+            last = self._stopping
+            try:
+                if await keeper.round():
+                    del self._desks[keeper.uuid]
+                    return keeper.let_go()
+                if last and not keeper.dead:
+                    return None  # somebody still writes; the next control process will go on
+                await desk.pause(self._sync_ms)
+            except StaleEpoch as error:
+                return self.fail(error)
+            except Foreign as error:
+                desk.foreign = True
+                self.alarm("foreign", keeper.uuid, str(error))
+                return keeper.let_go()
+            except Exception as error:
+                if not keeper.live and not keeper.folder.exists():
+                    del self._desks[keeper.uuid]
+                    keeper.let_go()
+                    return await self._close_missing()
+                if not isinstance(error, WatermarkMoved) and not transient(error):
+                    self.alarm("stuck", keeper.uuid, repr(error))
+                log.warning("a journal cannot be booked yet", extra={"journal": keeper.uuid, "error": repr(error)})
+                await desk.pause(RETRY_MS)
+
+    # Chores
+
+    async def _rescan(self) -> None:
+        """A journal may be copied back, or its worker never have come to say that it is there."""
+        while True:
+            await asyncio.sleep(RESCAN_MS / 1000)
+            try:
+                self._scan()
+            except OSError as error:
+                self.alarm("folder", "", str(error))
+
+    async def _close_missing(self) -> None:
+        """Close journals of this node whose folder is gone: there is nothing to replay, but their leases hold quota."""
+        node = None if self.db.dialect == "sqlite" else self.guard.node
+        while True:
+            try:
+                async with self.db.read() as connection:
+                    found = await rows.open_journals(connection, node)
+                for row in found:
+                    if row.uuid not in self._desks and not (self._root / row.uuid).exists():
+                        self.alarm("missing", row.uuid, "its files are gone: closed without replay")
+                        await self._close_row(row)
+                return None
+            except StaleEpoch as error:
+                return self.fail(error)
+            except DATABASE_ERRORS as error:
+                log.warning("missing journals cannot be closed yet", extra={"error": str(error)})
+                await asyncio.sleep(RETRY_MS / 1000)
+
+    async def _close_row(self, row: JournalRow) -> None:
+        nothing = billing.booking(row.id, [])
+
+        async def work(connection: AsyncConnection) -> list[Account]:
+            if not await ledger.book(connection, self.guard, row.id, "open", row.acked, row.acked, nothing):
+                return []
+            return await ledger.close(connection, row.id, clock.now_s())
+
+        self.freed(await self.db.run(work, RUN_DEADLINE_MS))
+
+    async def _checkpoint(self) -> None:
+        while self.db.path is not None:
+            await asyncio.sleep(CHECKPOINT_MS / 1000)
+            try:
+                await self.db.checkpoint()
+            except DATABASE_ERRORS as error:
+                log.warning("the WAL cannot be written back yet", extra={"error": str(error)})
