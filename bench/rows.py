@@ -27,6 +27,8 @@ class Row:
     tls: bool = False
     stream: bool = False
     connections: int = 64
+    events: int = STREAM_EVENTS
+    """How long a stream is; long enough that none ends while it is measured."""
     together: bool = False
     """True: load, gateway and upstream share one core."""
 
@@ -39,7 +41,7 @@ class Row:
         filler = "The quick brown fox jumps over the lazy dog. " * (self.body_bytes // 45 + 1)
         body["messages"] = [{"role": "user", "content": filler[: max(0, self.body_bytes - len(json.dumps(body)))]}]
         content = json.dumps(body).encode()
-        events = f"x-bench-chunks: {STREAM_EVENTS}\r\n" if self.stream else ""
+        events = f"x-bench-chunks: {self.events}\r\n" if self.stream else ""
         head = (
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip, deflate\r\n"
             f"Connection: keep-alive\r\nAccept: application/json\r\nContent-Type: application/json\r\n"

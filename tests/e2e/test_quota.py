@@ -43,8 +43,10 @@ async def many(port: int, key: str, model: str, count: int = AT_ONCE) -> collect
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_500_at_once(tmp_path: Path, workers: str) -> None:
     cases = (answer("fixed", usage(3, 4), first_byte_ms=20), answer("longer", usage(10, 500), first_byte_ms=20))
-    settings = {"WORKERS": workers, "DEFAULT_RESERVE_OUTPUT": str(DEFAULT_RESERVE_OUTPUT)}
-    with Upstream(*cases) as upstream, Product(tmp_path / "p", **settings) as product:
+    with (
+        Upstream(*cases) as upstream,
+        Product(tmp_path / "p", WORKERS=workers, DEFAULT_RESERVE_OUTPUT=str(DEFAULT_RESERVE_OUTPUT)) as product,
+    ):
         product.add_channel("openai", f"{upstream.url}/v1", ["fixed", "longer"])
         product.set_price("fixed", "0", "0", "--request", "0.001")
         product.set_price("longer", "1", "2")

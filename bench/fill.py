@@ -1,0 +1,37 @@
+"""A large installation: writes tokens and channels straight into a stopped product's SQLite database."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from pathlib import Path
+
+from burncloud.service.secrets import parse_master_key
+
+
+def fill(folder: Path, tokens: int, channels: int) -> None:
+    """Add tokens (of the first user) and channels (each with a model of its own) to the product in `folder`."""
+    database = sqlite3.connect(folder / "burncloud.db")
+    key = parse_master_key((folder / "burncloud.data" / "master.key").read_text())
+    now = int(time.time())
+    with database:
+        (user,) = database.execute("SELECT min(id) FROM users").fetchone()
+        database.executemany(
+            "INSERT INTO tokens (hash, hint, name, user_id, quota_limit, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+            ((n.to_bytes(32, "big"), f"sk-…{n:04d}", f"bulk {n}", user, 10**9 + n, now) for n in range(1, tokens + 1)),
+        )
+        (last,) = database.execute("SELECT coalesce(max(id), 0) FROM channels").fetchone()
+        for n in range(last + 1, last + channels + 1):
+            model = f"bulk-{n}"
+            database.execute(
+                "INSERT INTO channels (id, ref, name, vendor, base_url, models, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (n, f"ch_{n:016d}", f"bulk {n}", "openai", f"http://127.0.0.1:{20000 + n % 20000}/v1",
+                 json.dumps({model: model}), now),
+            )  # fmt: skip
+            database.execute(
+                "INSERT INTO channel_keys (channel_id, secret) VALUES (?, ?)", (n, key.seal("sk-upstream", n))
+            )
+            database.execute("INSERT INTO abilities VALUES ('default', ?, ?, 1, 0, 1)", (model, n))
+    database.close()
