@@ -3,8 +3,8 @@
    peer serve PORT TICK_US PHASES
        An upstream: answers each request with one canned chat completion, or, when it carries the
        header `x-bench-chunks: N`, with N server-sent events of about 100 bytes, a usage event and
-       [DONE], each in a write of its own.  Every stream gets one event per TICK_US; the streams
-       are dealt over PHASES instants within it, so that events come apart as they do in life.
+       [DONE], each in a write of its own.  Every stream gets its first event with the head, then one
+       per TICK_US; the streams are dealt over PHASES instants within it, so that events come apart as they do in life.
 
    peer load PORT CONNECTIONS WARM_MS RUN_MS < REQUEST
        A closed loop: each connection writes the bytes of REQUEST, reads the answer to its
@@ -88,8 +88,8 @@ static const char LAST_EVENTS[] =
     "\"finish_reason\":\"stop\"}]}\n\n"
     "data: {\"id\":\"chatcmpl-B9\",\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":"
     "{\"prompt_tokens\":19,\"completion_tokens\":10,\"total_tokens\":29}}\n\ndata: [DONE]\n\n";
-static char answer[2048], event_frame[256], last_frame[1024];
-static size_t answer_size, event_size, last_size;
+static char answer[2048], first_frame[512], event_frame[256], last_frame[1024];
+static size_t answer_size, first_size, event_size, last_size;
 
 static struct client **streams;
 static int streams_count, streams_room;
@@ -113,9 +113,9 @@ static void reply(struct client *c) {
         if (write(c->fd, answer, answer_size) != (ssize_t)answer_size) fprintf(stderr, "short answer\n");
         return;
     }
-    if (write(c->fd, STREAM_HEAD, sizeof STREAM_HEAD - 1) < 0) return;
+    if (write(c->fd, first_frame, first_size) < 0) return;
     if (streams_count == streams_room) streams = realloc(streams, (streams_room += 1024) * sizeof *streams);
-    c->left = events;
+    c->left = events - 1;
     c->slot = streams_count;
     streams[streams_count++] = c;
 }
@@ -167,6 +167,7 @@ static void send_events(int phase, int phases) {
 static void serve(const char *port, long tick_us, int phases) {
     answer_size = sprintf(answer, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
                           "x-request-id: req_bench\r\n\r\n%s", sizeof ANSWER_BODY - 1, ANSWER_BODY);
+    first_size = sprintf(first_frame, "%s%zx\r\n%s\r\n", STREAM_HEAD, sizeof EVENT - 1, EVENT);
     event_size = sprintf(event_frame, "%zx\r\n%s\r\n", sizeof EVENT - 1, EVENT);
     last_size = sprintf(last_frame, "%zx\r\n%s\r\n0\r\n\r\n", sizeof LAST_EVENTS - 1, LAST_EVENTS);
     struct sockaddr_in a = loopback(port);
