@@ -32,6 +32,10 @@ from bench.table import Cell, Result, table
 ROOT = Path(__file__).resolve().parent.parent
 BEHIND = ("control", "supervisor")
 """Roles whose work follows the answers; they are read once they have caught up."""
+GATEWAYS = (
+    "direct, nginx, burncloud, burncloud2 (two workers), burncloud_full (100,000 tokens, 10,000 channels), "
+    "compiled (see --compiled), prototype (see --prototype)"
+)
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -40,8 +44,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
         prog="bench/run.py", description="CPU, latency and memory beside nginx and a direct connection."
     )
     parser.add_argument("--only", default="", help=f"rows, comma between: {', '.join(row.name for row in ROWS)}")
-    parser.add_argument("--gateways", default="direct,nginx,burncloud", help="direct, nginx, burncloud, burncloud2 "
-                        "(two workers), compiled (see --compiled), prototype (see --prototype)")  # fmt: skip
+    parser.add_argument("--gateways", default="direct,nginx,burncloud", help=GATEWAYS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="0.3 s a measurement in place of 1 s")
     parser.add_argument("--prototype", type=Path, help="folder of a bare prototype with a run.py")
@@ -65,6 +68,9 @@ def start_gateways(
         "nginx": lambda: Nginx(folder, upstream, core),
         "burncloud": lambda: BurnCloud(folder, upstream, core),
         "burncloud2": lambda: BurnCloud(folder, upstream, core, name="burncloud2", workers=2),
+        "burncloud_full": lambda: BurnCloud(
+            folder, upstream, core, name="burncloud_full", tokens=100_000, channels=10_000
+        ),
         "compiled": lambda: BurnCloud(folder, upstream, core, name="compiled", python=options.compiled),
         "prototype": lambda: Prototype(folder, upstream, core, options.prototype),
     }

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
+from bench.fill import fill
 from bench.measure import descendants, wait_port
 from bench.peers import Upstream, end, start, start_nginx
 from tests.product import Product, free_port
@@ -129,7 +130,8 @@ class Nginx:
 class BurnCloud:
     """The product as a user runs it, everything on: a token with a quota, prices, journal, booking.
 
-    Supervisor, control process and workers all live on the gateway's core.
+    Supervisor, control process and workers all live on the gateway's core.  `tokens` and `channels` are added
+    to those in use.
     """
 
     def __init__(
@@ -141,6 +143,8 @@ class BurnCloud:
         name: str = "burncloud",
         python: str = "",
         workers: int = 1,
+        tokens: int = 0,
+        channels: int = 0,
     ) -> None:
         self.name = name
         self.product = Product(
@@ -153,6 +157,10 @@ class BurnCloud:
         try:
             self.product.start()
             self.token = configure(self.product, upstream)
+            if tokens or channels:
+                self.product.stop()
+                fill(self.product.folder, tokens, channels)
+                self.product.start()
         except BaseException:
             self.product.kill()
             raise
