@@ -76,13 +76,25 @@ def charge(price: Price, usage: Usage, group_ratio_ppm: int = RATIO_ONE) -> int:
     return divide_half_up(amount * price.ratio_ppm * group_ratio_ppm, TOKENS_PER_PRICE * RATIO_ONE * RATIO_ONE)
 
 
-def reserve(price: Price, prompt_tokens: int, output_tokens: int, group_ratio_ppm: int = RATIO_ONE) -> int:
-    """The most an exchange of these sizes can cost, in nano-dollars, rounded up.
+class Tariff:
+    """A price with what every quote of it needs, worked out once.
 
-    Each prompt token is taken at the dearest input kind and each output token at the dearest
-    output kind, so that a cache write or reasoning never overruns the reserve.
+    Each prompt token is reserved at the dearest input kind and each output token at the dearest output kind, so
+    that a cache write or reasoning never overruns the reserve.
     """
-    dearest_input = max(price.input, price.cache_write, price.cache_write_1h, price.cache_read)
-    dearest_output = max(price.output, price.reasoning)
-    amount = prompt_tokens * dearest_input + output_tokens * dearest_output + price.request * TOKENS_PER_PRICE
-    return divide_up(amount * price.ratio_ppm * group_ratio_ppm, TOKENS_PER_PRICE * RATIO_ONE * RATIO_ONE)
+
+    __slots__ = ("input_nano", "output_nano", "price", "request_nano")
+
+    def __init__(self, price: Price) -> None:
+        self.price = price
+        self.input_nano = max(price.input, price.cache_write, price.cache_write_1h, price.cache_read)
+        self.output_nano = max(price.output, price.reasoning)
+        self.request_nano = price.request * TOKENS_PER_PRICE
+
+    def reserve(self, prompt_tokens: int, output_tokens: int, group_ratio_ppm: int = RATIO_ONE) -> int:
+        """The most an exchange of these sizes can cost, in nano-dollars, rounded up."""
+        amount = prompt_tokens * self.input_nano + output_tokens * self.output_nano + self.request_nano
+        ratio = self.price.ratio_ppm
+        if ratio == RATIO_ONE == group_ratio_ppm:
+            return -(-amount // TOKENS_PER_PRICE)
+        return divide_up(amount * ratio * group_ratio_ppm, TOKENS_PER_PRICE * RATIO_ONE * RATIO_ONE)

@@ -98,7 +98,10 @@ class Route(Generic[C]):
 
     def pick(self, tried: Container[C] = ()) -> C | None:
         """The next channel, or None where none is available."""
-        for tier in self._tiers:
+        tiers = self._tiers
+        if len(tiers) == 1:
+            return tiers[0].pick(tried)
+        for tier in tiers:
             channel = tier.pick(tried)
             if channel is not None:
                 return channel

@@ -61,7 +61,8 @@ class Desk:
     def __init__(self, house: House, now_ms: Callable[[], int]) -> None:
         self._house = house
         self._now_ms = now_ms
-        self.leases: dict[tuple[str, int], Lease] = {}
+        self.users: dict[int, Lease] = {}
+        self.tokens: dict[int, Lease] = {}
         self._lines: dict[tuple[int, int], Line] = {}
         self._asked: dict[int, Asked] = {}
         self._n = 0
@@ -72,27 +73,33 @@ class Desk:
         """Reserve on the user's and the token's lease (0 = unlimited, no lease), both or neither."""
         of_user = of_token = None
         if user:
-            of_user = self.leases.get(("user", user))
+            of_user = self.users.get(user)
             if of_user is None or of_user.granted - of_user.drawn - of_user.returned - of_user.held < amount:
                 return False
         if token:
-            of_token = self.leases.get(("token", token))
+            of_token = self.tokens.get(token)
             if of_token is None or of_token.granted - of_token.drawn - of_token.returned - of_token.held < amount:
                 return False
         now = self._now_ms()
-        for lease in (of_user, of_token):
-            if lease is not None:
-                lease.held += amount
-                lease.used_at_ms = now
-                if lease.refill_below and lease.free < lease.refill_below:
-                    self._refill(lease, amount)
+        if of_user is not None:
+            of_user.held += amount
+            of_user.used_at_ms = now
+            if of_user.refill_below and of_user.free < of_user.refill_below:
+                self._refill(of_user, amount)
+        if of_token is not None:
+            of_token.held += amount
+            of_token.used_at_ms = now
+            if of_token.refill_below and of_token.free < of_token.refill_below:
+                self._refill(of_token, amount)
         return True
 
-    def settle(self, kind: str, account: int, hold: int, charge: int) -> int:
-        """End a hold; the draw for the receipt.  A tight lease gives its surplus back at once."""
-        lease = self.leases[kind, account]
-        draw = lease.settle(hold, charge)
-        if lease.tight and lease.free > 0 and draw < hold:
+    def settle(self, leases: dict[int, Lease], account: int, hold: int, charge: int) -> int:
+        """End a hold on one of `users` or `tokens`; the draw for the receipt.  A tight lease gives its surplus back."""
+        lease = leases[account]
+        draw = charge if charge < hold else hold
+        lease.held -= hold
+        lease.drawn += draw
+        if lease.tight and draw < hold and lease.free > 0:
             self._give_back(lease)
         return draw
 
@@ -102,7 +109,7 @@ class Desk:
         """Get a hold that `hold` refused: `answer(None)` once it stands, `answer(refusal)` if it never will."""
         now = self._now_ms()
         for kind, account in (("user", user), ("token", token)):
-            lease = self.leases.get((kind, account)) if account else None
+            lease = self._leases(kind).get(account) if account else None
             if lease is not None and now < lease.denied_until_ms and amount - lease.free >= lease.denied_need:
                 answer(Refusal(INSUFFICIENT_QUOTA))
                 return
@@ -139,14 +146,14 @@ class Desk:
 
     def recall(self, kind: str, account: int) -> None:
         """Somebody else needs it: give back what is free."""
-        lease = self.leases.get((kind, account))
+        lease = self._leases(kind).get(account)
         if lease is not None and self._give_back(lease):
             lease.tight = True
         self._house.ring()
 
     def quota_changed(self, kind: str, account: int) -> None:
         """The account's limit was changed: an old denial means nothing."""
-        lease = self.leases.get((kind, account))
+        lease = self._leases(kind).get(account)
         if lease is not None:
             lease.denied_until_ms = 0
             lease.tight = False
@@ -154,7 +161,7 @@ class Desk:
     def sweep(self) -> None:
         """Give back idle leases; give up questions that nobody answered."""
         now = self._now_ms()
-        for lease in self.leases.values():
+        for lease in (*self.users.values(), *self.tokens.values()):
             if lease.used_at_ms + IDLE_RETURN_MS < now and not lease.held and lease.free:
                 self._give_back(lease)
         for pair, line in list(self._lines.items()):
@@ -169,16 +176,20 @@ class Desk:
 
     def close(self) -> None:
         """Give back everything that is free (a clean stop)."""
-        for lease in self.leases.values():
+        for lease in (*self.users.values(), *self.tokens.values()):
             self._give_back(lease)
 
     # Own matters
 
     def _lease(self, kind: str, account: int) -> Lease:
-        lease = self.leases.get((kind, account))
+        leases = self._leases(kind)
+        lease = leases.get(account)
         if lease is None:
-            lease = self.leases[kind, account] = Lease(kind, account)
+            lease = leases[account] = Lease(kind, account)
         return lease
+
+    def _leases(self, kind: str) -> dict[int, Lease]:
+        return self.users if kind == "user" else self.tokens
 
     def _short(self, kind: str, account: int, amount: int) -> int:
         """How much is missing for a hold of `amount`."""

@@ -31,9 +31,8 @@ from burncloud.adaptors.multipart import Form, boundary, rename_model
 from burncloud.adaptors.peek import Peek, SlicedPeek, force_usage, peek_json, splice
 from burncloud.config import Settings
 from burncloud.domain.journal import Again
-from burncloud.domain.pricing import charge, reserve
+from burncloud.domain.money import RATIO_ONE
 from burncloud.domain.snapshot import Token
-from burncloud.domain.usage import Usage
 from burncloud.errors import (
     BAD_GATEWAY,
     INVALID_REQUEST,
@@ -309,44 +308,44 @@ class Gateway:
         endpoint = x.target.endpoint
         assert endpoint is not None
         assert x.body is not None
-        price = self.world.prices.get(x.model)
-        if endpoint.free or (price is None and self._settings.unpriced == "free"):
-            price = settle.free_price(x.model)
-        if price is None:
+        tariff = self.world.tariffs.get(x.model)
+        if endpoint.free or (tariff is None and self._settings.unpriced == "free"):
+            tariff = settle.FREE
+        if tariff is None:
             raise Refusal(
                 INVALID_REQUEST,
                 f"The model `{x.model}` has no price here, so it cannot be billed; the operator sets one with "
                 f"`burncloud price set`",
             )
-        x.price = price
-        x.group_ratio_ppm = self.world.ratio_ppm(x.group)
-        x.prompt = x.body.size // 4 if x.body.spooled or x.form is not None else prompt_tokens(x.body.whole())
+        x.price = price = tariff.price
+        group = self.world.groups.get(x.group)
+        x.group_ratio_ppm = ratio = RATIO_ONE if group is None else group.ratio_ppm
+        body = x.body
+        x.prompt = body.size // 4 if body.spooled or x.form is not None else prompt_tokens(body.whole())
         output = peek.output_tokens
         if not output and endpoint.name not in NO_OUTPUT:
             output = self._settings.default_reserve_output
             if 0 < price.output_tokens_max < output:
                 output = price.output_tokens_max
-        x.reserve = reserve(price, x.prompt, output, x.group_ratio_ppm)
+        x.reserve = tariff.reserve(x.prompt, output, ratio)
         lost = self._settings.interrupted_charge
-        if lost == "prompt":
-            x.charge_lost = charge(price, Usage(input=x.prompt), x.group_ratio_ppm)
-        elif lost == "reserved":
-            x.charge_lost = x.reserve
+        if lost != "none":
+            x.charge_lost = x.reserve if lost == "reserved" else tariff.reserve(x.prompt, 0, ratio)
 
     def _reserve(self, x: Exchange) -> bool:
         """Hold the reserve on the leases; False = an answer of the control process calls `_choose`."""
         token = x.token
-        if not x.reserve:
-            return True
+        amount = x.reserve
         user = token.user if self.world.users[token.user].limited else 0
         limited = token.id if token.limited else 0
-        if user or limited:
-            if not self.desk.hold(user, limited, x.reserve):
-                x.state = LEASING
-                self.desk.wait(user, limited, x.reserve, lambda refusal: self._leased(x, user, limited, refusal))
-                return False
+        if not (amount and (user or limited)):
+            return True
+        if self.desk.hold(user, limited, amount):
             self._held(x, user, limited)
-        return True
+            return True
+        x.state = LEASING
+        self.desk.wait(user, limited, amount, lambda refusal: self._leased(x, user, limited, refusal))
+        return False
 
     def _held(self, x: Exchange, user: int, token: int) -> None:
         x.hold_user = x.reserve if user else 0

@@ -11,7 +11,7 @@ from typing import Final
 from burncloud import clock
 from burncloud.adaptors.meter import billable
 from burncloud.domain.journal import Attempt, End, Intent
-from burncloud.domain.pricing import Price, charge
+from burncloud.domain.pricing import Price, Tariff, charge
 from burncloud.domain.usage import Usage
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import Exchange
@@ -20,9 +20,8 @@ from burncloud.router.ports import Journal
 NS_PER_DAY: Final = 86_400_000_000_000
 
 
-def free_price(model: str) -> Price:
-    """The price of what is never billed, and of unpriced models where the setting lets them pass."""
-    return Price(model, 0, *([0] * 10))
+FREE: Final = Tariff(Price("", 0, *([0] * 10)))
+"""What is never billed, and unpriced models where the setting lets them pass."""
 
 
 def intent(x: Exchange) -> Intent:
@@ -63,8 +62,8 @@ def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -
     if state != "failed" and (usage != _NOTHING or (state == "done" and x.status < 400)):
         cost = charge(x.price, usage, x.group_ratio_ppm)
     token = x.token
-    draw_user = desk.settle("user", token.user, x.hold_user, cost) if x.hold_user else 0
-    draw_token = desk.settle("token", token.id, x.hold_token, cost) if x.hold_token else 0
+    draw_user = desk.settle(desk.users, token.user, x.hold_user, cost) if x.hold_user else 0
+    draw_token = desk.settle(desk.tokens, token.id, x.hold_token, cost) if x.hold_token else 0
     if cost and x.attempts:
         x.attempts[-1].charge = cost
     now = clock.now_ns()
@@ -85,9 +84,9 @@ def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -
 def release(x: Exchange, desk: Desk) -> None:
     """End the holds of an exchange that never had an intent."""
     if x.hold_user:
-        desk.settle("user", x.token.user, x.hold_user, 0)
+        desk.settle(desk.users, x.token.user, x.hold_user, 0)
     if x.hold_token:
-        desk.settle("token", x.token.id, x.hold_token, 0)
+        desk.settle(desk.tokens, x.token.id, x.hold_token, 0)
     x.hold_user = x.hold_token = 0
     x.money = False
 

@@ -17,7 +17,7 @@ from burncloud import logs
 from burncloud.adaptors.vendors import VENDORS, Vendor, upstream_path
 from burncloud.domain.link import Drop, Put, decode_record
 from burncloud.domain.money import RATIO_ONE
-from burncloud.domain.pricing import Price
+from burncloud.domain.pricing import Price, Tariff
 from burncloud.domain.snapshot import Channel, Group, Record, Setting, Token, User
 from burncloud.router.choose import Route
 from burncloud.wire.pool import Origin, OriginKey, origin_key
@@ -82,7 +82,7 @@ class World:
         self._tokens_by_id: dict[int, Token] = {}
         self.users: dict[int, User] = {}
         self.groups: dict[str, Group] = {}
-        self.prices: dict[str, Price] = {}
+        self.tariffs: dict[str, Tariff] = {}
         self.settings: dict[str, str] = {}
         self.outlets: dict[int, Outlet] = {}
         self._routes: dict[RouteKey, Route[Outlet] | None] = {}
@@ -151,7 +151,7 @@ class World:
     def _known(self) -> dict[str, Any]:
         return {
             "token": self._tokens_by_id, "user": self.users, "channel": self.outlets,
-            "group": self.groups, "price": self.prices, "setting": self.settings,
+            "group": self.groups, "price": self.tariffs, "setting": self.settings,
         }  # fmt: skip
 
     def _forget(self, kind: str, name: Any) -> None:
@@ -187,7 +187,7 @@ class World:
         return group.name
 
     def _put_price(self, price: Price) -> str:
-        self.prices[price.model] = price
+        self.tariffs[price.model] = Tariff(price)
         return price.model
 
     def _put_setting(self, setting: Setting) -> str:
