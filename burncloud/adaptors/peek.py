@@ -304,7 +304,7 @@ class SlicedPeek:
 
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
-        self._scanner = TopScanner(WATCHED[dialect], every_key=True)
+        self._scanner = TopScanner(WATCHED[dialect], spans=True, every_key=True)
 
     def feed(self, piece: bytes) -> None:
         """The next slice of the body, in any split; Refusal as soon as the top level is no JSON object."""
@@ -325,6 +325,23 @@ class SlicedPeek:
                 raise Refusal(INVALID_REQUEST, f"'{key}' stands in the request body twice")
         _refuse_lookalikes(scanner.keys, self._dialect)
         return _interpret(_join({key: msgspec.Raw(value) for key, value in scanner.values.items()}), self._dialect)
+
+
+    def cuts(self, edits: dict[str, bytes]) -> list[tuple[int, int, bytes]]:
+        """After finish(): where to put which bytes instead of [start, end), in order, to set these members' values."""
+        members = self._scanner.members
+        found = [(m.value_start, m.value_end, edits[m.key]) for m in members if m.key in edits]
+        present = {m.key for m in members}
+        missing = {key: value for key, value in edits.items() if key not in present}
+        if missing:
+            end = members[-1].value_end
+            added = b"".join(b"," + _join(key) + b":" + value for key, value in missing.items())
+            found.append((end, end, added))
+        return found
+
+    def value(self, key: str) -> bytes | None:
+        """After finish(): the raw value of a watched member, or None where it is missing."""
+        return self._scanner.values.get(key)
 
 
 def splice(body: bytes, edits: dict[str, bytes | None]) -> bytes:
@@ -409,6 +426,12 @@ def force_usage(body: bytes, peek: Peek) -> bytes:
     if peek.include_usage:
         return body
     options = next((m for m in _places(body) if m.key == "stream_options"), None)
-    value = body[options.value_start : options.value_end] if options is not None else b"null"
-    new = b'{"include_usage":true}' if value == b"null" else splice(value, {"include_usage": b"true"})
-    return splice(body, {"stream_options": new})
+    value = body[options.value_start : options.value_end] if options is not None else None
+    return splice(body, {"stream_options": with_usage(value)})
+
+
+def with_usage(stream_options: bytes | None) -> bytes:
+    """The raw value of `stream_options` (None = missing) with include_usage true."""
+    if stream_options is None or stream_options == b"null":
+        return b'{"include_usage":true}'
+    return splice(stream_options, {"include_usage": b"true"})

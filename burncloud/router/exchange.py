@@ -47,10 +47,10 @@ class Exchange(Inbound):
     __slots__ = (
         "answer_head", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost", "chunked",
         "first_ns", "form", "group", "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "last",
-        "meter", "model", "money", "no_room", "outlet", "output_tokens", "price", "prompt", "pump",
+        "meter", "model", "money", "no_room", "outlet", "price", "prompt", "pump",
         "reading", "reason", "relay", "request_id", "reserve", "room", "route", "sliced", "spooling", "sse",
         "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched", "tried", "up",
-        "upload", "upstream_model", "upstream_request", "x",
+        "upload", "upstream_model", "upstream_request", "usage_asked", "x",
     )  # fmt: skip
 
     target: Target
@@ -78,7 +78,8 @@ class Exchange(Inbound):
         self.sliced: SlicedPeek | None = None
         self.model = ""
         self.stream = False
-        self.output_tokens = 0
+        self.usage_asked = False
+        """The client itself wants the stream's usage."""
         self.prompt = 0
         """Estimated prompt tokens."""
         self.upload = b""

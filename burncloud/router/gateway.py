@@ -28,7 +28,7 @@ from burncloud import clock, crash
 from burncloud.adaptors.estimate import prompt_tokens
 from burncloud.adaptors.meter import UsageStripper
 from burncloud.adaptors.multipart import Form, boundary, rename_model
-from burncloud.adaptors.peek import Peek, SlicedPeek, force_usage, peek_json, splice
+from burncloud.adaptors.peek import Peek, SlicedPeek, force_usage, peek_json, splice, with_usage
 from burncloud.config import Settings
 from burncloud.domain.journal import Again
 from burncloud.domain.money import RATIO_ONE
@@ -286,7 +286,7 @@ class Gateway:
         if not x.model:
             raise Refusal(INVALID_REQUEST, "`model` is required")
         x.stream = peek.stream or x.target.stream
-        x.output_tokens = peek.output_tokens
+        x.usage_asked = peek.include_usage
         return peek
 
     def _scope(self, x: Exchange) -> None:
@@ -431,7 +431,7 @@ class Gateway:
         if target_.model and name != x.model:
             path = path.replace(target_.model.encode("latin-1"), name.encode("latin-1"), 1)
         if body.spooled:
-            size, first = self._spooled_upload(x, body, name)
+            size, first = self._spooled_upload(x, body, name), b""
         else:
             first = body.whole()
             if name != x.model and not target_.model:
@@ -439,7 +439,7 @@ class Gateway:
                     first = rename_model(first, x.form.finish().model_span, name)
                 else:
                     first = splice(first, {"model": msgspec.json.encode(name)})
-            if x.stream and endpoint.usage_option:
+            if x.stream and endpoint.usage_option and not x.usage_asked:
                 first = self._ask_for_usage(x, first, endpoint.dialect)
             size = len(first)
         x.bytes_up = size
@@ -450,8 +450,6 @@ class Gateway:
     def _ask_for_usage(self, x: Exchange, body: bytes, dialect: str) -> bytes:
         """A stream must state its usage; a client that did not ask for it will not see it."""
         peek = peek_json(body, dialect)
-        if peek.include_usage:
-            return body
         spliced = force_usage(body, peek)
         after = peek_json(spliced, dialect)
         if after.model != peek.model or after.stream != peek.stream or not after.include_usage:
@@ -459,10 +457,23 @@ class Gateway:
         x.stripper = UsageStripper()
         return spliced
 
-    def _spooled_upload(self, x: Exchange, body: Body, name: str) -> tuple[int, bytes]:
-        """A large body goes up from its file, in pieces."""
-        x.pump = body.pieces()
-        return body.size, b""
+    def _spooled_upload(self, x: Exchange, body: Body, name: str) -> int:
+        """A large body goes up from its file, in pieces, with the same two splices; its length."""
+        cuts: list[tuple[int, int, bytes]] = []
+        rename = name != x.model and not x.target.model
+        if x.form is not None:
+            if rename:
+                start, end = x.form.finish().model_span
+                cuts = [(start, end, name.encode())]
+        elif x.sliced is not None:
+            edits = {"model": msgspec.json.encode(name)} if rename else {}
+            endpoint = x.target.endpoint
+            if x.stream and not x.usage_asked and endpoint is not None and endpoint.usage_option:
+                edits["stream_options"] = with_usage(x.sliced.value("stream_options"))
+                x.stripper = UsageStripper()
+            cuts = x.sliced.cuts(edits)
+        x.pump = body.spliced(cuts)
+        return body.size + sum(len(new) - (end - start) for start, end, new in cuts)
 
     def _release(self, x: Exchange, ok: bool) -> None:
         """The intent stands in the page cache: let the request go."""

@@ -120,6 +120,15 @@ class Body:
             start += len(piece)
             yield piece
 
+    def spliced(self, cuts: list[tuple[int, int, bytes]]) -> Iterator[bytes]:
+        """A spooled body in pieces, with other bytes in the place of [start, end) of each cut, in order."""
+        start = 0
+        for cut_start, cut_end, new in cuts:
+            yield from self.pieces(start, cut_start)
+            yield new
+            start = cut_end
+        yield from self.pieces(start)
+
     def close(self) -> None:
         """Forget the bytes."""
         self._parts = []
