@@ -7,6 +7,7 @@
     desk.py       leases: what may be spent right now
     exchange.py   the record of one request on its way
     gateway.py    the life of a request, top to bottom
+    upload.py     the request as it goes up to a channel
     answer.py     the answer on its way back: hold, commit, pass, end
     settle.py     from an exchange to its receipt
     relay.py      everything that is not LLM traffic, to the control process

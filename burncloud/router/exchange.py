@@ -47,7 +47,7 @@ class Exchange(Inbound):
     __slots__ = (
         "answer_head", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost", "chunked",
         "first_ns", "form", "group", "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "last",
-        "meter", "model", "money", "no_room", "outlet", "price", "prompt", "pump",
+        "meter", "model", "model_span", "money", "no_room", "outlet", "price", "prompt", "pump",
         "reading", "reason", "relay", "request_id", "reserve", "room", "route", "sliced", "spooling", "sse",
         "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched", "tried", "up",
         "upload", "upstream_model", "upstream_request", "usage_asked", "x",
@@ -75,6 +75,8 @@ class Exchange(Inbound):
         self.no_room = False
         """Waits for room for its body."""
         self.form: Form | None = None
+        self.model_span = (0, 0)
+        """Where the model's name stands in a form."""
         self.sliced: SlicedPeek | None = None
         self.model = ""
         self.stream = False

@@ -22,13 +22,10 @@ import ipaddress
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from burncloud import clock, crash
 from burncloud.adaptors.estimate import prompt_tokens
-from burncloud.adaptors.meter import UsageStripper
-from burncloud.adaptors.multipart import Form, boundary, rename_model
-from burncloud.adaptors.peek import Peek, SlicedPeek, force_usage, peek_json, splice, with_usage
+from burncloud.adaptors.multipart import Form, boundary
+from burncloud.adaptors.peek import Peek, SlicedPeek, peek_json
 from burncloud.config import Settings
 from burncloud.domain.journal import Again
 from burncloud.domain.money import RATIO_ONE
@@ -53,6 +50,7 @@ from burncloud.router.desk import Desk
 from burncloud.router.exchange import ARRIVING, DIALLING, ENDING, HOLDING, LEASING, OVER, PASSING, SENT, Exchange
 from burncloud.router.ports import House
 from burncloud.router.routes import Target, target
+from burncloud.router.upload import make_upload
 from burncloud.router.world import Outlet, World
 from burncloud.wire.body import SPOOL_FROM, Body, Budget
 from burncloud.wire.downstream import Downstream
@@ -277,6 +275,7 @@ class Gateway:
             raise Refusal(INVALID_REQUEST, "The request has no body")
         if x.form is not None:
             form = x.form.finish()
+            x.model_span = form.model_span
             peek = Peek(form.model, form.stream)
         elif x.sliced is not None:
             peek = x.sliced.finish()
@@ -405,7 +404,7 @@ class Gateway:
         x.state = SENT
         x.touched = up.last = self._loop.time()
         up.begin(x)
-        self._make_upload(x)
+        make_upload(x)
         if crash.ARMED:
             crash.point("worker.before_intent")
         journal = self._house.journal
@@ -415,65 +414,6 @@ class Gateway:
         else:
             journal.again(Again(x.x, len(x.attempts) + 1, x.outlet.id, x.outlet.key_id, x.reason))
         journal.after(self._release, x)
-
-    def _make_upload(self, x: Exchange) -> None:
-        """The request as it goes to this channel: the body untouched but for the two splices."""
-        outlet, target_, body = x.outlet, x.target, x.body
-        endpoint = target_.endpoint
-        assert body is not None
-        assert endpoint is not None
-        x.upstream_model = name = outlet.models.get(x.model) or x.model
-        path = target_.path
-        head = x.head.forward
-        for field, value in outlet.vendor.headers:
-            if field.encode() not in head.lower():
-                head += f"{field}: {value}\r\n".encode("latin-1")
-        if target_.model and name != x.model:
-            path = path.replace(target_.model.encode("latin-1"), name.encode("latin-1"), 1)
-        if body.spooled:
-            size, first = self._spooled_upload(x, body, name), b""
-        else:
-            first = body.whole()
-            if name != x.model and not target_.model:
-                if x.form is not None:
-                    first = rename_model(first, x.form.finish().model_span, name)
-                else:
-                    first = splice(first, {"model": msgspec.json.encode(name)})
-            if x.stream and endpoint.usage_option and not x.usage_asked:
-                first = self._ask_for_usage(x, first, endpoint.dialect)
-            size = len(first)
-        x.bytes_up = size
-        x.upload = b"%b %b%b HTTP/1.1\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
-            x.method, outlet.path(path), target_.query, outlet.head, size, head, first,
-        )  # fmt: skip
-
-    def _ask_for_usage(self, x: Exchange, body: bytes, dialect: str) -> bytes:
-        """A stream must state its usage; a client that did not ask for it will not see it."""
-        peek = peek_json(body, dialect)
-        spliced = force_usage(body, peek)
-        after = peek_json(spliced, dialect)
-        if after.model != peek.model or after.stream != peek.stream or not after.include_usage:
-            raise Refusal(INVALID_REQUEST, "`stream_options` cannot be read")
-        x.stripper = UsageStripper()
-        return spliced
-
-    def _spooled_upload(self, x: Exchange, body: Body, name: str) -> int:
-        """A large body goes up from its file, in pieces, with the same two splices; its length."""
-        cuts: list[tuple[int, int, bytes]] = []
-        rename = name != x.model and not x.target.model
-        if x.form is not None:
-            if rename:
-                start, end = x.form.finish().model_span
-                cuts = [(start, end, name.encode())]
-        elif x.sliced is not None:
-            edits = {"model": msgspec.json.encode(name)} if rename else {}
-            endpoint = x.target.endpoint
-            if x.stream and not x.usage_asked and endpoint is not None and endpoint.usage_option:
-                edits["stream_options"] = with_usage(x.sliced.value("stream_options"))
-                x.stripper = UsageStripper()
-            cuts = x.sliced.cuts(edits)
-        x.pump = body.spliced(cuts)
-        return body.size + sum(len(new) - (end - start) for start, end, new in cuts)
 
     def _release(self, x: Exchange, ok: bool) -> None:
         """The intent stands in the page cache: let the request go."""

@@ -102,8 +102,8 @@ class Downstream(asyncio.Protocol):
     """The server side of one client connection."""
 
     __slots__ = (
-        "_again", "_app", "_fields", "_fresh", "_head", "_head_bytes", "_in_head", "_incoming", "_last_fields", "_length",
-        "_loop", "_parser", "_queue", "_queued_bytes", "_repeated", "_url", "active", "closing", "deadline",
+        "_again", "_app", "_fields", "_fresh", "_head", "_head_bytes", "_in_head", "_incoming", "_last_fields",
+        "_length", "_loop", "_parser", "_queue", "_queued_bytes", "_repeated", "_url", "active", "closing", "deadline",
         "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "upgrading",
     )  # fmt: skip
 

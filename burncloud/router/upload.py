@@ -1,0 +1,78 @@
+"""The request as it goes up to one channel: the client's bytes, but for the two splices.
+
+A channel may know the model by another name, and a stream must be asked to state its usage; both are put into the
+bytes in place, nothing is serialised anew (DATAPLANE.md rule 7).  The head is ours: the channel's host and
+credential, the client's end-to-end fields.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from burncloud.adaptors.meter import UsageStripper
+from burncloud.adaptors.multipart import rename_model
+from burncloud.adaptors.peek import force_usage, peek_json, splice, with_usage
+from burncloud.errors import INVALID_REQUEST, Refusal
+from burncloud.router.exchange import Exchange
+from burncloud.wire.body import Body
+
+
+def make_upload(x: Exchange) -> None:
+    """Set `x.upload` (and `x.pump`, where the body is spooled) for the channel chosen.  Raises Refusal."""
+    outlet, target, body = x.outlet, x.target, x.body
+    endpoint = target.endpoint
+    assert body is not None
+    assert endpoint is not None
+    x.upstream_model = name = outlet.models.get(x.model) or x.model
+    path = target.path
+    head = x.head.forward
+    for field, value in outlet.vendor.headers:
+        if field.lower().encode() not in head.lower():
+            head += f"{field}: {value}\r\n".encode("latin-1")
+    rename = name != x.model
+    if rename and target.model:
+        path = path.replace(target.model.encode("latin-1"), name.encode("latin-1"), 1)
+        rename = False
+    ask = x.stream and endpoint.usage_option and not x.usage_asked
+    if body.spooled:
+        first = b""
+        size = _spooled(x, body, name if rename else "", ask)
+    else:
+        first = body.whole()
+        if rename and x.form is not None:
+            first = rename_model(first, x.model_span, name)
+        elif rename:
+            first = splice(first, {"model": msgspec.json.encode(name)})
+        if ask and x.form is None:
+            first = _ask_for_usage(x, first, endpoint.dialect)
+        size = len(first)
+    x.bytes_up = size
+    x.upload = b"%b %b%b HTTP/1.1\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
+        x.method, outlet.path(path), target.query, outlet.head, size, head, first,
+    )  # fmt: skip
+
+
+def _ask_for_usage(x: Exchange, body: bytes, dialect: str) -> bytes:
+    """The body with include_usage set; a client that did not ask for the usage chunk will not see it."""
+    before = peek_json(body, dialect)
+    spliced = force_usage(body, before)
+    after = peek_json(spliced, dialect)
+    if after.model != before.model or after.stream != before.stream or not after.include_usage:
+        raise Refusal(INVALID_REQUEST, "'stream_options' cannot be read")
+    x.stripper = UsageStripper()
+    return spliced
+
+
+def _spooled(x: Exchange, body: Body, name: str, ask: bool) -> int:
+    """Have a large body go up from its file, in pieces, with the same two splices; its length."""
+    cuts: list[tuple[int, int, bytes]] = []
+    if x.form is not None:
+        cuts = [(*x.model_span, name.encode())] if name else []
+    elif x.sliced is not None:
+        edits = {"model": msgspec.json.encode(name)} if name else {}
+        if ask:
+            edits["stream_options"] = with_usage(x.sliced.value("stream_options"))
+            x.stripper = UsageStripper()
+        cuts = x.sliced.cuts(edits)
+    x.pump = body.spliced(cuts)
+    return body.size + sum(len(new) - (end - start) for start, end, new in cuts)
