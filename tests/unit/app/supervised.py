@@ -28,6 +28,10 @@ def term(*_):
     say("exit")
     os._exit(0)
 signal.signal(signal.SIGTERM, term)
+# Without this a signal just before the select would wait for its end.
+woken, wake = socket.socketpair()
+wake.setblocking(False)
+signal.set_wakeup_fd(wake.fileno())
 say("start")
 status = os.environ.get("EXIT_" + name)
 if status:
@@ -35,7 +39,7 @@ if status:
 os.write(boot["ready_fd"], b"1")
 doors = [socket.socket(fileno=fd) for fd in boot["listen_fds"]]
 while True:
-    readable, _, _ = select.select([boot["alive_fd"], *doors], [], [])
+    readable, _, _ = select.select([boot["alive_fd"], woken, *doors], [], [])
     if boot["alive_fd"] in readable:
         say("orphaned")
         break
