@@ -16,6 +16,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from burncloud import clock, logs
+from burncloud.database.driver import fetch
 from burncloud.database.engine import DATABASE_ERRORS, Database
 from burncloud.database.schema import changes
 
@@ -86,7 +87,7 @@ class _Poll(_Bell):
     async def wait(self) -> None:
         end_ms = clock.monotonic_ms() + REREAD_MS
         while clock.monotonic_ms() < end_ms:
-            version = (await self._connection.exec_driver_sql("PRAGMA data_version")).scalar_one()
+            version = (await fetch(self._connection, "PRAGMA data_version"))[0][0]
             if version != self._version:
                 self._version = version
                 return

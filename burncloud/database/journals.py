@@ -8,13 +8,14 @@ begins with `check_epoch`: of two control processes of one node, the one that st
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_postgres
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from burncloud.database.driver import execute, fetch, is_postgres
 from burncloud.database.schema import journals, meta, quarantine, receipts
 
 
@@ -43,7 +44,12 @@ class JournalRow(NamedTuple):
 _ROW = (journals.c.id, journals.c.uuid, journals.c.node, journals.c.state, journals.c.acked)
 
 
-def _epoch_key(node: str) -> str:
+_EPOCH: Final = "SELECT value FROM meta WHERE key = $1"
+_MOVE: Final = "UPDATE journals SET acked = $1 WHERE id = $2 AND acked = $3 AND state = $4"
+
+
+def epoch_key(node: str) -> str:
+    """The key of a node's epoch in `meta`."""
     return f"epoch:{node}"
 
 
@@ -54,7 +60,7 @@ async def read_ledger(connection: AsyncConnection) -> str:
 
 async def bump_epoch(connection: AsyncConnection, node: str) -> Guard:
     """Take over the node's books: whoever held them is refused from now on."""
-    key = _epoch_key(node)
+    key = epoch_key(node)
     make = insert_postgres if connection.dialect.name == "postgresql" else insert_sqlite
     await connection.execute(make(meta).values(key=key, value="0").on_conflict_do_nothing())
     mine = select(meta.c.value).where(meta.c.key == key).with_for_update()
@@ -68,9 +74,17 @@ async def check_epoch(connection: AsyncConnection, guard: Guard) -> None:
 
     The shared lock makes a successor's `bump_epoch` wait until this transaction has ended.
     """
-    mine = select(meta.c.value).where(meta.c.key == _epoch_key(guard.node)).with_for_update(read=True)
-    value = (await connection.execute(mine)).scalar()
-    if value is None or int(value) != guard.epoch:
+    if is_postgres(connection):  # through SQLAlchemy, which begins the transaction at its first statement
+        found = (await connection.exec_driver_sql(f"{_EPOCH} FOR SHARE", (epoch_key(guard.node),))).all()
+        compare_epoch(guard, found[0][0] if found else None)
+    else:
+        rows = await fetch(connection, _EPOCH, epoch_key(guard.node))
+        compare_epoch(guard, rows[0][0] if rows else None)
+
+
+def compare_epoch(guard: Guard, value: str | None) -> None:
+    """Raises StaleEpoch unless the epoch in the database is the guard's."""
+    if value != str(guard.epoch):
         raise StaleEpoch(f"epoch {guard.epoch} of node {guard.node} was taken over by {value}")
 
 
@@ -103,8 +117,7 @@ async def open_journals(connection: AsyncConnection, node: str | None = None) ->
 
 async def move_watermark(connection: AsyncConnection, journal: int, state: str, before: int, after: int) -> bool:
     """Compare-and-set of `acked`, which also locks the journal; False if it (or the state) is another by now."""
-    mine = (journals.c.id == journal) & (journals.c.acked == before) & (journals.c.state == state)
-    return (await connection.execute(update(journals).where(mine).values(acked=after))).rowcount == 1
+    return await execute(connection, _MOVE, after, journal, before, state) == 1
 
 
 async def mark_closed(connection: AsyncConnection, journal: int, now_s: int) -> None:

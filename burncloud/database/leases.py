@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from burncloud.database.engine import Row, add_rows, driver
-from burncloud.database.journals import Guard, check_epoch
+from burncloud.database.driver import Row, add_rows, fetch, is_postgres
+from burncloud.database.journals import Guard, check_epoch, compare_epoch, epoch_key
 from burncloud.database.schema import balances, journals, leases
 
 Account = tuple[str, int]
@@ -49,6 +49,7 @@ class Holding(NamedTuple):
 
 _READ: Final = """
 SELECT 'open', '', 0, count(*), 0 FROM journals WHERE state = 'open'
+UNION ALL SELECT 'epoch', value, 0, 0, 0 FROM meta WHERE key = $4
 UNION ALL SELECT 'journal', state, id, 0, 0 FROM journals WHERE id IN {journals}
 UNION ALL SELECT 'limit', 'user', id, quota_limit, 0 FROM users WHERE id IN {users} AND deleted_at IS NULL
 UNION ALL SELECT 'limit', 'token', id, quota_limit, 0 FROM tokens WHERE id IN {tokens} AND deleted_at IS NULL
@@ -59,37 +60,28 @@ UNION ALL SELECT 'lease', kind, account, journal, granted FROM leases
 UNION ALL SELECT 'lease', kind, account, journal, granted FROM leases
   WHERE journal IN {journals} AND kind = 'token' AND account IN {tokens}
 """
-_LISTS: Final = {
-    "sqlite": {
-        "journals": "(SELECT value FROM json_each(?1))",
-        "users": "(SELECT value FROM json_each(?2))",
-        "tokens": "(SELECT value FROM json_each(?3))",
-    },
-    "postgresql": {
-        "journals": "(SELECT unnest($1::bigint[]))",
-        "users": "(SELECT unnest($2::bigint[]))",
-        "tokens": "(SELECT unnest($3::bigint[]))",
-    },
-}
-READ: Final = {dialect: _READ.format(**lists) for dialect, lists in _LISTS.items()}
-
-
+_NAMES: Final = ("journals", "users", "tokens")
+_READ_SQLITE: Final = _READ.format(
+    **{name: f"(SELECT value FROM json_each(${place}))" for place, name in enumerate(_NAMES, 1)}
+)
+_READ_POSTGRES: Final = _READ.format(
+    **{name: f"(SELECT unnest(${place}::bigint[]))" for place, name in enumerate(_NAMES, 1)}
+)
+_LOCK_JOURNALS: Final = "SELECT id FROM journals WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE"
 _LOCK_BALANCES: Final = """
 SELECT kind, id FROM balances WHERE (kind, id) IN (SELECT * FROM unnest($1::text[], $2::bigint[]))
 ORDER BY kind, id FOR UPDATE
 """
 
 
-async def _lock(connection: AsyncConnection, raw: Any, ids: Collection[int], accounts: Collection[Account]) -> None:
+async def _lock(connection: AsyncConnection, ids: list[int], accounts: list[Account]) -> None:
     """PostgreSQL: lock the rows in the one order; a missing balance is made, so that there is a row to lock.
 
     The leases need no lock of their own: whoever touches one holds its journal's.
     """
-    mine = select(journals.c.id).where(journals.c.id.in_(ids)).order_by(journals.c.id).with_for_update()
-    await connection.execute(mine)
-    wanted = sorted(accounts)
-    found = await raw.fetch(_LOCK_BALANCES, [kind for kind, _ in wanted], [id_ for _, id_ in wanted])
-    missing = set(wanted) - {(row["kind"], row["id"]) for row in found}
+    await fetch(connection, _LOCK_JOURNALS, ids)
+    found = await fetch(connection, _LOCK_BALANCES, [kind for kind, _ in accounts], [id_ for _, id_ in accounts])
+    missing = set(accounts) - set(found)
     await add_rows(connection, balances, ("kind", "id"), ("used",), [(*account, 0) for account in sorted(missing)])
 
 
@@ -97,23 +89,23 @@ async def read_standing(
     connection: AsyncConnection, guard: Guard, ids: Collection[int], accounts: Collection[Account]
 ) -> Standing:
     """What the questions of these journals about these accounts depend on.  Raises StaleEpoch."""
-    await check_epoch(connection, guard)
-    raw = await driver(connection)
     users = sorted(account for kind, account in accounts if kind == "user")
     tokens = sorted(account for kind, account in accounts if kind == "token")
-    lists: tuple[list[int], ...] = (sorted(ids), users, tokens)
-    dialect = connection.dialect.name
-    rows: list[Any]
-    if dialect == "postgresql":
-        await _lock(connection, raw, ids, accounts)
-        rows = await raw.fetch(READ[dialect], *lists)
+    lists = (sorted(ids), users, tokens)
+    if is_postgres(connection):
+        await check_epoch(connection, guard)
+        await _lock(connection, lists[0], sorted(accounts))
+        rows = await fetch(connection, _READ_POSTGRES, *lists, epoch_key(guard.node))
     else:
-        rows = await raw.execute_fetchall(READ[dialect], tuple(map(json.dumps, lists)))
+        rows = await fetch(connection, _READ_SQLITE, *map(json.dumps, lists), epoch_key(guard.node))
     standing = Standing(0, {}, {}, {}, {})
     opened = 0
+    epoch: str | None = None
     for what, word, id_, first, second in rows:
         if what == "open":
             opened = first
+        elif what == "epoch":
+            epoch = word
         elif what == "journal":
             standing.states[id_] = word
         elif what == "limit":
@@ -122,6 +114,7 @@ async def read_standing(
             standing.balances[word, id_] = (first, second)
         else:
             standing.granted[first, word, id_] = second
+    compare_epoch(guard, epoch)
     return standing._replace(open_journals=opened)
 
 

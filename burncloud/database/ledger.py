@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Column, and_, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from burncloud.database.engine import Row, add_rows, insert_rows
+from burncloud.database.driver import Row, add_rows, insert_rows
 from burncloud.database.journals import Guard, check_epoch, mark_closed, move_watermark
 from burncloud.database.schema import attempts, balances, leases, ledger_carry, receipts, usage_hourly
 from burncloud.domain.usage import KINDS

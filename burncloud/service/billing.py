@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from burncloud.database import journals as journal_rows
 from burncloud.database import ledger
-from burncloud.database.engine import Database, Row
+from burncloud.database.driver import Row
+from burncloud.database.engine import Database
 from burncloud.database.ledger import Booking, Fault
 from burncloud.domain.journal import Attempt, End, JournalRecord, Kept, Return, encode_payload
 from burncloud.domain.money import AMOUNT_NANO_MAX
