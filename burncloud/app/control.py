@@ -1,0 +1,237 @@
+"""The control process put together: database, books, Snapshot, links, REST.
+
+What a worker needs comes first: the schema, the books taken over, the Snapshot published; only then are the
+web libraries loaded, in a thread, so that workers' questions are answered meanwhile.  It stops on SIGTERM or
+when the supervisor is gone, after the workers have gone and what they wrote is booked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from burncloud import clock, config, logs
+from burncloud.app import child, loop
+from burncloud.app.links import Links
+from burncloud.app.lock import Held, SupervisorLock
+from burncloud.database.changes import prune_changes
+from burncloud.database.engine import DATABASE_ERRORS, Database, DatabaseError, open_database, transient
+from burncloud.database.migrate import ensure_schema
+from burncloud.service import secrets, users
+from burncloud.service.journals import Books
+from burncloud.service.snapshots import Snapshots
+
+LOCK_FILE: Final = "control.lock"
+LOCK_POLL_MS: Final = 50
+WORKERS_S_MAX: Final = 2.0
+"""Longest wait for the workers to have their Snapshot before the web libraries are loaded beside them."""
+LEAVE_GRACE_S: Final = 5.0
+"""Beyond DRAIN_TIMEOUT_MS: what a worker's last receipts may take."""
+BOOKING_MS_MAX: Final = 8_000
+"""At the end: less than the supervisor waits before it kills us."""
+PRUNE_S: Final = 3_600
+EXIT_OK, EXIT_FAILED = 0, 1
+
+log = logs.logger(__name__)
+
+
+@dataclass
+class Parts:
+    """What stands once the workers can be served."""
+
+    db: Database
+    books: Books
+    snapshots: Snapshots
+    links: Links
+
+
+class Control:
+    """One control process."""
+
+    def __init__(self, settings: config.Settings, boot: config.Boot) -> None:
+        self._settings = settings
+        self._boot = boot
+        self._stop = asyncio.Event()
+        self._status = EXIT_OK
+        self._chores: list[asyncio.Task[None]] = []
+
+    async def run(self) -> int:
+        """Serve until told to stop; the exit status.  Raises what the database raises at the start."""
+        with contextlib.suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop.set)
+        child.watch_supervisor(self._boot, self._stop.set)
+        db = open_database(self._settings.database_url)
+        try:
+            parts = await self._open(db)
+            try:
+                await self._serve(parts)
+            finally:
+                for chore in self._chores:
+                    chore.cancel()
+                await asyncio.gather(*self._chores, return_exceptions=True)
+        finally:
+            await db.close()
+        return self._status
+
+    async def _open(self, db: Database) -> Parts:
+        """All that a worker needs: when this returns, it is there for them."""
+        settings = self._settings
+        await ensure_schema(db)
+        key = await self._master_key(db)
+        books = Books(db, settings.data_dir, settings.node, settings.journal_sync_ms)
+        books.on_fatal = self._fail
+        snapshots = Snapshots(db, key)
+        await snapshots.load()
+        await books.start()
+        links = Links(self._boot, books, snapshots)
+        await links.start()
+        gc.freeze()  # the snapshot's bytes stay
+        gc.enable()
+        self._chore(snapshots.follow(links.publish))
+        self._chore(_prune(db))
+        return Parts(db, books, snapshots, links)
+
+    async def _master_key(self, db: Database) -> secrets.MasterKey | None:
+        try:
+            return await secrets.open_master_key(db, self._settings)
+        except secrets.KeyMismatch as error:
+            log.critical("%s", error)
+            return None
+        except ValueError as error:
+            raise config.ConfigError(str(error)) from None
+
+    async def _serve(self, parts: Parts) -> None:
+        """From the first worker to the last booking."""
+        first_password(await users.ensure_admin(parts.db))
+        await parts.links.wait(self._boot.workers, WORKERS_S_MAX)
+        server = await self._open_rest(parts)
+        child.announce_ready(self._boot)
+        log.info("control serves")
+        await self._stop.wait()
+        if self._status == EXIT_OK:
+            await parts.links.wait(0, self._settings.drain_timeout_ms / 1000 + LEAVE_GRACE_S)
+            await parts.books.stop(BOOKING_MS_MAX)
+        parts.links.close()
+        await server()
+
+    async def _open_rest(self, parts: Parts) -> Callable[[], Coroutine[Any, Any, None]]:
+        """The REST side, loaded now; gives what stops it."""
+        house, serving, version = await asyncio.to_thread(_load_rest)
+        running = house.RunningHouse(version, parts.db, parts.books, parts.snapshots, parts.links)
+        server = serving.LocalServer(running)
+        await server.start(self._boot.http_path, self._boot.http_port)
+        stop: Callable[[], Coroutine[Any, Any, None]] = server.stop
+        return stop
+
+    def _fail(self, error: BaseException) -> None:
+        """The books are another's: leave at once, write nothing."""
+        self._status = EXIT_FAILED
+        self._stop.set()
+
+    def _chore(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._chore_ended)
+        self._chores.append(task)
+
+    def _chore_ended(self, task: asyncio.Task[None]) -> None:
+        """A chore never ends by itself; without it the house would go wrong silently."""
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("control cannot go on", exc_info=task.exception())
+            self._status = EXIT_FAILED
+            self._stop.set()
+
+
+def _load_rest() -> tuple[Any, Any, str]:
+    """Import the web libraries (0.4 s) and look up our version."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from burncloud.app import house
+    from burncloud.server import serving
+
+    try:
+        return house, serving, version("burncloud")
+    except PackageNotFoundError:
+        return house, serving, "unknown"
+
+
+async def _prune(db: Database) -> None:
+    """Forget changes that everybody has read long ago."""
+    while True:
+        await asyncio.sleep(PRUNE_S)
+        try:
+            await db.run(prune_changes)
+        except DATABASE_ERRORS as error:
+            log.warning("old changes cannot be removed", extra={"error": str(error)})
+
+
+def first_password(password: str) -> None:
+    """Show the first administrator's password, once; nothing if it is ""."""
+    if password:
+        print(
+            "\n  First start: the administrator is  admin  with the password\n\n"
+            f"      {password}\n\n"
+            "  It is shown only now.  Another one: burncloud user passwd admin\n",
+            flush=True,
+        )
+
+
+def take_lock(settings: config.Settings) -> SupervisorLock | None:
+    """The lock of this data directory's control process.
+
+    One that drains on after its supervisor died is waited for.  One that holds on longer than a drain can last is
+    stuck, and passed by without the lock: the epoch in the database keeps it from writing ever after.
+    """
+    give_up_ms = clock.monotonic_ms() + settings.drain_timeout_ms + int(LEAVE_GRACE_S * 1000) + BOOKING_MS_MAX
+    told = False
+    while True:
+        try:
+            lock = SupervisorLock(os.path.join(settings.data_dir, LOCK_FILE))
+        except Held:
+            if clock.monotonic_ms() > give_up_ms:
+                log.error("another control process does not end; it is passed by")
+                return None
+        else:
+            lock.say("running", "")
+            return lock
+        if not told:
+            told = True
+            log.info("waiting for another control process to end")
+        clock.sleep_ms(LOCK_POLL_MS)
+
+
+def main() -> int:
+    """Entry point of the control process; the exit status."""
+    try:
+        settings, boot = config.load(), config.boot()
+        logs.configure(settings.log_level, "control")
+        for chatty in ("alembic", "uvicorn"):
+            logs.logger(chatty).setLevel("WARNING")
+        gc.disable()  # until the Snapshot stands: collecting its rows over and over is half of its time
+        lock = take_lock(settings)
+        status = loop.run(_run(settings, boot))
+    except (config.ConfigError, DatabaseError) as error:
+        log.critical("%s", error)
+        return config.EXIT_HOPELESS
+    except Exception as error:
+        if not transient(error):
+            raise
+        log.critical("the database cannot be used: %s", str(getattr(error, "orig", None) or error))
+        return EXIT_FAILED
+    if lock is not None:
+        lock.release()
+    return status
+
+
+async def _run(settings: config.Settings, boot: config.Boot) -> int:
+    return await Control(settings, boot).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
