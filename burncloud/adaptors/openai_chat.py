@@ -48,6 +48,8 @@ class ChatUsage(msgspec.Struct, gc=False):
     """DeepSeek."""
     cached_tokens: Count = None
     """Together, Moonshot."""
+    num_cached_tokens: Count = None
+    """Mistral."""
     cache_read_input_tokens: Count = None
     cache_creation_input_tokens: Count = None
     """Databricks, Vercel, Doubleword: Anthropic's names beside OpenAI's."""
@@ -123,11 +125,12 @@ def usage_of(usage: ChatUsage) -> Usage | None:
     if usage.prompt_tokens is None and usage.completion_tokens is None:
         return Usage(total)  # embeddings and rerank of some state only a total, which is input
     inner, outer = usage.prompt_tokens_details, usage.completion_tokens_details
-    hit = usage.prompt_cache_hit_tokens
-    if hit is None and usage.cached_tokens is None and usage.cache_read_input_tokens is None:
-        cached = 0
-    else:
-        cached = max(whole(hit), whole(usage.cached_tokens), whole(usage.cache_read_input_tokens))
+    cached = 0
+    for named in (
+        usage.prompt_cache_hit_tokens, usage.cached_tokens, usage.num_cached_tokens, usage.cache_read_input_tokens,
+    ):  # fmt: skip
+        if named:
+            cached = max(cached, whole(named))
     reasoning = whole(usage.reasoning_tokens)
     split, written = usage.cache_creation, usage.cache_creation_input_tokens
     if inner is None and outer is None and not (cached or reasoning or written) and total <= prompt + completion:
@@ -201,6 +204,7 @@ class Chunk(msgspec.Struct, gc=False):
     usage: ChatUsage | None = None
     x_groq: XGroq | None = None
     error: Any = None
+    object: str | None = None
 
 
 class FinishOnly(msgspec.Struct, gc=False):
@@ -215,6 +219,7 @@ class Body(msgspec.Struct, gc=False):
     choices: list[FinishOnly] | None = None
     usage: ChatUsage | None = None
     error: Any = None
+    object: str | None = None
 
 
 def message_size(message: Message) -> int:
@@ -239,7 +244,7 @@ def message_size(message: Message) -> int:
 
 def absorb_chunk(chunk: Chunk, tally: Tally) -> None:
     """Add one chunk of a stream."""
-    if chunk.error is not None and chunk.error != "":
+    if chunk.error or chunk.object == "error":  # the second: Mistral, vLLM
         tally.error = True
     for choice in chunk.choices or ():
         delta = choice.delta if choice.delta is not None else choice.message
@@ -264,7 +269,7 @@ def absorb_chunk(chunk: Chunk, tally: Tally) -> None:
 
 def absorb_body(body: Body, tally: Tally) -> None:
     """Add a plain answer."""
-    if body.error is not None and body.error != "":
+    if body.error or body.object == "error":
         tally.error = True
     for choice in body.choices or ():
         if choice.finish_reason:

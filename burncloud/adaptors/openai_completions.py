@@ -28,11 +28,12 @@ class Chunk(msgspec.Struct, gc=False):
     choices: list[Choice] | None = None
     usage: ChatUsage | None = None
     error: Any = None
+    object: str | None = None
 
 
 def absorb_chunk(chunk: Chunk, tally: Tally) -> None:
     """Add one chunk of a stream."""
-    if chunk.error is not None and chunk.error != "":
+    if chunk.error or chunk.object == "error":
         tally.error = True
     for choice in chunk.choices or ():
         if choice.text:

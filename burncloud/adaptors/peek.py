@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from burncloud.adaptors.estimate import Weigher
 from burncloud.adaptors.scan import Malformed, Member, TopScanner, decode_key
 from burncloud.errors import INVALID_REQUEST, Refusal
 
@@ -257,7 +258,7 @@ def walk(body: bytes, members: dict[str, msgspec.Raw]) -> list[Member] | None:
         return None
     for key, raw in members.items():
         match = _MEMBER.match(body, pos + 1)
-        if match is None or decode_key(match.group(1)) != key:
+        if match is None or not _same(match.group(1), key):
             return None
         start = match.end()
         if not body.startswith(bytes(raw), start):
@@ -270,6 +271,14 @@ def walk(body: bytes, members: dict[str, msgspec.Raw]) -> list[Member] | None:
     if not found:
         pos = _skip(body, pos + 1)
     return found if body[pos : pos + 1] == b"}" and _skip(body, pos + 1) == len(body) else None
+
+
+def _same(raw: bytes, key: str) -> bool:
+    """Whether a key's raw inside, with escapes, is this key."""
+    try:
+        return decode_key(raw) == key
+    except Malformed:
+        return False
 
 
 def _skip(body: bytes, pos: int) -> int:
@@ -312,6 +321,11 @@ class SlicedPeek:
             self._scanner.feed(piece)
         except Malformed as error:
             raise Refusal(INVALID_REQUEST, f"Invalid JSON: {error}") from None
+        self._weigher.feed(piece)
+
+    def prompt_tokens(self) -> int:
+        """estimate.prompt_tokens of what was fed, for the reserve."""
+        return self._weigher.prompt_tokens()
 
     def finish(self) -> Peek:
         """The verdict; Refusal as peek_json."""
@@ -325,7 +339,6 @@ class SlicedPeek:
                 raise Refusal(INVALID_REQUEST, f"'{key}' stands in the request body twice")
         _refuse_lookalikes(scanner.keys, self._dialect)
         return _interpret(_join({key: msgspec.Raw(value) for key, value in scanner.values.items()}), self._dialect)
-
 
     def cuts(self, edits: dict[str, bytes]) -> list[tuple[int, int, bytes]]:
         """After finish(): where to put which bytes instead of [start, end), in order, to set these members' values."""
