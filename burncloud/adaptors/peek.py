@@ -314,6 +314,7 @@ class SlicedPeek:
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
         self._scanner = TopScanner(WATCHED[dialect], spans=True, every_key=True)
+        self._weigher = Weigher()
 
     def feed(self, piece: bytes) -> None:
         """The next slice of the body, in any split; Refusal as soon as the top level is no JSON object."""
