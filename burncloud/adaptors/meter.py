@@ -72,6 +72,16 @@ def billable(reading: Reading, prompt_estimate: int) -> tuple[Usage, bool]:
     return usage, True
 
 
+def read_plain(dialect: str, endpoint: str, data: bytes) -> Reading:
+    """The reading of a plain answer that is here whole, as a Meter fed with it would give."""
+    tally = Tally()
+    if reader_of(dialect, endpoint).body(data, tally) and tally.usage is not None:
+        return Reading(tally.usage, tally.terminal, tally.finish, tally.error, 0)
+    meter = Meter(dialect, endpoint, False)
+    meter.feed(data)
+    return meter.finish()
+
+
 class Meter:
     """feed() every piece of the de-chunked answer, then finish() once.
 

@@ -452,7 +452,7 @@ class Gateway:
         x.first_ns = 0
         if fault.kind != "connect":
             # a stale connection may have died before or after the request arrived
-            settle.attempt_over(x, fault.status, 2 if fault.kind == "stale" else 1)
+            settle.attempt_over(x, fault.status, 2 if fault.kind == "stale" else 1, clock.now_ns())
         if x.done:
             return
         if fault.kind == "stale":
@@ -530,7 +530,7 @@ class Gateway:
             if x.meter is not None and x.held:
                 x.meter.feed(b"".join(x.held))
             if state is not DIALLING:
-                settle.attempt_over(x, x.status, int(sent))
+                settle.attempt_over(x, x.status, int(sent), clock.now_ns())
             settle.settle(x, "gone", x.status, self._house.journal, self.desk)
         elif up is not None:
             up.abort()

@@ -33,11 +33,10 @@ def intent(x: Exchange) -> Intent:
     )  # fmt: skip
 
 
-def attempt_over(x: Exchange, status: int, sent: int) -> None:
+def attempt_over(x: Exchange, status: int, sent: int, now_ns: int) -> None:
     """Note how the attempt under way ended; `sent`: 1 received, 0 it never left, 2 unknown."""
-    n = len(x.attempts) + 1
-    took_us = (clock.now_ns() - x.attempt_ns) // 1000
-    x.attempts += (Attempt(n, x.outlet.id, x.outlet.key_id, x.reason, sent, status, 0, took_us),)
+    outlet, n = x.outlet, len(x.attempts) + 1
+    x.attempts += (Attempt(n, outlet.id, outlet.key_id, x.reason, sent, status, 0, (now_ns - x.attempt_ns) // 1000),)
 
 
 def used(x: Exchange) -> tuple[Usage, bool]:

@@ -118,6 +118,7 @@ class AnswerHead:
 
     __slots__ = (
         "chunked", "content_type", "control_only", "encoding", "forward", "length", "request_id", "retry_after_s",
+        "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -134,6 +135,8 @@ class AnswerHead:
         """True also for a transfer coding that is not to be had, which `length` −2 tells."""
         self.request_id = b""
         self.retry_after_s = 0
+        self.whole = False
+        """A plain JSON answer, not compressed: it can be judged as one piece."""
 
 
 def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
@@ -169,6 +172,7 @@ def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
             head.retry_after_s = int(seconds) if seconds.isdigit() and len(seconds) < 7 else 0
         elif action == CONTROL_ONLY:
             head.control_only += (name, b": ", value, b"\r\n")
+    head.whole = head.content_type[:16] == b"application/json" and not head.encoding
     return head
 
 
