@@ -99,7 +99,8 @@ class JournalWriter:
         self._queue_seq = 0
         self._waiters: list[tuple[Waiter, Any]] = []
         self._scheduled = False
-        self._open: dict[int, Kept] = {}
+        self._open: dict[int, Intent | Kept] = {}
+        """Exchanges without an end: the intent, or once there is more, the copy for the next segment."""
         self.failed = ""
         """Why nothing is admitted, or ""."""
         self.on_grown: Callable[[int], None] = lambda seq: None
@@ -135,19 +136,19 @@ class JournalWriter:
     def intend(self, intent: Intent) -> int:
         """Queue an intent; its number is the exchange's x."""
         x = self._append(frame(intent))
-        self._open[x] = Kept(x, intent)
+        self._open[x] = intent
         return x
 
     def again(self, record: Again) -> None:
         """Queue a further attempt of an open exchange."""
         self._append(frame(record))
-        kept = self._open[record.x]
+        kept = self._kept(record.x)
         kept.agains += (record,)
 
     def progress(self, record: Progress) -> None:
         """Queue what an open exchange has used so far."""
         self._append(frame(record))
-        self._open[record.x].progress = record
+        self._kept(record.x).progress = record
 
     def end(self, record: End) -> None:
         """Queue the receipt of an exchange."""
@@ -213,6 +214,12 @@ class JournalWriter:
             self._flush()
 
     # Own matters
+
+    def _kept(self, x: int) -> Kept:
+        kept = self._open[x]
+        if isinstance(kept, Intent):
+            kept = self._open[x] = Kept(x, kept)
+        return kept
 
     def _append(self, data: bytes) -> int:
         size = len(data)
@@ -284,8 +291,8 @@ class JournalWriter:
 
     def _keep_open(self) -> None:
         """Queue copies of what is still open, so that no older segment is needed for it."""
-        for kept in list(self._open.values()):
-            data = frame(kept)
+        for x in list(self._open):
+            data = frame(self._kept(x))
             self._queue.append(data)
             self._offset += len(data)
             self.seq += 1
