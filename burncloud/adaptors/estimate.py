@@ -46,6 +46,13 @@ def prompt_tokens_billed(body: bytes) -> int:
     return _likely(*_weigh(body))
 
 
+def prompt_both(body: bytes) -> tuple[int, int]:
+    """(`prompt_tokens`, `prompt_tokens_billed`) of a body, weighed once."""
+    text, other, media = _weigh(body)
+    unseen = _unseen(body) if len(body) <= _READ_BYTES else TOOLS_TOKENS
+    return _reserve(text, other, media) + unseen, _likely(text, other, media)
+
+
 def output_tokens(text_bytes: int) -> int:
     """Tokens of delivered text of this many UTF-8 bytes."""
     return (text_bytes + 3) // 4
@@ -134,3 +141,7 @@ class Weigher:
     def prompt_tokens(self) -> int:
         """As the function of that name."""
         return _reserve(*self.weight()) + TOOLS_TOKENS
+
+    def prompt_tokens_billed(self) -> int:
+        """As the function of that name."""
+        return _likely(*self.weight())

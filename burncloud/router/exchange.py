@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from burncloud.adaptors.meter import Meter, Reading, UsageStripper
-from burncloud.adaptors.multipart import Form
+from burncloud.adaptors.multipart import Form, FormPeek
 from burncloud.adaptors.peek import SlicedPeek
 from burncloud.domain.journal import Attempt
 from burncloud.domain.pricing import Price
@@ -46,14 +46,16 @@ class Exchange(Inbound):
 
     __slots__ = (
         "answer_head", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost", "chunked",
-        "first_ns", "form", "group", "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "last",
-        "meter", "model", "model_span", "money", "no_room", "outlet", "price", "prompt", "pump",
+        "first_ns", "form", "form_peek", "group", "group_ratio_ppm", "held", "held_bytes", "hold_token",
+        "hold_user", "last",
+        "meter", "model", "money", "no_room", "outlet", "price", "prompt", "prompt_billed", "pump",
         "reading", "reason", "relay", "request_id", "reserve", "room", "route", "sliced", "spooling", "sse",
         "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched", "tried", "up",
         "upload", "upstream_model", "upstream_request", "usage_asked", "x",
     )  # fmt: skip
 
     target: Target
+    form_peek: FormPeek
     token: Token
     price: Price
     route: Route[Outlet]
@@ -75,15 +77,15 @@ class Exchange(Inbound):
         self.no_room = False
         """Waits for room for its body."""
         self.form: Form | None = None
-        self.model_span = (0, 0)
-        """Where the model's name stands in a form."""
         self.sliced: SlicedPeek | None = None
         self.model = ""
         self.stream = False
         self.usage_asked = False
         """The client itself wants the stream's usage."""
         self.prompt = 0
-        """Estimated prompt tokens."""
+        """Estimated prompt tokens, for the reserve."""
+        self.prompt_billed = 0
+        """Estimated prompt tokens, for a bill where nobody counted."""
         self.upload = b""
         """The body as it goes up, unless spooled."""
         self.pump: Iterator[bytes] | None = None

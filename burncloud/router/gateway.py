@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Final
 
 from burncloud import clock, crash
-from burncloud.adaptors.estimate import prompt_tokens
+from burncloud.adaptors.estimate import form_tokens, prompt_both
 from burncloud.adaptors.multipart import Form, boundary
 from burncloud.adaptors.peek import Peek, SlicedPeek, peek_json
 from burncloud.config import Settings
@@ -274,8 +274,7 @@ class Gateway:
         if body is None or endpoint is None:
             raise Refusal(INVALID_REQUEST, "The request has no body")
         if x.form is not None:
-            form = x.form.finish()
-            x.model_span = form.model_span
+            x.form_peek = form = x.form.finish()
             peek = Peek(form.model, form.stream)
         elif x.sliced is not None:
             peek = x.sliced.finish()
@@ -319,8 +318,12 @@ class Gateway:
         x.price = price = tariff.price
         group = self.world.groups.get(x.group)
         x.group_ratio_ppm = ratio = RATIO_ONE if group is None else group.ratio_ppm
-        body = x.body
-        x.prompt = body.size // 4 if body.spooled or x.form is not None else prompt_tokens(body.whole())
+        if x.form is not None:
+            x.prompt = x.prompt_billed = form_tokens(x.form_peek.text_bytes, x.form_peek.files, x.form_peek.file_bytes)
+        elif x.sliced is not None:
+            x.prompt, x.prompt_billed = x.sliced.prompt_both()
+        else:
+            x.prompt, x.prompt_billed = prompt_both(x.body.whole())
         output = peek.output_tokens
         if not output and endpoint.name not in NO_OUTPUT:
             output = self._settings.default_reserve_output
@@ -329,7 +332,7 @@ class Gateway:
         x.reserve = tariff.reserve(x.prompt, output, ratio)
         lost = self._settings.interrupted_charge
         if lost != "none":
-            x.charge_lost = x.reserve if lost == "reserved" else tariff.reserve(x.prompt, 0, ratio)
+            x.charge_lost = x.reserve if lost == "reserved" else tariff.reserve(x.prompt_billed, 0, ratio)
 
     def _reserve(self, x: Exchange) -> bool:
         """Hold the reserve on the leases; False = an answer of the control process calls `_choose`."""

@@ -50,8 +50,8 @@ def used(x: Exchange) -> tuple[Usage, bool]:
         reading = x.reading = x.meter.finish()
     if reading is None:
         # the request was received, nothing came back: the prompt was read
-        return Usage(input=x.prompt), True
-    return billable(reading, x.prompt)
+        return Usage(input=x.prompt_billed), True
+    return billable(reading, x.prompt_billed)
 
 
 def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -> None:

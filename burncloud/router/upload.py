@@ -40,7 +40,7 @@ def make_upload(x: Exchange) -> None:
     else:
         first = body.whole()
         if rename and x.form is not None:
-            first = rename_model(first, x.model_span, name)
+            first = rename_model(first, x.form_peek.model_span, name)
         elif rename:
             first = splice(first, {"model": msgspec.json.encode(name)})
         if ask and x.form is None:
@@ -67,7 +67,7 @@ def _spooled(x: Exchange, body: Body, name: str, ask: bool) -> int:
     """Have a large body go up from its file, in pieces, with the same two splices; its length."""
     cuts: list[tuple[int, int, bytes]] = []
     if x.form is not None:
-        cuts = [(*x.model_span, name.encode())] if name else []
+        cuts = [(*x.form_peek.model_span, name.encode())] if name else []
     elif x.sliced is not None:
         edits = {"model": msgspec.json.encode(name)} if name else {}
         if ask:
