@@ -15,3 +15,11 @@ async def db(database_url: str) -> AsyncIterator[Database]:
     database = open_database(database_url)
     yield database
     await database.close()
+
+
+@pytest_asyncio.fixture
+async def sqlite_db(sqlite_url: str) -> AsyncIterator[Database]:
+    """The same on SQLite only, for rules that never get as far as the database."""
+    database = open_database(sqlite_url)
+    yield database
+    await database.close()

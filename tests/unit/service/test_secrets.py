@@ -11,8 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from burncloud import config
+from burncloud.database.engine import Database
 from burncloud.service import secrets
-from burncloud.service.secrets import MasterKey, WrongKey, load_master_key, parse_master_key
+from burncloud.service.secrets import (
+    KeyMismatch,
+    MasterKey,
+    WrongKey,
+    load_master_key,
+    open_master_key,
+    parse_master_key,
+)
 
 
 def test_a_sealed_secret_opens_only_with_its_key_for_its_channel() -> None:
@@ -21,9 +30,10 @@ def test_a_sealed_secret_opens_only_with_its_key_for_its_channel() -> None:
     assert key.open(sealed, 7) == "sk-upstream-ключ"
     assert b"upstream" not in sealed
     assert key.seal("sk-upstream-ключ", 7) != sealed  # a fresh nonce each time
-    for wrong in (lambda: key.open(sealed, 8), lambda: MasterKey(os.urandom(32)).open(sealed, 7)):
-        with pytest.raises(WrongKey):
-            wrong()
+    with pytest.raises(WrongKey):
+        key.open(sealed, 8)
+    with pytest.raises(WrongKey):
+        MasterKey(os.urandom(32)).open(sealed, 7)
 
 
 @pytest.mark.parametrize("at", [0, 1, 13, -1])
@@ -122,3 +132,18 @@ def test_refs_and_passwords() -> None:
     assert not secrets.check_password(hashed, password + "x")
     assert not secrets.check_password("", password)
     assert not secrets.check_password("no hash", password)
+
+
+async def test_a_database_remembers_which_key_is_its_own(db: Database, tmp_path: Path) -> None:
+    here, there = (config.load({"DATA_DIR": str(tmp_path / name)}) for name in ("here", "there"))
+    first = await open_master_key(db, here)
+    assert (await open_master_key(db, here)).fingerprint == first.fingerprint
+    with pytest.raises(KeyMismatch, match="missing"):
+        await open_master_key(db, there)
+    assert not (tmp_path / "there" / "master.key").exists()  # a new key beside old secrets helps nobody
+    other = config.load({"DATA_DIR": here.data_dir, "MASTER_KEY": "ab" * 32})
+    with pytest.raises(KeyMismatch, match="another one"):
+        await open_master_key(db, other)
+    text = (tmp_path / "here" / "master.key").read_text()
+    moved = config.load({"DATA_DIR": there.data_dir, "MASTER_KEY": text})
+    assert (await open_master_key(db, moved)).fingerprint == first.fingerprint

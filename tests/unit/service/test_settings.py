@@ -1,0 +1,52 @@
+"""The rules of live settings, on both engines."""
+
+from __future__ import annotations
+
+import pytest
+
+from burncloud import config
+from burncloud.database.engine import Database
+from burncloud.errors import Refusal
+from burncloud.service import settings
+from burncloud.service.settings import LIVE
+
+SETTINGS = config.load({"PORT": "8080", "MASTER_KEY": "ab" * 32})
+
+
+async def test_every_setting_is_listed_with_its_source(db: Database) -> None:
+    found = {view.name: view for view in await settings.list_settings(db, SETTINGS)}
+    assert list(found) == [row.name for row in config.SETTINGS]
+    assert (found["PORT"].value, found["PORT"].source, found["PORT"].live) == ("8080", "environment", False)
+    assert (found["WORKERS"].value, found["WORKERS"].source) == ("1", "default")
+    assert found["UPSTREAM_DENY"].value == "169.254.0.0/16,fe80::/10"
+    assert found["NODE"].source == "default"
+    assert {name.lower() for name, view in found.items() if view.live} == set(LIVE)
+
+
+async def test_secrets_are_not_shown(db: Database) -> None:
+    held = config.load({"MASTER_KEY": "ab" * 32, "DATABASE_URL": "postgresql://u:hunter2@h/d"})
+    shown = str(await settings.list_settings(db, held))
+    assert "abab" not in shown
+    assert "hunter2" not in shown
+
+
+async def test_a_live_setting_is_set_and_taken_back(db: Database) -> None:
+    view = await settings.update_setting(db, SETTINGS, "unpriced", "FREE")
+    assert (view.value, view.source) == ("free", "database")
+    assert await settings.get_setting(db, SETTINGS, "UNPRICED") == view
+    view = await settings.update_setting(db, SETTINGS, "unpriced", "default")
+    assert (view.value, view.source) == ("refuse", "default")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("port", "1", "set it in the environment"),
+        ("nonsense", "1", "no setting"),
+        ("unpriced", "perhaps", "must be one of"),
+        ("attempts_max", "many", "whole number"),
+    ],
+)
+async def test_what_cannot_be_set(sqlite_db: Database, name: str, value: str, sentence: str) -> None:
+    with pytest.raises(Refusal, match=sentence):
+        await settings.update_setting(sqlite_db, SETTINGS, name, value)
