@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import msgspec
 
 from burncloud.adaptors.estimate import Weigher
-from burncloud.adaptors.scan import Malformed, Member, TopScanner, decode_key
+from burncloud.adaptors.scan import MEMBERS_MAX, Malformed, Member, TopScanner, decode_key
 from burncloud.errors import INVALID_REQUEST, Refusal
 
 OUTPUT_TOKENS_MAX: Final = 1 << 31
@@ -73,7 +73,7 @@ class _StreamOptions(msgspec.Struct, gc=False):
 
 
 class _Watched(msgspec.Struct, gc=False):
-    """OpenAI's and Anthropic's watched values."""
+    """OpenAI's watched values."""
 
     model: str
     stream: bool | None = None
@@ -83,6 +83,12 @@ class _Watched(msgspec.Struct, gc=False):
     max_output_tokens: _Count = None
     n: _Count = None
     best_of: _Count = None
+
+
+class _AnthropicWatched(msgspec.Struct, gc=False):
+    model: str
+    stream: bool | None = None
+    max_tokens: _Count = None
 
 
 class _GenerationConfig(msgspec.Struct, gc=False):
@@ -100,6 +106,7 @@ class _GeminiWatched(msgspec.Struct, gc=False):
 
 
 _decode: Final = msgspec.json.Decoder(_Watched).decode
+_decode_anthropic: Final = msgspec.json.Decoder(_AnthropicWatched).decode
 _decode_gemini: Final = msgspec.json.Decoder(_GeminiWatched).decode
 
 
@@ -124,12 +131,14 @@ def _interpret(body: bytes, dialect: str) -> Peek:
     try:
         if dialect == "gemini":
             return _peek_gemini(_decode_gemini(body))
+        if dialect == "anthropic":
+            return _peek_anthropic(_decode_anthropic(body))
         seen = _decode(body)
     except _BAD_JSON as error:
         raise _wrong_type(error) from None
     model = seen.model
     if not model or len(model) > MODEL_CHARS_MAX:
-        raise _wrong("model", f"a name of 1 to {MODEL_CHARS_MAX} characters")
+        raise _bad_model()
     options = seen.stream_options
     tokens, choices = seen.max_tokens, 1
     if type(tokens) is not int or not 0 <= tokens <= OUTPUT_TOKENS_MAX:
@@ -141,6 +150,12 @@ def _interpret(body: bytes, dialect: str) -> Peek:
         choices = max(1, _whole(seen.n, "n"), _whole(seen.best_of, "best_of"))
         tokens = min(tokens * choices, OUTPUT_TOKENS_MAX)
     return Peek(model, seen.stream is True, tokens, options is not None and options.include_usage is True, choices)
+
+
+def _peek_anthropic(seen: _AnthropicWatched) -> Peek:
+    if not seen.model or len(seen.model) > MODEL_CHARS_MAX:
+        raise _bad_model()
+    return Peek(seen.model, seen.stream is True, _whole(seen.max_tokens, "max_tokens"))
 
 
 def _peek_gemini(seen: _GeminiWatched) -> Peek:
@@ -204,6 +219,10 @@ def _wrong(field: str, expected: str) -> Refusal:
     return Refusal(INVALID_REQUEST, f"'{field}' must be {expected}")
 
 
+def _bad_model() -> Refusal:
+    return _wrong("model", f"a name of 1 to {MODEL_CHARS_MAX} characters")
+
+
 def _bad_body(body: bytes, error: Exception) -> Refusal:
     if not body.strip():
         return Refusal(INVALID_REQUEST, "The request body is empty; a JSON object is expected")
@@ -214,12 +233,18 @@ def _bad_body(body: bytes, error: Exception) -> Refusal:
     return Refusal(INVALID_REQUEST, "The request body is not valid JSON")
 
 
-def _refuse_lookalikes(keys: dict[str, msgspec.Raw] | set[str], dialect: str) -> None:
+def _refuse_lookalikes(keys: dict[str, msgspec.Raw], dialect: str) -> None:
     """A key that only letter case keeps from a watched one is read as it by some servers, not by others."""
+    if len(keys) > MEMBERS_MAX:
+        raise Refusal(INVALID_REQUEST, f"Invalid JSON: more than {MEMBERS_MAX} members")
     watched, folded = WATCHED[dialect], _FOLDED[dialect]
     for key in keys:
         if key not in watched and key.casefold() in folded:
-            raise Refusal(INVALID_REQUEST, f"The key {key!r} differs from a known field only in letter case")
+            raise _lookalike(key)
+
+
+def _lookalike(key: str) -> Refusal:
+    return Refusal(INVALID_REQUEST, f"The key {key!r} differs from a known field only in letter case")
 
 
 def _refuse_twins(body: bytes, members: dict[str, msgspec.Raw], dialect: str) -> None:
@@ -313,7 +338,7 @@ class SlicedPeek:
 
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
-        self._scanner = TopScanner(WATCHED[dialect], spans=True, every_key=True)
+        self._scanner = TopScanner(WATCHED[dialect])
         self._weigher = Weigher()
 
     def feed(self, piece: bytes) -> None:
@@ -324,9 +349,9 @@ class SlicedPeek:
             raise Refusal(INVALID_REQUEST, f"Invalid JSON: {error}") from None
         self._weigher.feed(piece)
 
-    def prompt_tokens(self) -> int:
-        """estimate.prompt_tokens of what was fed, for the reserve."""
-        return self._weigher.prompt_tokens()
+    def prompt_both(self) -> tuple[int, int]:
+        """After the last feed(): the prompt for the reserve and for a bill (adaptors/estimate.py)."""
+        return self._weigher.prompt_tokens(), self._weigher.prompt_tokens_billed()
 
     def finish(self) -> Peek:
         """The verdict; Refusal as peek_json."""
@@ -338,17 +363,18 @@ class SlicedPeek:
         for key, count in scanner.seen.items():
             if count > 1:
                 raise Refusal(INVALID_REQUEST, f"'{key}' stands in the request body twice")
-        _refuse_lookalikes(scanner.keys, self._dialect)
+        if scanner.lookalike:
+            raise _lookalike(scanner.lookalike)
         return _interpret(_join({key: msgspec.Raw(value) for key, value in scanner.values.items()}), self._dialect)
 
     def cuts(self, edits: dict[str, bytes]) -> list[tuple[int, int, bytes]]:
-        """After finish(): where to put which bytes instead of [start, end), in order, to set these members' values."""
+        """After finish(): which bytes to put instead of [start, end), in order, to set watched members."""
         members = self._scanner.members
         found = [(m.value_start, m.value_end, edits[m.key]) for m in members if m.key in edits]
         present = {m.key for m in members}
         missing = {key: value for key, value in edits.items() if key not in present}
         if missing:
-            end = members[-1].value_end
+            end = self._scanner.end
             added = b"".join(b"," + _join(key) + b":" + value for key, value in missing.items())
             found.append((end, end, added))
         return found
@@ -365,51 +391,35 @@ def splice(body: bytes, edits: dict[str, bytes | None]) -> bytes:
     JSON object or holds an edited key twice.  The caller peeks at the result again.
     """
     members = _places(body)
-    cuts: list[tuple[int, int, bytes]] = []
+    parts: list[bytes] = []
+    pos = 0
     missing = {key: value for key, value in edits.items() if value is not None}
     seen: set[str] = set()
+    kept = False
     for index, member in enumerate(members):
         if member.key not in edits:
+            kept = True
             continue
         if member.key in seen:
             raise Refusal(INVALID_REQUEST, f"'{member.key}' stands in the request body twice")
         seen.add(member.key)
-        value = edits[member.key]
+        value = missing.pop(member.key, None)
         if value is not None:
-            cuts.append((member.value_start, member.value_end, value))
-            del missing[member.key]
-        elif index:  # with the comma before it
-            cuts.append((members[index - 1].value_end, member.value_end, b""))
-        else:
-            cuts.append((member.key_start, members[1].key_start if len(members) > 1 else member.value_end, b""))
-    return _apply(body, members, _merged(cuts), missing)
-
-
-def _apply(body: bytes, members: list[Member], cuts: list[tuple[int, int, bytes]], extra: dict[str, bytes]) -> bytes:
-    parts: list[bytes] = []
-    pos = 0
-    for start, end, value in cuts:
-        parts += (body[pos:start], value)
+            parts += (body[pos : member.value_start], value)
+            pos, kept = member.value_end, True
+        elif kept:  # with the comma before it
+            parts.append(body[pos : members[index - 1].value_end])
+            pos = member.value_end
+        else:  # with the comma after it
+            parts.append(body[pos : member.key_start])
+            pos = members[index + 1].key_start if index + 1 < len(members) else member.value_end
+    if missing:
+        end = max(pos, members[-1].value_end if members else body.index(b"{") + 1)
+        added = b",".join(_join(key) + b":" + value for key, value in missing.items())
+        parts += (body[pos:end], b"," if kept else b"", added)
         pos = end
-    if extra:
-        end = members[-1].value_end if members else body.index(b"{") + 1
-        removed = sum(1 for start, stop, value in cuts if not value and stop > start)
-        comma = b"," if len(members) > removed else b""
-        added = b",".join(_join(key) + b":" + value for key, value in extra.items())
-        parts += (body[pos:end], comma, added)
-        pos = max(pos, end)
     parts.append(body[pos:])
     return b"".join(parts)
-
-
-def _merged(cuts: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
-    """The cuts without overlap: where the first members go one after another, each would take the same comma."""
-    result: list[tuple[int, int, bytes]] = []
-    pos = 0
-    for start, end, value in cuts:
-        result.append((max(start, pos), max(end, pos), value))
-        pos = max(pos, end)
-    return result
 
 
 def _places(body: bytes) -> list[Member]:
@@ -430,7 +440,7 @@ def _places(body: bytes) -> list[Member]:
     found = walk(body, values)
     if found is not None:
         return found
-    scanner = TopScanner(frozenset(), spans=True)
+    scanner = TopScanner(frozenset(), every=True)
     _scan(scanner, body)
     return scanner.members
 

@@ -18,6 +18,8 @@ KEY_BYTES_MAX: Final = 1024
 """A longer key cannot be a watched one, whatever its escapes; it is jumped over."""
 VALUE_BYTES_MAX: Final = 1 << 20
 """A watched value may be this long."""
+MEMBERS_MAX: Final = 10_000
+"""More top-level members than this are an attack on our time."""
 
 _FLAT: Final = rb'[^"{}\[\]]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 
@@ -79,20 +81,23 @@ def decode_key(raw: bytes) -> str:
 class TopScanner:
     """feed() the slices, then finish().
 
-    `values` holds the raw value of each watched member (the last, where a key stands twice), `seen`
-    how often each watched key came, `keys` all keys if `every_key`, and `members` all members with
-    their places if `spans`.  Raises Malformed as soon as the top level is not JSON.
+    `values` holds the raw value of each watched member (the last, where a key stands twice), `seen` how often
+    each watched key came, `members` the places of the watched members (of all with `every`), `end` where
+    the last member ends, `lookalike` a key that only letter case keeps from a watched one.  What is kept is
+    bounded, whatever comes.  Raises Malformed as soon as the top level is not JSON.
     """
 
-    def __init__(self, watched: AbstractSet[str], spans: bool = False, every_key: bool = False) -> None:
+    def __init__(self, watched: AbstractSet[str], every: bool = False) -> None:
         self.values: dict[str, bytes] = {}
         self.seen: dict[str, int] = {}
-        self.keys: set[str] = set()
         self.members: list[Member] = []
+        self.end = 0
+        self.lookalike = ""
         self.state = START
         self._watched = watched
-        self._spans = spans
-        self._every_key = every_key
+        self._folded = frozenset(key.casefold() for key in watched)
+        self._every = every
+        self._count = 0
         self._carry = b""
         self._base = 0
         self._depth = 0
@@ -179,20 +184,23 @@ class TopScanner:
         raw = data[pos : end - 1]
         self._key = decode_key(raw) if len(raw) <= KEY_BYTES_MAX else ""
         self.state = COLON
-        if self._every_key:
-            self.keys.add(self._key)
         return end
 
     def _value(self, data: bytes, pos: int) -> int:
         """At the first byte of a top-level value."""
         key, byte = self._key, data[pos]
         self._value_start = self._base + pos
+        self._count += 1
+        if self._count > MEMBERS_MAX:
+            raise Malformed(f"more than {MEMBERS_MAX} members")
         if key in self._watched:
             self.seen[key] = self.seen.get(key, 0) + 1
             self._capturing = True
             self._captured = []
             self._captured_bytes = 0
             self._value_from = pos
+        elif key.casefold() in self._folded:
+            self.lookalike = key
         if byte == _QUOTE:
             self.state = STRING
             return pos + 1
@@ -263,8 +271,9 @@ class TopScanner:
             self._capturing = False
             self._keep(data[self._value_from : end])
             self.values[self._key] = b"".join(self._captured)
-        if self._spans:
-            self.members.append(Member(self._key, self._key_start, self._value_start, self._base + end))
+        self.end = self._base + end
+        if self._every or self._key in self._watched:
+            self.members.append(Member(self._key, self._key_start, self._value_start, self.end))
 
 
 def _space_end(data: bytes, pos: int) -> int:

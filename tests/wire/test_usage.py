@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from burncloud.adaptors.commit import first_content
 from burncloud.adaptors.meter import Meter, Reading
 from burncloud.domain.usage import Usage
 from tests.wire.recordings import ABSENT, Recording, index, recordings
@@ -16,6 +15,9 @@ pytestmark = pytest.mark.skipif(not index(), reason=ABSENT)
 
 EXCEPTIONS: dict[str, str] = {}
 """File → why its numbers are not those of the index."""
+
+
+XAI_CHAT = ("xai", "chat.completions")
 
 
 def read(recording: Recording, size: int) -> Reading:
@@ -56,9 +58,7 @@ def expected(recording: Recording) -> dict[str, int] | None:
         beside = number["reasoning"]
         if "total" in stated:  # what tools put into the prompt is in the total alone
             number["input"] = stated["total"] - number["output"] - number["reasoning"]
-    elif (recording.row["provider"], recording.endpoint) == ("xai", "chat.completions"):
-        beside = number["reasoning"]
-    elif number["reasoning"] > number["output"]:
+    elif (recording.row["provider"], recording.endpoint) == XAI_CHAT or number["reasoning"] > number["output"]:
         beside = number["reasoning"]
     number["output"] += beside
     return number

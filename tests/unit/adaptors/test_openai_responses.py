@@ -1,0 +1,14 @@
+"""Answers in the words of openai responses: usage in disjoint kinds, ends, errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.adaptors.own_cases import check, load
+
+
+@pytest.mark.parametrize("case", load("openai_responses"))
+def test_reads(case: dict[str, Any]) -> None:
+    check(case)
