@@ -31,7 +31,8 @@ import asyncpg
 import pytest
 
 from burncloud.database.engine import open_database
-from burncloud.database.migrate import ensure_schema
+from burncloud.database.migrate import HEAD, ensure_schema
+from burncloud.database.schema import metadata
 
 START_TIMEOUT_S = 30
 FAST = ("-F", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
@@ -109,20 +110,30 @@ class Server:
         """Make the cluster at the first call, start the server, wait until it answers."""
         data = self.folder / "data"
         if not data.exists():
-            command = [self.binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "utf8"]
+            command: list[str | Path] = [
+                self.binaries / "initdb",
+                "-D",
+                data,
+                "-U",
+                "postgres",
+                "--auth=trust",
+                "-E",
+                "utf8",
+            ]
             command += ["--no-sync", "--no-instructions"]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **self._as)
         command = [self.binaries / "postgres", "-D", data, "-p", str(self.port), "-k", self.folder]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=100"]
         if not self.durable:
             command += FAST
-        self.process = subprocess.Popen(
+        process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._as
         )
         end = time.monotonic() + START_TIMEOUT_S
+        self.process = process
         while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"PostgreSQL did not start (exit {self.process.poll()})")
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"PostgreSQL did not start (exit {process.poll()})")
             time.sleep(0.02)
 
     def _answers(self) -> bool:
@@ -168,33 +179,56 @@ async def _execute(url: str, statement: str) -> None:
 
 
 class Databases:
-    """Fresh databases on one server: empty ones and ones with the schema (from a template)."""
+    """Databases on one server: empty new ones, and one with the schema that is emptied for each test."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._count = itertools.count(1)
         self._names: list[str] = []
-        self._template = ""
+        self._emptied = ""
 
-    def make(self, template: str = "") -> str:
-        """The URL of a new database."""
+    def make(self) -> str:
+        """The URL of a new database, without tables."""
         name = f"burncloud_test_{os.getpid()}_{next(self._count)}"
-        asyncio.run(_execute(self.url, f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")))
+        asyncio.run(_execute(self.url, f"CREATE DATABASE {name}"))
         self._names.append(name)
         return self.url.rpartition("/")[0] + "/" + name
 
-    def make_with_schema(self) -> str:
-        """The URL of a new database with all tables."""
-        if not self._template:
-            url = self.make()
-            asyncio.run(_make_schema(url))
-            self._template = url.rpartition("/")[2]
-        return self.make(self._template)
+    def emptied(self) -> str:
+        """The URL of a database with all tables and no rows, always the same one.
+
+        Emptying takes 2 ms, a new database (of a template, too) 200 ms.
+        """
+        if not self._emptied:
+            self._emptied = self.make()
+            asyncio.run(_make_schema(self._emptied))
+        asyncio.run(_execute(self._emptied, _EMPTY))
+        return self._emptied
 
     def drop_all(self) -> None:
         """Take away what was made."""
         for name in self._names:
             asyncio.run(_execute(self.url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+# Children before parents, `changes` last, since the triggers write into it; counters start at 1 again.
+_TABLES = [
+    f'DELETE FROM "{table.name}"' for table in reversed(metadata.sorted_tables) if table.name not in ("meta", "changes")
+]
+_EMPTY = ";".join(
+    [
+        _OTHERS,
+        *_TABLES,
+        "DELETE FROM changes",
+        "DELETE FROM meta WHERE key <> 'ledger'",
+        f"UPDATE alembic_version SET version_num = '{HEAD}'",
+        "SELECT setval(format('%I', sequencename)::regclass, 1, false) FROM pg_sequences",
+    ]
+)
 
 
 async def _make_schema(url: str) -> None:
@@ -252,4 +286,4 @@ def database_url(request: pytest.FixtureRequest) -> str:
         url: str = request.getfixturevalue("sqlite_url")
         return url
     databases: Databases = request.getfixturevalue("postgres")
-    return databases.make_with_schema()
+    return databases.emptied()

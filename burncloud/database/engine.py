@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as SQLAlchemyTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -203,7 +203,10 @@ def _sqlite_engine(path: Path, pragmas: Sequence[str], begin: str, connections: 
     def start(connection: Connection) -> None:
         if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
             # One trip to the connection's thread instead of the four of a cursor's life.
-            connection.connection.run_async(lambda raw: raw.execute_fetchall(begin))
+            try:
+                connection.connection.run_async(lambda raw: raw.execute_fetchall(begin))
+            except sqlite3.Error as error:
+                raise OperationalError(begin, None, error) from error
 
     return engine
 
@@ -218,7 +221,7 @@ def _open_sqlite(path: Path) -> Database:
 def _open_postgres(url: str) -> Database:
     try:
         parsed = make_url(url)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
         raise DatabaseError("DATABASE_URL cannot be read; write it like postgresql://user:password@host/name") from None
     query = dict(parsed.query)
     if "sslmode" in query:  # libpq's word for what asyncpg calls ssl

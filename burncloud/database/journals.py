@@ -11,10 +11,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert as insert_postgres
-from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from burncloud.database.connection import insert_into
 from burncloud.database.driver import execute, fetch, is_postgres
 from burncloud.database.schema import journals, meta, quarantine, receipts
 
@@ -61,8 +60,7 @@ async def read_ledger(connection: AsyncConnection) -> str:
 async def bump_epoch(connection: AsyncConnection, node: str) -> Guard:
     """Take over the node's books: whoever held them is refused from now on."""
     key = epoch_key(node)
-    make = insert_postgres if connection.dialect.name == "postgresql" else insert_sqlite
-    await connection.execute(make(meta).values(key=key, value="0").on_conflict_do_nothing())
+    await connection.execute(insert_into(connection, meta).values(key=key, value="0").on_conflict_do_nothing())
     mine = select(meta.c.value).where(meta.c.key == key).with_for_update()
     epoch = int((await connection.execute(mine)).scalar_one()) + 1
     await connection.execute(update(meta).where(meta.c.key == key).values(value=str(epoch)))
@@ -99,9 +97,8 @@ async def ensure_journal(connection: AsyncConnection, guard: Guard, uuid: str, n
     await check_epoch(connection, guard)
     found = await find_journal(connection, uuid)
     if found is None:
-        make = insert_postgres if connection.dialect.name == "postgresql" else insert_sqlite
         values = {"uuid": uuid, "node": guard.node, "epoch": guard.epoch, "created_at": now_s}
-        await connection.execute(make(journals).values(values).on_conflict_do_nothing())
+        await connection.execute(insert_into(connection, journals).values(values).on_conflict_do_nothing())
         found = await find_journal(connection, uuid)
     assert found is not None
     return found
@@ -137,9 +134,8 @@ async def put_aside(
     connection: AsyncConnection, journal: int, seq: int, x: int, payload: bytes, reason: str, now_s: int
 ) -> None:
     """Keep a record that cannot be booked (once)."""
-    make = insert_postgres if connection.dialect.name == "postgresql" else insert_sqlite
     values = {"journal": journal, "seq": seq, "x": x, "payload": payload, "reason": reason, "at": now_s}
-    await connection.execute(make(quarantine).values(values).on_conflict_do_nothing())
+    await connection.execute(insert_into(connection, quarantine).values(values).on_conflict_do_nothing())
 
 
 async def put_aside_xs(connection: AsyncConnection, journal: int) -> set[int]:

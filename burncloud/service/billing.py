@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from burncloud.database import journals as journal_rows
 from burncloud.database import ledger
+from burncloud.database.connection import Conn
 from burncloud.database.driver import Row
 from burncloud.database.engine import Database
 from burncloud.database.ledger import Booking, Fault
@@ -231,7 +231,7 @@ async def verify(db: Database) -> Report:
         return await _verify(connection)
 
 
-async def _verify(connection: AsyncConnection) -> Report:
+async def _verify(connection: Conn) -> Report:
     accounts, faults = await ledger.balance_faults(connection)
     receipts, more = await ledger.attempt_faults(connection)
     faults += more

@@ -14,11 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from burncloud import clock, crash, logs
 from burncloud.database import journals as rows
 from burncloud.database import ledger
+from burncloud.database.connection import Conn
 from burncloud.database.engine import DATABASE_ERRORS, Database, transient
 from burncloud.database.journals import Guard, JournalRow
 from burncloud.database.leases import Account
@@ -261,7 +260,7 @@ class Keeper:
         guard = self._house.guard
         now_s = clock.now_s()
 
-        async def work(connection: AsyncConnection) -> list[Account] | None:
+        async def work(connection: Conn) -> list[Account] | None:
             good, bad = batch.good, batch.bad
             if batch.unseen:
                 good, again = await _unseen(connection, row.id, good)
@@ -324,7 +323,7 @@ class Keeper:
         self.folder.rmdir()
 
 
-async def _unseen(connection: AsyncConnection, journal: int, good: list[Good]) -> tuple[list[Good], list[Bad]]:
+async def _unseen(connection: Conn, journal: int, good: list[Good]) -> tuple[list[Good], list[Bad]]:
     """Those without a receipt, and the others as records to put aside."""
     ends = [record.x for _, record in good if isinstance(record, End)]
     seen = await rows.booked(connection, journal, ends)

@@ -25,12 +25,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from burncloud import clock, logs
 from burncloud.database import journals as rows
 from burncloud.database import leases as lease_rows
 from burncloud.database import ledger
+from burncloud.database.connection import Conn
 from burncloud.database.engine import DATABASE_ERRORS, Database, transient
 from burncloud.database.journals import Guard, JournalRow, StaleEpoch
 from burncloud.database.leases import Account
@@ -142,7 +141,7 @@ class Books:
         Raises the database's errors if it cannot be reached within RUN_DEADLINE_MS.
         """
 
-        async def take_over(connection: AsyncConnection) -> tuple[Guard, str]:
+        async def take_over(connection: Conn) -> tuple[Guard, str]:
             return await rows.bump_epoch(connection, self.guard.node), await rows.read_ledger(connection)
 
         self.guard, self.ledger = await self.db.run(take_over, RUN_DEADLINE_MS)
@@ -348,7 +347,7 @@ class Books:
     async def _close_row(self, row: JournalRow) -> None:
         nothing = billing.booking(row.id, [])
 
-        async def work(connection: AsyncConnection) -> list[Account]:
+        async def work(connection: Conn) -> list[Account]:
             if not await ledger.book(connection, self.guard, row.id, "open", row.acked, row.acked, nothing):
                 return []
             return await ledger.close(connection, row.id, clock.now_s())

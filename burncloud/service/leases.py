@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from burncloud import clock, crash, logs
+from burncloud.database.connection import Conn
 from burncloud.database.engine import DATABASE_ERRORS, Database
 from burncloud.database.journals import Guard, StaleEpoch
 from burncloud.database.leases import Account, Holding, Standing, add_grants, holdings, read_standing
@@ -257,7 +257,7 @@ class Granter:
                     _refuse(questions)
 
     async def _answer(self, questions: list[Question]) -> None:
-        async def work(connection: AsyncConnection) -> list[Grant]:
+        async def work(connection: Conn) -> list[Grant]:
             journals = {question.journal for question in questions}
             accounts = {account for question in questions for account, _, _ in question.parts()}
             standing = await read_standing(connection, self._guard, journals, accounts)

@@ -1,0 +1,111 @@
+"""Watermarks and epochs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from burncloud.database import journals
+from burncloud.database.engine import Database
+from burncloud.database.journals import Guard, JournalRow, StaleEpoch
+
+
+async def _take_over(db: Database, node: str = "here") -> Guard:
+    return await db.run(lambda connection: journals.bump_epoch(connection, node))
+
+
+async def _ensure(db: Database, guard: Guard, uuid: str) -> JournalRow:
+    return await db.run(lambda connection: journals.ensure_journal(connection, guard, uuid, 1_700_000_000))
+
+
+async def test_the_ledger_has_an_id_of_its_own(db: Database) -> None:
+    async with db.read() as connection:
+        assert len(await journals.read_ledger(connection)) == 32
+
+
+async def test_only_the_last_to_come_may_write(db: Database) -> None:
+    old = await _take_over(db)
+    await _ensure(db, old, "a")
+    new = await _take_over(db)
+    assert new == Guard("here", old.epoch + 1)
+    with pytest.raises(StaleEpoch, match=f"epoch {old.epoch} "):
+        await _ensure(db, old, "b")
+    await _ensure(db, new, "b")
+
+
+async def test_nodes_do_not_disturb_each_other(db: Database) -> None:
+    here = await _take_over(db)
+    await _take_over(db, "there")
+    await _ensure(db, here, "a")
+
+
+async def test_a_node_never_seen_may_not_write(db: Database) -> None:
+    with pytest.raises(StaleEpoch):
+        await _ensure(db, Guard("nobody", 1), "a")
+
+
+async def test_a_successor_waits_for_the_transaction_that_runs(postgres_url: str) -> None:
+    """On SQLite one writer excludes the other anyway."""
+    from burncloud.database.engine import open_database
+    from burncloud.database.migrate import ensure_schema
+
+    db = open_database(postgres_url)
+    await ensure_schema(db)
+    guard = await _take_over(db)
+    async with db.begin() as connection:
+        await journals.check_epoch(connection, guard)
+        taking = asyncio.create_task(_take_over(db))
+        await asyncio.sleep(0.1)
+        assert not taking.done()
+    assert (await taking).epoch == guard.epoch + 1
+    await db.close()
+
+
+async def test_a_journal_has_one_row_whoever_asks(db: Database) -> None:
+    guard = await _take_over(db)
+    found = await asyncio.gather(*(_ensure(db, guard, "a") for _ in range(5)))
+    assert set(found) == {JournalRow(found[0].id, "a", "here", "open", 0)}
+    async with db.read() as connection:
+        assert await journals.find_journal(connection, "a") == found[0]
+        assert await journals.find_journal(connection, "b") is None
+
+
+async def test_the_watermark_moves_from_where_it_is_only(db: Database) -> None:
+    guard = await _take_over(db)
+    row = await _ensure(db, guard, "a")
+
+    async def move(connection: AsyncConnection, state: str, before: int, after: int) -> bool:
+        await journals.check_epoch(connection, guard)
+        return await journals.move_watermark(connection, row.id, state, before, after)
+
+    assert await db.run(lambda connection: move(connection, "open", 0, 7))
+    assert not await db.run(lambda connection: move(connection, "open", 0, 7))
+    assert not await db.run(lambda connection: move(connection, "closed", 7, 9))
+    assert await db.run(lambda connection: move(connection, "open", 7, 7))
+    assert (await _ensure(db, guard, "a")).acked == 7
+
+
+async def test_open_journals_of_a_node(db: Database) -> None:
+    here, there = await _take_over(db), await _take_over(db, "there")
+    for guard, uuid in ((here, "a"), (there, "b"), (here, "c")):
+        await _ensure(db, guard, uuid)
+    closed = await _ensure(db, here, "c")
+    await db.run(lambda connection: journals.mark_closed(connection, closed.id, 5))
+    async with db.read() as connection:
+        assert [row.uuid for row in await journals.open_journals(connection)] == ["a", "b"]
+        assert [row.uuid for row in await journals.open_journals(connection, "here")] == ["a"]
+        found = await journals.find_journal(connection, "c")
+    assert found is not None
+    assert found.state == "closed"
+
+
+async def test_a_record_is_put_aside_once(db: Database) -> None:
+    for reason in ("bad", "worse"):
+        async with db.begin() as connection:
+            await journals.put_aside(connection, 1, 7, 3, b"\x00\xff", reason, 5)
+            await journals.put_aside(connection, 2, 7, 9, b"", "other journal", 5)
+    async with db.read() as connection:
+        assert await journals.put_aside_xs(connection, 1) == {3}
+        assert await journals.count_put_aside(connection) == 2

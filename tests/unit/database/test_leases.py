@@ -1,0 +1,71 @@
+"""What a grant reads and writes."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from burncloud.database import journals, leases
+from burncloud.database.engine import Database
+from burncloud.database.journals import Guard, StaleEpoch
+from burncloud.database.leases import Holding, Standing
+from tests.books import add_accounts, balance
+
+USER, TOKEN = ("user", 1), ("token", 1)
+
+
+async def _prepare(db: Database) -> tuple[Guard, int, int]:
+    await add_accounts(db, 1_000, -1, tokens=2)
+    guard = await db.run(lambda connection: journals.bump_epoch(connection, "here"))
+    ids = []
+    for uuid in ("a", "b"):
+        async with db.begin() as connection:
+            ids.append((await journals.ensure_journal(connection, guard, uuid, 1)).id)
+    return guard, ids[0], ids[1]
+
+
+async def _read(db: Database, guard: Guard, *ids: int) -> Standing:
+    return await db.run(lambda connection: leases.read_standing(connection, guard, ids, {USER, TOKEN, ("token", 9)}))
+
+
+async def test_the_standing_of_a_question(db: Database) -> None:
+    guard, first, second = await _prepare(db)
+    standing = await _read(db, guard, first)
+    assert standing.open_journals == 2
+    assert standing.states == {first: "open"}
+    assert standing.limits == {USER: 1_000, TOKEN: -1}  # no token 9
+    assert standing.granted == {}
+    grants = {(first, *USER): 30, (second, *USER): 5, (first, *TOKEN): 7}
+    await db.run(lambda connection: leases.add_grants(connection, grants))
+    standing = await _read(db, guard, first)
+    assert standing.granted == {(first, *USER): 30, (first, *TOKEN): 7}
+    assert (standing.balances[USER], standing.balances[TOKEN]) == ((0, 35), (0, 7))
+    assert (await balance(db, *USER)).leased == 35
+
+
+async def test_the_deleted_have_no_limit_left(db: Database) -> None:
+    guard, first, _ = await _prepare(db)
+    async with db.begin() as connection:
+        await connection.execute(text("UPDATE tokens SET deleted_at = 5 WHERE id = 1"))
+    assert (await _read(db, guard, first)).limits == {USER: 1_000}
+
+
+async def test_a_stale_control_process_reads_nothing(db: Database) -> None:
+    guard, first, _ = await _prepare(db)
+    await db.run(lambda connection: journals.bump_epoch(connection, "here"))
+    with pytest.raises(StaleEpoch):
+        await _read(db, guard, first)
+
+
+async def test_who_holds_something(db: Database) -> None:
+    _, first, second = await _prepare(db)
+    grants = {(first, *USER): 30, (second, *USER): 5, (first, *TOKEN): 7}
+    await db.run(lambda connection: leases.add_grants(connection, grants))
+    async with db.begin() as connection:
+        await connection.execute(text("UPDATE leases SET drawn = 10, returned = 2 WHERE granted = 30"))
+        await connection.execute(text("UPDATE leases SET returned = 5 WHERE granted = 5"))
+    async with db.read() as connection:
+        assert await leases.holdings(connection, USER) == [Holding(first, "a", 30, 18)]
+        assert await leases.holdings(connection, TOKEN) == [Holding(first, "a", 7, 7)]
+        assert await leases.holdings(connection, ("token", 2)) == []
+        assert await leases.count_outstanding(connection) == (2, 25)
