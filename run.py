@@ -159,7 +159,7 @@ def install_part(name: str, part: str) -> bool:
     stamp = stamp_of(part)
     if is_stamped(name, stamp):
         return False
-    count = part.count("==") - part.count(TEST_MARK) * 2
+    count = sum(line[:1].isalnum() for line in part.splitlines())
     say(f"installing what it takes to {name}: {count} packages, once")
     chosen = os.path.join(VENV, f"{name}.lock")
     with open(chosen, "w", encoding="utf-8") as file:

@@ -134,7 +134,7 @@ class Supervisor:
             self._selector.unregister(child.ready_fd)
         if child.says_ready():
             log.debug("%s is ready", child.name)
-        if not self._announced and all(child.ready for child in self._children):
+        if not self._announced and not self._stopping and all(child.ready for child in self._children):
             self._announced = True
             self._announce()
 

@@ -24,6 +24,8 @@ def say(what):
             "malloc": os.environ.get("MALLOC_TRIM_THRESHOLD_")}) + "\\n")
 def term(*_):
     say("term")
+    if "READY_LATE_" + name in os.environ:
+        os.write(boot["ready_fd"], b"1")
     time.sleep(float(os.environ.get("DRAIN_S_" + name, "0")))
     say("exit")
     os._exit(0)
@@ -36,6 +38,7 @@ say("start")
 status = os.environ.get("EXIT_" + name)
 if status:
     sys.exit(int(status))
+time.sleep(float(os.environ.get("START_S_" + name, "0")))
 os.write(boot["ready_fd"], b"1")
 doors = [socket.socket(fileno=fd) for fd in boot["listen_fds"]]
 while True:
@@ -43,8 +46,12 @@ while True:
     if boot["alive_fd"] in readable:
         say("orphaned")
         break
-    for door in readable:
-        with door.accept()[0] as client:
+    for door in set(doors) & set(readable):
+        try:
+            client, _ = door.accept()
+        except BlockingIOError:
+            continue  # the other worker has it
+        with client:
             client.sendall(name.encode())
 """
 DRIVER = """

@@ -88,6 +88,12 @@ def test_a_child_that_says_it_is_hopeless_ends_the_start(tmp_path: Path) -> None
         assert "control cannot start" in output
 
 
+def test_a_stop_while_children_still_start_is_clean(tmp_path: Path) -> None:
+    with Supervised(tmp_path, START_S_worker0="30", READY_LATE_worker0="1", DRAIN_S_worker0="0.2") as house:
+        until(lambda: house.said("worker0", "start") and house.said("control0", "start"))
+        assert house.end() == (0, "")
+
+
 def test_control_is_stopped_only_after_the_workers_are_gone(tmp_path: Path) -> None:
     with Supervised(tmp_path, DRAIN_S_worker0="0.3") as house:
         house.url_line()
