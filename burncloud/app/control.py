@@ -104,8 +104,6 @@ class Control:
         except secrets.KeyMismatch as error:
             log.critical("%s", error)
             return None
-        except ValueError as error:
-            raise config.ConfigError(str(error)) from None
 
     async def _serve(self, parts: Parts) -> None:
         """From the first worker to the last booking."""
@@ -150,15 +148,11 @@ class Control:
 
 def _load_rest() -> tuple[Any, Any, str]:
     """Import the web libraries (0.4 s) and look up our version."""
-    from importlib.metadata import PackageNotFoundError, version
-
     from burncloud.app import house
+    from burncloud.app.version import version
     from burncloud.server import serving
 
-    try:
-        return house, serving, version("burncloud")
-    except PackageNotFoundError:
-        return house, serving, "unknown"
+    return house, serving, version()
 
 
 async def _prune(db: Database) -> None:

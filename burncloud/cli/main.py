@@ -28,9 +28,9 @@ def serve() -> NoReturn:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from burncloud.app.version import version
 
-        print(f"burncloud {version('burncloud')}")
+        print(f"burncloud {version()}")
         raise typer.Exit
 
 

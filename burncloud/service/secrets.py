@@ -17,7 +17,7 @@ import string
 from pathlib import Path
 from typing import Final
 
-from burncloud.config import Settings
+from burncloud.config import ConfigError, Settings
 from burncloud.database import secrets as rows
 from burncloud.database.engine import Database
 
@@ -73,7 +73,7 @@ class MasterKey:
 
 
 def parse_master_key(text: str) -> MasterKey:
-    """A key from text: 64 hex digits or 32 bytes in (url-safe) base64.  Raises ValueError, never quoting the text."""
+    """A key from text: 64 hex digits or 32 bytes in (url-safe) base64.  Raises ConfigError, never quoting the text."""
     text = text.strip()
     try:
         key = bytes.fromhex(text)
@@ -83,7 +83,7 @@ def parse_master_key(text: str) -> MasterKey:
         except (binascii.Error, ValueError):
             key = b""
     if len(key) != KEY_BYTES:
-        raise ValueError("MASTER_KEY must be 64 hex digits (make one with `openssl rand -hex 32`)")
+        raise ConfigError("MASTER_KEY must be 64 hex digits (make one with `openssl rand -hex 32`)")
     return MasterKey(key)
 
 
@@ -91,7 +91,7 @@ def load_master_key(data_dir: str | Path, text: str = "", create: bool = True) -
     """The key from `text` (the setting MASTER_KEY), else from the file, which is made first if `create`.
 
     Safe against several processes making the file at once: one wins, all read the winner's.
-    None if there is no key and none may be made; raises ValueError for a key that is malformed.
+    None if there is no key and none may be made; raises ConfigError for a key that is malformed.
     """
     if text.strip():
         return parse_master_key(text)
@@ -102,8 +102,8 @@ def load_master_key(data_dir: str | Path, text: str = "", create: bool = True) -
         _create_file(path)
     try:
         return parse_master_key(path.read_text("ascii"))
-    except (ValueError, UnicodeDecodeError):
-        raise ValueError(f"{path} does not hold a master key; restore the file from a backup") from None
+    except ValueError:
+        raise ConfigError(f"{path} does not hold a master key; restore the file from a backup") from None
 
 
 def _create_file(path: Path) -> None:
@@ -169,7 +169,7 @@ def check_password(password_hash: str, password: str) -> bool:
 async def open_master_key(db: Database, settings: Settings) -> MasterKey:
     """The master key of this database: made at the first call ever, checked against the fingerprint at all others.
 
-    Raises KeyMismatch where another key sealed what the database holds, ValueError for one that is malformed.
+    Raises KeyMismatch where another key sealed what the database holds, ConfigError for one that is malformed.
     """
     path = Path(settings.data_dir) / KEY_FILE
     async with db.read() as conn:

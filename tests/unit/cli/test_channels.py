@@ -1,0 +1,61 @@
+"""burncloud channel …"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.unit.cli.conftest import Cli
+
+
+def test_the_life_of_a_channel(cli: Cli, tmp_path: Path) -> None:
+    done = cli(
+        "channel", "add", "--type", "openai", "--key", "sk-upstream-1234", "--models", "gpt-4o,fast=gpt-4o-mini",
+        "--base-url", "https://a.example/v1/", "--name", "main", "--weight", "80", "--priority", "2",
+        "--group", "default,vip", "--group", "beta", "--json",
+    )  # fmt: skip
+    made = done.json
+    assert "sk-upstream" not in done.out + done.err
+    assert (made["name"], made["type"], made["base_url"]) == ("main", "openai", "https://a.example/v1")
+    assert made["models"] == {"gpt-4o": "gpt-4o", "fast": "gpt-4o-mini"}
+    assert (made["groups"], made["weight"], made["priority"]) == (["default", "vip", "beta"], 80, 2)
+    assert (tmp_path / "burncloud.data" / "master.key").stat().st_mode & 0o777 == 0o600
+    for which in ("main", made["ref"], str(made["id"])):
+        assert cli("channel", "show", which, "--json").json == made
+    shown = cli("channel", "list").out + cli("channel", "show", "main").out
+    assert "fast=gpt-4o-mini" in shown
+    assert "sk-upstream" not in shown
+    changed = cli("channel", "update", "main", "-m", "x", "--weight", "0", "--name", "other", "--json").json
+    assert (changed["models"], changed["weight"], changed["name"]) == ({"x": "x"}, 0, "other")
+    assert (changed["priority"], changed["base_url"]) == (2, made["base_url"])
+    assert cli("channel", "disable", "other", "--json").json["enabled"] is False
+    assert cli("channel", "enable", "other", "--json").json["enabled"] is True
+    assert cli("channel", "delete", "other").out == "Deleted the channel other.\n"
+    assert cli("channel", "list", "--json").json == []
+
+
+def test_keys_come_from_the_input(cli: Cli) -> None:
+    add = ["channel", "add", "-t", "openai", "-m", "a"]
+    cli(*add, stdin="sk-one\n\nsk-two\n")
+    cli(*add, "-k", "-", stdin="sk-one\n")
+    cli(*add, "-k", "sk-one", "-k", "sk-two")
+    assert "nothing came" in cli(*add, status=1).err
+    cli("channel", "update", "openai", "-k", "-", stdin="sk-three")
+
+
+def test_trust(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
+    add = ["channel", "add", "-t", "openai", "-m", "a", "-k", "sk-one", "--json"]
+    made = cli(*add, "--ca-file", "ca.pem", "--no-verify-tls").json
+    assert made["options"] == {"ca_file": str(tmp_path / "ca.pem"), "verify_tls": False}
+    update = ["channel", "update", made["name"], "--json"]
+    assert cli(*update, "--verify-tls").json["options"] == {"ca_file": str(tmp_path / "ca.pem")}
+    assert cli(*update, "--ca-file", "none").json["options"] == {}
+
+
+def test_what_cannot_be_asked(cli: Cli) -> None:
+    assert "give --type and --models" in cli("channel", "add", status=2).err
+    add = ["channel", "add", "-k", "sk-one", "-m", "a"]
+    assert "no known type" in cli(*add, "-t", "nobody", status=1).err
+    assert "no model" in cli("channel", "add", "-t", "openai", "-k", "x", "-m", "a=b=c", status=1).err
+    assert "looks like" in cli(*add, "-t", "openai", "--base-url", "a.example", status=1).err
+    assert "no channel" in cli("channel", "show", "nothing", status=1).err

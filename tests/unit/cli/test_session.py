@@ -1,0 +1,70 @@
+"""What each command runs in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from burncloud.cli import session
+from tests.unit.cli.conftest import Cli
+
+
+def test_the_first_command_makes_the_administrator_and_shows_the_password_once(cli: Cli) -> None:
+    first = cli("user", "list", "--json")
+    assert "password" in first.err
+    assert [user["name"] for user in first.json] == ["admin"]
+    assert cli("user", "list", "--json").err == ""
+
+
+def test_refusals_are_sentences_with_status_1(cli: Cli) -> None:
+    cli("user", "list")
+    done = cli("user", "show", "nobody", status=1)
+    assert done.err == "Error: There is no user 'nobody'; `burncloud user list` shows them all.\n"
+    assert done.out == ""
+    assert json.loads(cli("user", "show", "nobody", "--json", status=1).err)["error"]["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("DATABASE_URL", "mysql://h/d", "must begin with"),
+        ("DATABASE_URL", "sqlite:", "names no file"),
+        ("DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/d", "is it running"),
+        ("PORT", "many", "whole number"),
+    ],
+)
+def test_settings_that_cannot_be_used(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    done = cli("user", "list", status=1)
+    assert sentence in done.err
+    assert done.err.count("\n") == 1
+    assert "hunter2" not in done.err
+
+
+def test_a_database_that_cannot_be_written(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "folder.db").mkdir()
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:{tmp_path}/folder.db")
+    assert "cannot be used" in cli("user", "list", status=1).err
+
+
+def test_a_wrong_master_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    add = ["channel", "add", "-t", "openai", "-k", "sk-x", "-m", "a"]
+    cli(*add)
+    monkeypatch.setenv("MASTER_KEY", "ab" * 32)
+    assert "cannot be opened" in cli(*add, status=1).err
+    cli("channel", "list")  # needs no key
+    monkeypatch.setenv("MASTER_KEY", "nonsense")
+    assert "64 hex digits" in cli(*add, status=1).err
+
+
+def test_a_bug_is_not_dressed_up(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(work: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(session, "_run", broken)
+    with pytest.raises(KeyError):
+        cli("user", "list")
