@@ -283,6 +283,9 @@ def untested_sources(house: House) -> Iterator[Finding]:
 
 def orphaned_tests(house: House) -> Iterator[Finding]:
     expected = {house.test_of(path) for path in house.product} | {"tests/unit/test_run.py"}
+    expected |= {
+        path.replace("tools/", "tests/unit/tools/test_") for path in house.sources if path.startswith("tools/")
+    }
     for path in house.sources:
         name = path.rpartition("/")[2]
         if path.startswith("tests/unit/") and name.startswith("test_") and path not in expected:

@@ -215,8 +215,9 @@ def build(jobs: int) -> None:
         name = SOURCE.split("==")[0]
         run(*pip, "download", "--no-deps", "--no-binary", name, SOURCE)
         with tarfile.open(next(scratch.glob("*.tar.gz"))) as archive:
-            # The filter came with Python 3.11.4; Debian 12 has 3.11.2.
-            archive.extractall(scratch / "source", **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+            if hasattr(tarfile, "data_filter"):  # since Python 3.11.4; Debian 12 has 3.11.2
+                archive.extraction_filter = tarfile.data_filter
+            archive.extractall(scratch / "source")
         llama = next((scratch / "source").glob("*/vendor/llama.cpp"))
         run("cmake", "-S", llama, "-B", scratch / "build", "-G", "Ninja", *CMAKE_FLAGS)
         run("cmake", "--build", scratch / "build", "-j", str(jobs), "--target", "llama-server")

@@ -56,7 +56,7 @@ def split_blocks(text: str) -> dict[str, str]:
     blocks: dict[str, str] = {}
     name = ""
     for line in text.splitlines(keepends=True):
-        if line.startswith("#") or not line.strip():
+        if line.lstrip().startswith("#") or not line.strip():
             continue
         start = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line)
         if start:
