@@ -5,7 +5,8 @@
     python3 run.py test [suite|…]     all tests, or one suite (unit, e2e, …), or what pytest is told
     python3 run.py check              ruff and mypy
     python3 run.py format             let ruff tidy the sources
-    python3 run.py e2e | bench | lock end-to-end tests · the bench · renew requirements.lock
+    python3 run.py e2e | bench        end-to-end tests · the bench
+    python3 run.py docs | lock        renew the pages made from tables · renew requirements.lock
     python3 run.py build [--compiled] a wheel, with native modules where a compiler stands ready
     python3 run.py install            only install
     python3 run.py token create …     any command of `burncloud`
@@ -247,6 +248,7 @@ COMMANDS = {
     "format": (True, lambda arguments: run_all(["ruff", "check", "--fix", *arguments], ["ruff", "format"])),
     "bench": (True, script("bench", "run.py")),
     "build": (True, build),
+    "docs": (False, script("tools", "pages.py")),
     "lock": (False, script("tools", "lock.py")),
 }
 

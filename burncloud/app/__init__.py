@@ -6,6 +6,7 @@
     processes.py    a child process as the supervisor sees it
     child.py        the supervisor as a child process sees it
     loop.py         the event loop of the children
+    version.py      which version this is
     worker.py       the data plane: listener, gateway, journal, link
     control.py      the control plane: database, ledger, Snapshot, REST
     house.py        what the REST API may see of the control process
