@@ -172,6 +172,7 @@ class Granter:
 
     async def ask(self, uuid: str, journal: int, ask: Ask) -> Grant:
         """The answer to a worker's question; `journal` is the number of its journal `uuid`.  Never raises."""
+        asked_ms = clock.monotonic_ms()
         grant = Grant(ask.n, UNAVAILABLE)
         for _ in range(GATHERINGS_MAX):
             for account, _, _ in Question(journal, ask).parts():
@@ -185,7 +186,7 @@ class Granter:
             short = _short(ask, grant)
             turn = self._turns.setdefault(short, asyncio.Lock())
             async with turn:
-                grant = await self._gather(uuid, journal, ask, short, grant)
+                grant = await self._gather(uuid, journal, ask, short, asked_ms)
             if grant.outcome != DENIED or _short(ask, grant) == short:
                 break
         return grant
@@ -196,12 +197,14 @@ class Granter:
         self._wake.set()
         return await question.answer
 
-    async def _gather(self, uuid: str, journal: int, ask: Ask, account: Account, grant: Grant) -> Grant:
+    async def _gather(self, uuid: str, journal: int, ask: Ask, account: Account, asked_ms: int) -> Grant:
         """Have other journals return what they do not use of the account, and ask again as it comes in."""
         started_ms = clock.monotonic_ms()
-        then_ms, outcome = self._refused.get((uuid, account), (started_ms - RECALL_MS, DENIED))
-        if started_ms - then_ms < RECALL_MS:
-            return msgspec.structs.replace(grant, outcome=outcome)
+        then_ms, outcome = self._refused.get((uuid, account), (asked_ms - RECALL_MS, DENIED))
+        if then_ms > asked_ms - RECALL_MS:
+            # All was gathered for this journal while this question waited its turn, and it was not enough for another.
+            grant = await self._once(journal, ask)
+            return grant if grant.outcome != DENIED else msgspec.structs.replace(grant, outcome=outcome)
         event = self._returned[account] = asyncio.Event()
         try:
             while True:
