@@ -116,7 +116,7 @@ class Meter:
         rest = sink.digest(b"".join(self._pieces))
         self._pieces = [rest]
         self._held = len(rest)
-        self._limit = max(sink.hold, 2 * self._held)
+        self._limit = max(sink.hold, min(2 * self._held, EVENT_BYTES_MAX))
 
     def finish(self) -> Reading:
         """Decode what is left and tell."""
@@ -159,9 +159,26 @@ class _Stream:
             self._drop(block[:cut])
             block = block[cut + 2 :]
         elif len(block) > EVENT_BYTES_MAX:
+            block = self._behead(block)
+        return block + held_back
+
+    def _behead(self, block: bytes) -> bytes:
+        """Too much without enough ends of events to cut at: absorb whole events, drop the middle of the last."""
+        if not self._beheaded:
+            cut = block.rfind(b"\n\n")
+            if cut >= 0:
+                self._absorb(block[:cut])
+                block = block[cut + 2 :]
+        if len(block) > EVENT_BYTES_MAX:
             self._beheaded = self._beheaded or block[:256]
             block = block[-SCAN_BYTES:]
-        return block + held_back
+        return block
+
+    def _absorb(self, block: bytes) -> None:
+        if not self._head_read:
+            self._read_head(block, self._tally)
+        for payload in events.payloads(block):
+            self._reader.event(payload, self._tally)
 
     def _clean(self, block: bytes) -> bytes:
         if not self._started:

@@ -124,6 +124,8 @@ class Form:
             else:
                 self._text_bytes += size
         if self._state == _FIELD:
+            if end - pos > FIELD_BYTES_MAX:
+                raise Refusal(INVALID_REQUEST, f"The field '{self._name}' of the form is too long")
             self._field_done(buffer[pos:end], self._base + pos)
         self._state = _AFTER_BOUNDARY
         return end + len(self._delimiter)
@@ -144,9 +146,9 @@ class Form:
 
     def _head(self, buffer: bytes, pos: int) -> int:
         end = buffer.find(b"\r\n\r\n", pos)
+        if (end if end >= 0 else len(buffer)) - pos > HEAD_BYTES_MAX:
+            raise Refusal(INVALID_REQUEST, "The head of a part of the form is too long")
         if end < 0:
-            if len(buffer) - pos > HEAD_BYTES_MAX:
-                raise Refusal(INVALID_REQUEST, "The head of a part of the form is too long")
             return pos
         self._part_start = self._base + end + 4
         self._state = _FIELD if self._begin_part(buffer[pos + 2 : end]) else _SKIP

@@ -10,7 +10,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeGuard, TypeVar
 
 import msgspec
 
@@ -171,21 +171,14 @@ def lenient(kind: type[T], value: dict[str, Any]) -> T:
         try:
             fields[field.name] = msgspec.convert(given, field.type)
         except BAD_JSON:
-            inner = _struct_of(field.type)
-            if inner is not None and isinstance(given, dict):
-                fields[field.name] = lenient(inner, given)
-            elif inner is not None and isinstance(given, list):
-                fields[field.name] = [lenient(inner, item) for item in given if isinstance(item, dict)]
+            for part in typing.get_args(field.type) if isinstance(field.type, types.UnionType) else (field.type,):
+                item_type = typing.get_args(part)[0] if typing.get_origin(part) is list else None
+                if isinstance(given, dict) and _is_struct(part):
+                    fields[field.name] = lenient(part, given)
+                elif isinstance(given, list) and _is_struct(item_type):
+                    fields[field.name] = [lenient(item_type, item) for item in given if isinstance(item, dict)]
     return kind(**fields)
 
 
-def _struct_of(hint: Any) -> type[msgspec.Struct] | None:
-    """The Struct inside `X | None` or `list[X] | None`."""
-    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        return hint
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is list:
-        for part in typing.get_args(hint):
-            found = _struct_of(part)
-            if found is not None:
-                return found
-    return None
+def _is_struct(hint: Any) -> TypeGuard[type[msgspec.Struct]]:
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
