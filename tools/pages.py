@@ -7,6 +7,7 @@ A test says when a page is behind its table (tests/unit/tools/test_pages.py).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from burncloud.config import SETTINGS
@@ -16,33 +17,35 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 MADE = "<!-- Made by `python3 run.py docs` from {source}; not to be edited. -->\n"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+SETTINGS_TEXT = """
+From the environment, or from a file `.env` in the folder where BurnCloud is started; the environment wins. An
+empty value counts as not set. A value that cannot be used ends the start with one sentence.
+
+"""
+ERRORS_TEXT = """
+An error is `{"error": {"message", "type", "code"}}`; on Anthropic's and Google's own paths it has the shape that
+their clients expect, with the same status and message.
+
+"""
 
 
 def settings_page() -> str:
     """Every setting with its default, unit and meaning."""
     rows = [(f"`{s.name}`", f"`{s.default}`" if s.default else "", s.unit, s.meaning) for s in SETTINGS]
-    return (
-        "# Settings\n\n"
-        + MADE.format(source="burncloud/config.py")
-        + "\nFrom the environment, or from a file `.env` in the folder where BurnCloud is started; the environment wins. "
-        "An\nempty value counts as not set. A value that cannot be used ends the start with one sentence.\n\n"
-        + _table(("name", "default", "unit", "meaning"), rows)
-    )
+    head = "# Settings\n\n" + MADE.format(source="burncloud/config.py") + SETTINGS_TEXT
+    return head + _table(("name", "default", "unit", "meaning"), rows)
 
 
 def errors_page() -> str:
     """Every error a client can meet."""
     rows = [(str(e.status), f"`{e.code}`", f"`{e.type}`", e.message) for e in ERRORS]
-    return (
-        "# Errors\n\n"
-        + MADE.format(source="burncloud/errors.py")
-        + '\nAn error is `{"error": {"message", "type", "code"}}`; on Anthropic\'s and Google\'s own paths it has the shape '
-        "that\ntheir clients expect, with the same status and message.\n\n"
-        + _table(("status", "code", "type", "message"), rows)
-    )
+    head = "# Errors\n\n" + MADE.format(source="burncloud/errors.py") + ERRORS_TEXT
+    return head + _table(("status", "code", "type", "message"), rows)
 
 
 PAGES = {"settings.md": settings_page, "errors.md": errors_page}
