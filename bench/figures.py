@@ -24,7 +24,7 @@ from pathlib import Path
 
 from bench.chart import chart
 from bench.gateways import BurnCloud, Direct, Gateway, Nginx, Prototype
-from bench.measure import cores, cpu_by_role, cpu_ns, rss_mb
+from bench.measure import cores, cpu_by_role, cpu_ns, pin, rss_mb
 from bench.peers import Missing, Upstream, run_load
 from bench.rows import ROWS, Row
 from bench.table import Cell, Result, table
@@ -49,6 +49,9 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="0.3 s a measurement in place of 1 s")
     parser.add_argument("--prototype", type=Path, help="folder of a bare prototype with a run.py")
     parser.add_argument("--compiled", default="", help="python with the compiled wheel installed")
+    parser.add_argument(
+        "--books-apart", action="store_true", help="the control process on the peers' core, off the gateway's"
+    )
     parser.add_argument("--out", type=Path, help="folder for the results")
     options = parser.parse_args(words)
     names = options.only.split(",") if options.only else [row.name for row in ROWS]
@@ -120,6 +123,10 @@ def run(options: argparse.Namespace) -> Result:
         gateways: list[Gateway] = []
         try:
             gateways.extend(start_gateways(options.gateways, folder, upstream, gateway_core, options))
+            if options.books_apart:
+                for gateway in gateways:
+                    for pid in gateway.roles().get("control", []):
+                        pin(pid, peer_core)
             for number in range(options.rounds):
                 for row in options.rows:
                     for gateway in gateways:

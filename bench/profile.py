@@ -1,6 +1,6 @@
 """Where a worker's microseconds go: `perf` for the native side, a sampler inside it for the Python side.
 
-    python bench/run.py profile [--row plain_small] [--seconds 5] [--lines 40]
+    python bench/run.py profile [--row plain_small] [--seconds 8] [--lines 40]
 
 The sampler is started in the worker by a `sitecustomize` on its path: a CPU timer whose signal handler notes
 the line that runs.  Time in C (the loop, the parser, the kernel) counts for the Python line that
@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -28,9 +30,9 @@ from tests.product import ROOT, Product
 SAMPLER = """
 import atexit, json, os, signal, sys
 if any("burncloud.app.worker" in word for word in sys.orig_argv):
-    counts = {}
+    counts, on = {}, []
     def note(number, frame):
-        if frame is None:
+        if frame is None or not on:
             return
         stack, code = [], frame
         while code is not None and len(stack) < 12:
@@ -42,6 +44,7 @@ if any("burncloud.app.worker" in word for word in sys.orig_argv):
         with open(os.environ["BENCH_SAMPLES"] + f".{os.getpid()}", "w") as file:
             json.dump([[list(map(list, key)), count] for key, count in counts.items()], file)
     signal.signal(signal.SIGPROF, note)
+    signal.signal(signal.SIGRTMIN + 5, lambda *ignored: on.append(True))
     signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
     atexit.register(write)
 """
@@ -125,7 +128,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="bench/run.py profile", description="Where a worker's microseconds go.")
     parser.add_argument("--row", default="plain_small", choices=[row.name for row in ROWS])
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--lines", type=int, default=40)
     options = parser.parse_args(words)
     row = next(row for row in ROWS if row.name == options.row)
@@ -150,6 +153,8 @@ def main(words: Sequence[str] | None = None) -> int:
                 units = figures["events" if row.stream else "requests"]
                 return (after["worker"] - before["worker"]) / 1000 / units
 
+            for pid in roles["worker"]:
+                os.kill(pid, signal.SIGRTMIN + 5)  # from here on samples count
             per_unit = run()
             print(f"{row.title}: {per_unit:.1f} µs (with the sampler on)\n")
             from threading import Thread
