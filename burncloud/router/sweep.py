@@ -81,15 +81,16 @@ class Sweep:
         stalled: list[Downstream] = []
         for client in list(self._gateway.clients):
             if client.paused:
-                unsent += client.transport.get_write_buffer_size()
+                waiting = client.transport.get_write_buffer_size()
+                unsent += waiting
                 stalled.append(client)
+                if waiting < client.unsent:
+                    client.paused_at = now
+                client.unsent = waiting
                 if now - client.paused_at > settings.client_stall_timeout_ms / 1000:
                     client.abort()
-            elif client.active is None:
-                if not client.deadline:
-                    client.deadline = now + settings.client_idle_timeout_ms / 1000
-                elif now > client.deadline:
-                    client.expire()
+            elif client.active is None or client.active.done:
+                client.wait(now, settings.client_idle_timeout_ms / 1000, settings.head_timeout_ms / 1000)
         if unsent > settings.unsent_bytes_max:
             stalled.sort(key=lambda client: client.paused_at)
             for client in stalled:

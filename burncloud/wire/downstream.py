@@ -19,12 +19,18 @@ from burncloud.errors import HEAD_TOO_LARGE, INVALID_REQUEST, REQUEST_TIMEOUT, E
 from burncloud.wire.body import Body
 from burncloud.wire.heads import HEAD_BYTES_MAX, STATUS_LINES, Head, judge, method_error, target_error
 
+HEAD_TEXT: Final = f"The request head is larger than {HEAD_BYTES_MAX >> 10} KiB"
 PIPELINE_REQUESTS_MAX: Final = 8
 PIPELINE_BYTES_MAX: Final = 64 << 10
 WRITE_HIGH: Final = 64 << 10
 WRITE_LOW: Final = 16 << 10
 DISCARD_BYTES_MAX: Final = 1 << 20
 """A refused request's body is read and thrown away up to here; a longer one costs the connection."""
+SILENT_BYTES_MAX: Final = 64 << 10
+"""So much of a chunked request may pass without any content: chunk extensions and trailers."""
+LINGER_S: Final = 5.0
+"""A client that is still sending when its connection must end is listened to for this long: closing at once would
+reset the connection, and the reset may overtake the answer."""
 
 
 class Inbound:
@@ -103,8 +109,9 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "_again", "_app", "_fields", "_fresh", "_head", "_head_bytes", "_in_head", "_incoming", "_last_fields",
-        "_length", "_loop", "_parser", "_queue", "_queued_bytes", "_repeated", "_url", "active", "closing", "deadline",
-        "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "upgrading",
+        "_length", "_loop", "_parser", "_queue", "_queued_bytes", "_repeated", "_silent_bytes", "_url", "_version",
+        "active", "closing", "deadline", "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "unsent",
+        "upgrading",
     )  # fmt: skip
 
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
@@ -127,6 +134,9 @@ class Downstream(asyncio.Protocol):
         self.closing = False
         self.paused = False
         self.paused_at = 0.0
+        """Loop time at which it last took some of what waits for it."""
+        self.unsent = 0
+        """How much waited then, bytes."""
         self.deadline = 0.0
         """Loop time at which an idle connection or an unfinished head is given up; 0 = none."""
         self.upgrading = False
@@ -136,7 +146,9 @@ class Downstream(asyncio.Protocol):
         self._url = b""
         self._fields: list[tuple[bytes, bytes]] = []
         self._length = -1
+        self._silent_bytes = 0
         self._incoming: Inbound | None = None
+        self._version = ""
         self.http11 = True
         self.keep_alive = True
 
@@ -173,7 +185,12 @@ class Downstream(asyncio.Protocol):
                 self.closing = True
                 return
         if self._in_head:
+            if len(data) > HEAD_BYTES_MAX and data.find(b"\r\n\r\n", 0, HEAD_BYTES_MAX) < 0:
+                self._take_slices(data)
+                return
             self._head_bytes += len(data)
+        elif self._length < 0:
+            self._silent_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -181,15 +198,18 @@ class Downstream(asyncio.Protocol):
         except httptools.HttpParserCallbackError as error:
             raise error.__context__ or error from None
         except httptools.HttpParserError:
-            self._refuse_connection(INVALID_REQUEST, "The request is not well-formed HTTP/1.1")
+            if not self.closing:
+                self._refuse_connection(INVALID_REQUEST, "The request is not well-formed HTTP/1.1")
         if self._in_head and self._head_bytes > HEAD_BYTES_MAX and not self.closing:
-            self._refuse_connection(HEAD_TOO_LARGE, "The request head is larger than 64 KiB")
+            self._refuse_connection(HEAD_TOO_LARGE, HEAD_TEXT)
+        elif self._silent_bytes > SILENT_BYTES_MAX and not self.closing:
+            self._refuse_connection(HEAD_TOO_LARGE, "The request's trailers or chunk extensions are larger than 64 KiB")
         if fresh and self._repeated and self._fresh and not self.closing:
             self._again = self._remember(data)
 
     def eof_received(self) -> None:
         """The client closed its side: during an exchange that counts as gone (rule 10)."""
-        if self.active is not None:
+        if self.active is not None and not self.active.done:
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -207,6 +227,7 @@ class Downstream(asyncio.Protocol):
         """The client reads more slowly than the upstream sends."""
         self.paused = True
         self.paused_at = self._loop.time()
+        self.unsent = 0
         if self.active is not None:
             self._app.on_drained(self.active, True)
 
@@ -225,6 +246,7 @@ class Downstream(asyncio.Protocol):
         self._url = b""
         self._fields = []
         self._length = -1
+        self._silent_bytes = 0
         self.deadline = 0.0
 
     def on_url(self, url: bytes) -> None:
@@ -247,22 +269,24 @@ class Downstream(asyncio.Protocol):
         if parser.should_upgrade():
             self.upgrading = True
             return
-        self._head_bytes = 0
+        head_bytes, self._head_bytes = self._head_bytes, 0
         if self.closing:
             return
         version = parser.get_http_version()
-        http11 = version == "1.1"
         self.keep_alive = parser.should_keep_alive()
-        self._repeated = self._fields == self._last_fields and http11 == self.http11
+        self._repeated = self._fields == self._last_fields and version == self._version
         if self._repeated:
             head = self._head
         else:
             self._again = None
-            self.http11 = http11
-            head = judge(self._fields, http11)
+            self._version = version
+            self.http11 = version == "1.1"
+            head = judge(self._fields, self.http11)
             self._head, self._last_fields = head, self._fields
-            if not http11 and version != "1.0":
+            if not self.http11 and version != "1.0":
                 head.refuse(INVALID_REQUEST, "HTTP/1.0 and HTTP/1.1 are served here")
+        if (head_bytes > HEAD_BYTES_MAX or self.active is not None) and self._head_size() > HEAD_BYTES_MAX:
+            head.refuse(HEAD_TOO_LARGE, HEAD_TEXT)
         method = parser.get_method()
         text = target_error(self._url)
         row = head.error or method_error(method) or (INVALID_REQUEST if text else None)
@@ -281,6 +305,7 @@ class Downstream(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         """A part of the body, de-chunked."""
+        self._silent_bytes = 0
         x = self._incoming
         if x is None or x.discard:
             return
@@ -303,6 +328,7 @@ class Downstream(asyncio.Protocol):
         x.complete = True
         if x is self.active:
             if x.done:
+                self.deadline = 0.0
                 self._next()
             elif not x.discard:
                 self._app.on_complete(x)
@@ -317,7 +343,8 @@ class Downstream(asyncio.Protocol):
         if x.complete:
             self._next()
         elif not x.keep_alive or x.length > DISCARD_BYTES_MAX or (x.length < 0 and x.head.chunked) or x.head.expect:
-            self.close()
+            self.active = None
+            self._linger()
         else:
             x.discard = True
 
@@ -333,22 +360,37 @@ class Downstream(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    def expire(self) -> None:
-        """The deadline passed: an idle connection closes quietly, an unfinished head with 408."""
-        if self._head_bytes and self.active is None and not self.closing:
+    def wait(self, now: float, idle_s: float, head_s: float) -> None:
+        """Nothing is being served: in time, an idle connection closes quietly, an unfinished head with 408."""
+        if not self.deadline:
+            self.deadline = now + (head_s if self._in_head and not self._fresh else idle_s)
+        elif now <= self.deadline:
+            return
+        elif self.closing:
+            self.abort()
+        elif self._in_head and not self._fresh and self.active is None:
             self._refuse_connection(REQUEST_TIMEOUT, "")
         else:
             self.close()
 
     def drain(self) -> None:
         """Serve what is active, then close."""
-        if self.active is None:
+        if self.active is None or self.active.done:
             self.close()
         else:
             self.active.keep_alive = False
             self._queue.clear()
 
     # Own matters
+
+    def _take_slices(self, data: bytes) -> None:
+        """A read longer than any head: in slices, so that a head is counted while it is fed."""
+        for at in range(0, len(data), HEAD_BYTES_MAX):
+            self.data_received(data[at : at + HEAD_BYTES_MAX])
+
+    def _head_size(self) -> int:
+        """The bytes of the head just read."""
+        return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._fields)
 
     def _remember(self, data: bytes) -> Again | None:
         """What a request like the one just read in one piece begins with, whatever its Content-Length."""
@@ -393,13 +435,17 @@ class Downstream(asyncio.Protocol):
     def _next(self) -> None:
         x = self.active
         self.active = None
-        if self.closing or x is None or not x.keep_alive:
+        if self.closing:
+            self._linger()
+            return
+        if x is None or not x.keep_alive:
             self.close()
             return
         if not self._queue:
             self._queued_bytes = 0
             return
         self.active = x = self._queue.popleft()
+        self._queued_bytes = sum(waiting.body.size for waiting in self._queue if waiting.body is not None)
         body, x.body = x.body, None
         self._app.on_head(x)
         if x is not self.active or x.done:
@@ -418,8 +464,9 @@ class Downstream(asyncio.Protocol):
         if method == b"CONNECT":
             self._refuse_connection(method_error(method) or INVALID_REQUEST, "")
             return
-        lines = [b"%b %b HTTP/1.1\r\n" % (method, self._url)]
-        lines += [b"%b: %b\r\n" % f for f in self._fields if f[0].lower() not in (b"upgrade", b"connection")]
+        version = self._parser.get_http_version()
+        lines = [b"%b %b HTTP/%b\r\n" % (method, self._url, version.encode())]
+        lines += [b"%b: %b\r\n" % field for field in self._fields if field[0].lower() != b"upgrade"]
         if self._length >= 0:
             lines.append(b"content-length: %d\r\n" % self._length)
         self.upgrading = False
@@ -445,11 +492,17 @@ class Downstream(asyncio.Protocol):
             b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (STATUS_LINES[row.status], len(body), body)
         )
-        self.close()
+        self.active = None
+        self._linger()
         if active is not None and not active.done:
             active.done = True
-            self.active = None
             self._app.on_gone(active)
+
+    def _linger(self) -> None:
+        """Say that nothing more comes, and listen on for a while: the client may be in the middle of a request."""
+        self.closing = True
+        self.deadline = self._loop.time() + LINGER_S
+        self.transport.write_eof()
 
 
 def plain_error(status: int, extra: bytes = b"") -> bytes:

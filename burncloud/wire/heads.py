@@ -51,7 +51,7 @@ REQUEST_FIELDS: Final[dict[bytes, int]] = {
 """Lower-case request field name → what becomes of it.  Unnamed fields pass, but see `_classify`."""
 
 RESPONSE_FIELDS: Final[dict[bytes, int]] = {
-    b"connection": DROP,
+    b"connection": CONNECTION,
     b"keep-alive": DROP,
     b"proxy-connection": DROP,
     b"te": DROP,
@@ -117,8 +117,8 @@ class AnswerHead:
     """An upstream's header list, judged in one pass: what goes on, and what it says to us."""
 
     __slots__ = (
-        "chunked", "content_type", "control_only", "encoding", "forward", "length", "request_id", "retry_after_s",
-        "whole",
+        "chunked", "close", "content_type", "control_only", "encoding", "forward", "length", "request_id",
+        "retry_after_s", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -133,6 +133,8 @@ class AnswerHead:
         self.length = -1
         self.chunked = False
         """True also for a transfer coding that is not to be had, which `length` −2 tells."""
+        self.close = False
+        """It says `Connection: close`: without framing, only then may EOF end it."""
         self.request_id = b""
         self.retry_after_s = 0
         self.whole = False
@@ -143,6 +145,7 @@ def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
     """Sort an answer's fields (DATAPLANE.md rules 12, 17).  Never raises."""
     head = AnswerHead()
     forward = head.forward
+    named: list[bytes] = []
     for name, value in fields:
         action = _response_names.get(name, -1)
         if action < 0:
@@ -172,6 +175,12 @@ def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
             head.retry_after_s = int(seconds) if seconds.isdigit() and len(seconds) < 7 else 0
         elif action == CONTROL_ONLY:
             head.control_only += (name, b": ", value, b"\r\n")
+        elif action == CONNECTION and value.lower() != b"keep-alive":
+            named += [part.strip().lower() for part in value.split(b",")]
+    if named:
+        head.close = b"close" in named
+        fields_ = [forward[at : at + 4] for at in range(0, len(forward), 4)]
+        head.forward = [part for field in fields_ if field[0].lower() not in named for part in field]
     head.whole = head.content_type[:16] == b"application/json" and not head.encoding
     return head
 
@@ -235,6 +244,8 @@ def judge(fields: list[tuple[bytes, bytes]], http11: bool) -> Head:
         elif action == HOST:
             hosts += 1
         elif action == TYPE:
+            if head.content_type:
+                return head.refuse(INVALID_REQUEST, "The request has two Content-Type headers")
             head.content_type = value.strip()
             kept.append((name, value.strip()))
         elif action == EXPECT:
@@ -277,6 +288,8 @@ def target_error(url: bytes) -> str:
     """Why this request target is refused ("" = it is fine): origin-form only, one spelling a path (rule 16)."""
     if url[:1] != b"/":
         return "The request target must be a path"
+    if b"#" in url:
+        return "The request target has a fragment"
     path = url.partition(b"?")[0]
     if b"//" in path or b"/./" in path or b"/../" in path or path.endswith((b"/.", b"/..")) or b"\\" in path:
         return "The path has an empty or dot segment"

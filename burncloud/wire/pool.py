@@ -69,7 +69,8 @@ class Origin:
         if up.lost:
             return
         if not up.keep or len(self._idle) >= IDLE_MAX:
-            up.transport.close()
+            # not close(), which would wait for an upload that the upstream no longer reads
+            up.abort()
             return
         up.resume()
         up.idle_since = now
@@ -140,6 +141,8 @@ class Pool:
             reason = "dns"
         except OSError as error:
             reason = "tls" if type(error).__module__ == "ssl" else "refused"
+        except UnicodeError:
+            reason = "dns"
         finally:
             origin.dialling -= 1
             done(up, reason)

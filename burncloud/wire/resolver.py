@@ -35,15 +35,17 @@ class Resolver:
         key = (host, port)
         known = self._known.get(key)
         if known is None:
-            return await self._ask(key)
-        if clock.monotonic_ms() - known[0] > REFRESH_MS and key not in self._asking:
-            self._ask(key).add_done_callback(lambda task: task.exception())
+            # several may wait for this answer; who gives up must not take it from the others
+            return await asyncio.shield(self._ask(key))
+        if clock.monotonic_ms() - known[0] > REFRESH_MS:
+            self._ask(key)
         return known[1]
 
     def _ask(self, key: tuple[str, int]) -> asyncio.Task[list[Address]]:
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = asyncio.get_running_loop().create_task(self._resolve(key), name=f"dns {key[0]}")
+            task.add_done_callback(_retrieve)
         return task
 
     async def _resolve(self, key: tuple[str, int]) -> list[Address]:
@@ -63,3 +65,9 @@ class Resolver:
         ip = ipaddress.ip_address(address.partition("%")[0])
         mapped = getattr(ip, "ipv4_mapped", None)
         return any((mapped or ip) in block for block in self._denied if block.version == (mapped or ip).version)
+
+
+def _retrieve(task: asyncio.Task[list[Address]]) -> None:
+    """A failure that nobody waits for any more is no news."""
+    if not task.cancelled():
+        task.exception()

@@ -15,6 +15,8 @@ import httptools
 from burncloud.wire.heads import AnswerHead, judge_answer
 
 WRITE_HIGH: Final = 256 << 10
+SILENT_BYTES_MAX: Final = 256 << 10
+"""So much may come without content: interim answers and the head, chunk extensions and trailers."""
 NO_HEAD: Final = AnswerHead()
 
 
@@ -40,6 +42,7 @@ class Upstream(asyncio.Protocol):
         "_more",
         "_parser",
         "_part",
+        "_silent_bytes",
         "_sink",
         "exchange",
         "head",
@@ -89,6 +92,7 @@ class Upstream(asyncio.Protocol):
         """Loop time of the last bytes, for the stall clock."""
         self._part: bytes | None = None
         self._more: list[bytes] = []
+        self._silent_bytes = 0
 
     def __repr__(self) -> str:
         state = "lost" if self.lost else "busy" if self.exchange is not None else "idle"
@@ -104,6 +108,7 @@ class Upstream(asyncio.Protocol):
         self._fields = []
         self.messages = 0
         self._part = None
+        self._silent_bytes = 0
 
     def write(self, data: bytes) -> None:
         """Send bytes of the request."""
@@ -155,9 +160,8 @@ class Upstream(asyncio.Protocol):
                 self._fail("the upstream's answer is not well-formed HTTP")
                 return
             self.keep = False
-        if self.messages > 1:
-            self.keep = False
         if not self.head_known:
+            self._count_silence(len(data))
             return
         part = self._part
         if part is not None:
@@ -165,6 +169,8 @@ class Upstream(asyncio.Protocol):
             if self._more:
                 part = b"".join([part, *self._more])
                 self._more = []
+        elif not self.messages and self._count_silence(len(data)):
+            return
         ended = self.messages > 0
         if self.no_body and not ended:
             # the parser cannot know that HEAD was asked and waits for content
@@ -184,8 +190,9 @@ class Upstream(asyncio.Protocol):
         x, self.exchange = self.exchange, None
         if x is None:
             return
-        framed = self.head.length >= 0 or self.head.chunked
-        if self.head_known and exc is None and not framed and (self.http10 or not self.keep):
+        head = self.head
+        unframed = head.length < 0 and not head.chunked and (self.http10 or head.close)
+        if self.head_known and exc is None and unframed:
             self.keep = False
             self._sink.on_answer(x, self, None, True)
         else:
@@ -205,6 +212,11 @@ class Upstream(asyncio.Protocol):
 
     # Parser callbacks
 
+    def on_message_begin(self) -> None:
+        """A message begins; one behind the answer ends the connection, and nothing of it is read."""
+        if self.head_known:
+            raise ValueError("a second answer")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head, or a trailer, which is dropped."""
         if not self.head_known:
@@ -220,7 +232,7 @@ class Upstream(asyncio.Protocol):
         self.keep = parser.should_keep_alive()
         self.http10 = parser.get_http_version() != "1.1"
         self.head = head = judge_answer(self._fields)
-        if head.length == -2:
+        if head.length == -2 or status > 599:
             self.status = 0
         self.head_known = True
 
@@ -239,6 +251,14 @@ class Upstream(asyncio.Protocol):
         self.messages += 1
 
     # Own matters
+
+    def _count_silence(self, size: int) -> bool:
+        """A read brought no content; True if that was once too often."""
+        self._silent_bytes += size
+        if self._silent_bytes <= SILENT_BYTES_MAX:
+            return False
+        self._fail("the upstream sends heads or trailers without end")
+        return True
 
     def _fail(self, reason: str) -> None:
         x = self.exchange
