@@ -53,6 +53,7 @@ class Answers:
         now_ns: Callable[[], int],
         failed: Callable[[Exchange, Fault], None],
         freed: Callable[[Exchange], None],
+        body_over: Callable[[Exchange], None],
     ) -> None:
         self._house = house
         self._desk = desk
@@ -60,6 +61,7 @@ class Answers:
         self._now_ns = now_ns
         self._failed = failed
         self._freed = freed
+        self._body_over = body_over
 
     # Sink
 
@@ -94,7 +96,7 @@ class Answers:
             return
         if x.state is PASSING:
             self._cut(x)
-        elif x.state is SENT and up.served and not up.heard and reason in ("reset", "closed"):
+        elif x.state is SENT and up.idle_since and not up.heard and reason in ("reset", "closed"):
             self._failed(x, Fault("stale"))
         elif x.state in (SENT, HOLDING):
             self._failed(x, Fault("lost", x.status))
@@ -167,7 +169,7 @@ class Answers:
         verdict = first_content(held, endpoint.dialect, endpoint.name)
         if verdict == "error" and x.status == 200:
             self._failed(x, Fault("broken", x.status))
-        elif verdict == "wait" and ended and not x.held_bytes:
+        elif verdict == "wait" and ended and x.status == 200:
             self._failed(x, Fault("empty", x.status))
         elif verdict != "wait" or ended or x.held_bytes >= SSE_HOLD_BYTES_MAX:
             self._commit(x, up, ended)
@@ -217,6 +219,8 @@ class Answers:
             x.client.transport.write(head + (b"%x\r\n%b\r\n" % (len(content), content) if x.chunked else content))
         else:
             x.client.transport.write(head)
+        if not ended and x.pump is None:
+            self._body_over(x)
         if x.client.paused and x.up is not None:
             x.up.pause()
 
@@ -229,11 +233,11 @@ class Answers:
         if x.relay:
             parts += said.control_only
         if up.no_body or x.status in (204, 304):
-            if said.length >= 0:
+            if said.length >= 0 and x.status != 204:
                 parts.append(b"content-length: %d\r\n" % said.length)
         elif length >= 0:
             parts.append(b"content-length: %d\r\n" % length)
-        elif x.stripper is None and said.length >= 0:
+        elif said.length >= 0 and not x.sse:
             parts.append(b"content-length: %d\r\n" % said.length)
         elif x.http11:
             x.chunked = True
@@ -254,7 +258,7 @@ class Answers:
 
     def _end(self, x: Exchange, up: Upstream, content: bytes) -> None:
         """The answer is complete: settle, and let the last bytes go when the receipt is written."""
-        if x.pump is not None:
+        if x.pump is not None or not up.writable:
             # an early final answer: the upload stops, and nobody knows what the upstream read
             x.pump = None
             up.keep = False

@@ -6,7 +6,7 @@ An exchange stands in one state at a time; the state says what it waits for, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from burncloud.adaptors.meter import Meter, Reading, UsageStripper
@@ -50,7 +50,7 @@ class Exchange(Inbound):
         "hold_user", "last",
         "meter", "model", "money", "no_room", "outlet", "price", "prompt", "prompt_billed", "pump",
         "reading", "reason", "relay", "request_id", "reserve", "room", "route", "sliced", "spooling", "sse",
-        "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched", "tried", "up",
+        "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched", "tried", "unwait", "up",
         "upload", "upstream_model", "upstream_request", "usage_asked", "x",
     )  # fmt: skip
 
@@ -75,7 +75,8 @@ class Exchange(Inbound):
         """Bytes taken from a body budget."""
         self.spooling = False
         self.no_room = False
-        """Waits for room for its body."""
+        """Waits for room for its body; `unwait` gives that up."""
+        self.unwait: Callable[[], None] = lambda: None
         self.form: Form | None = None
         self.sliced: SlicedPeek | None = None
         self.model = ""

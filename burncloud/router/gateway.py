@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 from collections.abc import Callable
 from typing import Final
 
@@ -49,7 +48,7 @@ from burncloud.router.answer import Answers, Fault
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import ARRIVING, DIALLING, ENDING, HOLDING, LEASING, OVER, PASSING, SENT, Exchange
 from burncloud.router.ports import House
-from burncloud.router.routes import Target, target
+from burncloud.router.routes import ANY_GEMINI, Target, target
 from burncloud.router.upload import make_upload
 from burncloud.router.world import Outlet, World
 from burncloud.wire.body import SPOOL_FROM, Body, Budget
@@ -78,7 +77,8 @@ class Gateway:
         self._memory = Budget(settings.body_memory_bytes)
         self._spool = Budget(settings.spool_bytes)
         self.desk = Desk(house, clock.monotonic_ms)
-        self.answers = Answers(house, self.desk, self._loop, clock.now_ns, self.attempt_failed, self.free)
+        on_ways = (self.attempt_failed, self.free, self.drop_body)
+        self.answers = Answers(house, self.desk, self._loop, clock.now_ns, *on_ways)
         resolver = Resolver(settings.upstream_deny)
         self.pool = Pool(self.answers, resolver, settings.connect_timeout_ms, settings.pool_idle_ms)
         self.world = World(self.pool.origin, settings.upstream_ca_file)
@@ -132,7 +132,7 @@ class Gateway:
             self.refuse(x, refusal)
 
     def _look_up(self, x: Exchange) -> Target:
-        x.target = Target(None, x.url)
+        x.target = ANY_GEMINI if x.url.startswith(b"/v1beta/") else Target(None, x.url)
         found = target(x.method, x.url)
         if x.method == b"POST" and not found.key and len(self._targets) < TARGETS_MAX:
             self._targets[x.url] = found
@@ -165,7 +165,7 @@ class Gateway:
         user = self.world.users.get(token.user)
         if user is None or not user.enabled:
             raise Refusal(PERMISSION_DENIED, "The user of this token is disabled")
-        if token.networks and not allowed_from(x.client.peer, token.networks):
+        if token.networks and not relay.allowed_from(self.relay.client_address(x), token.networks):
             raise Refusal(PERMISSION_DENIED, "This token may not be used from your network")
         if not self._house.journal.ready or not self.world.loaded:
             raise Refusal(SERVICE_UNAVAILABLE, "Not ready, try again", 1)
@@ -187,7 +187,7 @@ class Gateway:
             if not budget.take(length):
                 x.no_room = True
                 x.client.transport.pause_reading()
-                budget.wait(length, lambda: self._roomy(x, length))
+                x.unwait = budget.wait(length, lambda: self._roomy(x, length))
                 return
             x.room = length
         if x.head.expect and x.http11 and not x.complete:
@@ -195,14 +195,11 @@ class Gateway:
 
     def _roomy(self, x: Exchange, length: int) -> None:
         """Room has come for a body that waited."""
-        if x.done or x.state is not ARRIVING:
-            (self._spool if x.spooling else self._memory).give(length)
-            return
         x.room = length
         x.no_room = False
         x.touched = self._loop.time()
         x.client.transport.resume_reading()
-        if x.head.expect and not x.complete:
+        if x.head.expect and x.http11 and not x.complete:
             x.client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if x.complete:
             self.on_complete(x)
@@ -222,8 +219,8 @@ class Gateway:
                     return
         try:
             body.add(piece)
-            if body.size > (relay.BODY_BYTES_MAX if x.relay else self._settings.body_bytes_max):
-                raise Refusal(REQUEST_TOO_LARGE)
+            if body.size > len(piece):
+                self._more_body(x, body)
             if x.form is not None:
                 x.form.feed(piece)
             elif body.spooled and not x.relay:
@@ -232,6 +229,21 @@ class Gateway:
             self.refuse(x, refusal)
         except OSError:
             self.refuse(x, Refusal(SERVICE_UNAVAILABLE, "There is no room for the request body", 5))
+
+    def _more_body(self, x: Exchange, body: Body) -> None:
+        """Of a body that comes in pieces: it is alive; one that did not say its length may turn out a large one."""
+        x.touched = self._loop.time()
+        if x.length >= 0:
+            return
+        limit = relay.BODY_BYTES_MAX if x.relay else self._settings.body_bytes_max
+        if body.size > limit:
+            raise Refusal(REQUEST_TOO_LARGE, f"The request body is larger than {limit} bytes")
+        if body.spooled and not x.spooling:
+            self._memory.give(x.room)
+            x.room, x.spooling = 0, True
+            if not self._spool.take(limit):
+                raise Refusal(SERVICE_UNAVAILABLE, "There is no room for the request body", 5)
+            x.room = limit
 
     def _scan(self, x: Exchange, body: Body, piece: bytes) -> None:
         """Read a large body's top level as it comes, so that its end is no long stall."""
@@ -242,7 +254,6 @@ class Gateway:
                 x.sliced.feed(earlier)
         else:
             x.sliced.feed(piece)
-        x.touched = self._loop.time()
 
     # The straight line
 
@@ -338,7 +349,10 @@ class Gateway:
         """Hold the reserve on the leases; False = an answer of the control process calls `_choose`."""
         token = x.token
         amount = x.reserve
-        user = token.user if self.world.users[token.user].limited else 0
+        payer = self.world.users.get(token.user)
+        if payer is None:
+            raise Refusal(PERMISSION_DENIED, "The user of this token is disabled")
+        user = token.user if payer.limited else 0
         limited = token.id if token.limited else 0
         if not (amount and (user or limited)):
             return True
@@ -373,6 +387,10 @@ class Gateway:
         """The next channel, and a connection to it."""
         outlet = x.route.pick(x.tried)
         if outlet is None:
+            # the channels may have been changed while the request waited for its lease
+            self._scope(x)
+            outlet = x.route.pick(x.tried)
+        if outlet is None:
             raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{x.model}` is available", 1)
         x.outlet = outlet
         up = outlet.origin.take()
@@ -398,16 +416,20 @@ class Gateway:
         try:
             self._send(x, up)
         except Refusal as refusal:
-            up.abort()
             self.refuse(x, refusal)
 
     def _send(self, x: Exchange, up: Upstream) -> None:
         """The intent is queued; the request leaves when it is written."""
+        try:
+            make_upload(x)
+        except Refusal:
+            up.abort()
+            raise
         x.up = up
         x.state = SENT
         x.touched = up.last = self._loop.time()
+        x.attempt_ns = clock.now_ns()
         up.begin(x)
-        make_upload(x)
         if crash.ARMED:
             crash.point("worker.before_intent")
         journal = self._house.journal
@@ -416,12 +438,12 @@ class Gateway:
             x.money = True
         else:
             journal.again(Again(x.x, len(x.attempts) + 1, x.outlet.id, x.outlet.key_id, x.reason))
-        journal.after(self._release, x)
+        journal.after(self._release, up)
 
-    def _release(self, x: Exchange, ok: bool) -> None:
-        """The intent stands in the page cache: let the request go."""
-        up = x.up
-        if up is None or x.state is not SENT:
+    def _release(self, up: Upstream, ok: bool) -> None:
+        """The intent stands in the page cache: let the request go, if this is still its connection."""
+        x: Exchange | None = up.exchange
+        if x is None or x.state is not SENT:
             return
         if not ok:
             x.up = None
@@ -430,10 +452,6 @@ class Gateway:
             return
         if crash.ARMED:
             crash.point("worker.after_intent")
-        x.attempt_ns = clock.now_ns()
-        if up.lost:
-            self.attempt_failed(x, Fault("stale" if up.served else "lost"))
-            return
         up.transport.write(x.upload)
         x.upload = b""
         if x.pump is not None:
@@ -449,13 +467,18 @@ class Gateway:
         if up is not None and not up.lost:
             up.abort()
         if x.relay:
-            self._no_control(x)
+            if fault.kind == "stale":
+                self.relay.dial(x)
+            else:
+                self._no_control(x)
             return
         x.held, x.held_bytes, x.meter, x.pump, x.stripper = [], 0, None, None, None
         x.first_ns = 0
         if fault.kind != "connect":
-            # a stale connection may have died before or after the request arrived
-            settle.attempt_over(x, fault.status, 2 if fault.kind == "stale" else 1, clock.now_ns())
+            # what waited for the journal never left; a stale connection may have died before or after it arrived
+            sent = 0 if x.upload else 2 if fault.kind == "stale" else 1
+            settle.attempt_over(x, fault.status, sent, clock.now_ns())
+        x.status = 0
         if x.done:
             return
         if fault.kind == "stale":
@@ -469,10 +492,10 @@ class Gateway:
             if outlet is not None:
                 x.outlet = outlet
                 ready = outlet.origin.take()
-                if ready is not None:
-                    self._send(x, ready)
-                else:
+                if ready is None:
                     self._dial(x, outlet)
+                else:
+                    self._dialled(x, ready, "")
                 return
         if fault.kind == "busy":
             self._conclude(x, RATE_LIMIT_EXCEEDED, "The model is busy, try again", fault.retry_after_s or 1)
@@ -497,7 +520,9 @@ class Gateway:
 
     def refuse(self, x: Exchange, refusal: Refusal) -> None:
         """Answer with an error in the caller's dialect."""
-        if x.money:
+        if x.money and x.x:
+            settle.settle(x, "failed", refusal.row.status, self._house.journal, self.desk)
+        elif x.money:
             settle.release(x, self.desk)
         self.counters["refused"] += 1
         endpoint = x.target.endpoint
@@ -514,9 +539,10 @@ class Gateway:
         if not x.complete and (x.length > SPOOL_FROM or x.head.chunked or x.head.expect):
             x.keep_alive = False
         close = b"" if x.keep_alive else b"connection: close\r\n"
+        shown = b"" if x.method == b"HEAD" else body
         x.client.transport.write(
             b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b%bx-request-id: %b\r\n\r\n%b"
-            % (STATUS_LINES[status], len(body), close, extra, x.request_id.encode(), body)
+            % (STATUS_LINES[status], len(body), close, extra, x.request_id.encode(), shown)
         )
         x.client.finished(x)
 
@@ -553,6 +579,16 @@ class Gateway:
     def free(self, x: Exchange) -> None:
         """Let go of what the exchange held of the worker."""
         self.live.discard(x)
+        if x.no_room:
+            x.no_room = False
+            x.unwait()
+            x.client.transport.resume_reading()
+        self.drop_body(x)
+        if x.relay:
+            self.relay.over(x)
+
+    def drop_body(self, x: Exchange) -> None:
+        """The request's body is not needed any more."""
         if x.body is not None:
             x.body.close()
             x.body = None
@@ -560,14 +596,3 @@ class Gateway:
             (self._spool if x.spooling else self._memory).give(x.room)
             x.room = 0
         x.pump = None
-        if x.relay:
-            self.relay.over(x)
-
-
-def allowed_from(peer: str, networks: tuple[str, ...]) -> bool:
-    """Whether an address lies in one of the networks."""
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return False
-    return any(address in ipaddress.ip_network(network, strict=False) for network in networks)

@@ -58,6 +58,10 @@ class Relay:
         if up is not None:
             self._send(x, up)
             return
+        self.dial(x)
+
+    def dial(self, x: Exchange) -> None:
+        """Send it on a fresh connection."""
         x.state = DIALLING
         self._pool.dial(self._origin, lambda up, reason: self._dialled(x, up))
 
@@ -98,3 +102,12 @@ class Relay:
             return any(ipaddress.ip_address(address) in block for block in self._trusted)
         except ValueError:
             return False
+
+
+def allowed_from(address: str, networks: tuple[str, ...]) -> bool:
+    """Whether an address lies in one of the networks."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in ipaddress.ip_network(network, strict=False) for network in networks)

@@ -84,6 +84,10 @@ class Target(msgspec.Struct, frozen=True):
     """The URL asks for a stream."""
 
 
+ANY_GEMINI: Final = Target(MODELS_GEMINI, b"")
+"""Of a request on a Gemini path that cannot be looked up: its error has Gemini's shape."""
+
+
 def target(method: bytes, url: bytes) -> Target:
     """Look a request target up.  Raises Refusal for a Gemini path that names no model."""
     path, _, query = url.partition(b"?")

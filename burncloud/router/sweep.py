@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from burncloud import clock
 from burncloud.config import Settings
 from burncloud.errors import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE, Refusal
 from burncloud.router.answer import Fault
@@ -57,11 +58,15 @@ class Sweep:
         if state is ARRIVING:
             if x.no_room and now - x.touched > ROOM_WAIT_S:
                 gateway.refuse(x, Refusal(SERVICE_UNAVAILABLE, "There is no room for the request body", 5))
-            elif not x.no_room and now - x.touched > settings.client_stall_timeout_ms / 1000:
+            elif not x.no_room and (
+                now - x.touched > settings.client_stall_timeout_ms / 1000
+                or clock.now_ns() - x.started_ns > settings.total_timeout_ms * 1_000_000
+            ):
                 x.keep_alive = False
                 gateway.refuse(x, Refusal(REQUEST_TIMEOUT))
         elif state is SENT and up is not None:
-            if now - max(x.touched, up.last) > settings.first_byte_timeout_ms / 1000:
+            waited = now - max(x.touched, up.last)
+            if waited > settings.first_byte_timeout_ms / 1000 or now - x.touched > settings.total_timeout_ms / 1000:
                 gateway.attempt_failed(x, Fault("timeout"))
         elif state in (HOLDING, PASSING) and up is not None:
             if now - x.touched > settings.total_timeout_ms / 1000 or (

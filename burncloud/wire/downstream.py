@@ -164,7 +164,7 @@ class Downstream(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
         name = transport.get_extra_info("peername")
-        self.peer = str(name[0]) if isinstance(name, tuple) else ""
+        self.peer = str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) else ""
         if not self._app.joined(self):
             self.closing = True
             transport.write(plain_error(503, b"retry-after: 1\r\n"))
