@@ -74,9 +74,12 @@ def _bind_path(path: str) -> socket.socket:
     mask = os.umask(0o177)
     try:
         listener.bind(path)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
     finally:
         os.umask(mask)
-    listener.listen(BACKLOG)
     return listener
 
 
