@@ -13,7 +13,7 @@ import os
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -88,8 +88,20 @@ class Database:
 
         Raises DBAPIError; after an error of the COMMIT itself it is unknown whether it took effect.
         """
-        async with self._writer.begin() as connection:
-            yield connection
+        async with self._writer.connect() as connection:
+            try:
+                async with connection.begin():
+                    yield connection
+            except BaseException:
+                await self._clear(connection)
+                raise
+
+    async def _clear(self, connection: AsyncConnection) -> None:
+        """SQLite: whatever a cancelled task still had on its way to the thread (a BEGIN, say), end its transaction."""
+        if self.path is not None and not connection.invalidated:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            with suppress(sqlite3.Error, ValueError):
+                await asyncio.shield(asyncio.ensure_future(raw.rollback()))
 
     @asynccontextmanager
     async def read(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:

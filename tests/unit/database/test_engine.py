@@ -175,3 +175,25 @@ def test_what_may_succeed_later() -> None:
     assert not transient(sqlite_error(sqlite3.SQLITE_ERROR))
     assert not transient(OverflowError())
     assert not transient(ValueError())
+
+
+async def test_a_cancelled_transaction_leaves_nothing_behind(db: Database) -> None:
+    """Wherever it is cancelled: the next one begins anew, and either all of it or nothing is there."""
+
+    async def work(n: int) -> None:
+        async with db.begin() as connection:
+            for part in ("a", "b"):
+                values = {"n": f"{n}{part}"}
+                await connection.execute(text("INSERT INTO settings (name, value) VALUES (:n, '')"), values)
+
+    for n in range(40):
+        task = asyncio.create_task(work(n))
+        for _ in range(n):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await work(99)
+    async with db.read() as connection:
+        names = {name for (name,) in await connection.execute(text("SELECT name FROM settings"))}
+    assert {"99a", "99b"} <= names
+    assert {name[:-1] for name in names if name.endswith("a")} == {name[:-1] for name in names if name.endswith("b")}
