@@ -54,13 +54,12 @@ class _UsageChunk(msgspec.Struct, gc=False):
 
 
 _decode: Final = msgspec.json.Decoder(_UsageChunk).decode
-_NO_CHOICES: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _CHOICES: Final = re.compile(rb'"choices"\s*:\s*(?:\[\s*[^\]\s]|[^\[\s])')
 
 
 def _is_usage_chunk(event: bytes) -> bool:
     """An event with `choices: []` and a usage object."""
-    if not _NO_CHOICES.search(event):
+    if b'"usage"' not in event:
         return False
     try:
         chunk = _decode(events.event_data(events.unify(event)))
@@ -86,9 +85,11 @@ class UsageStripper:
 
     def strip(self, data: bytes) -> bytes:
         """The bytes to pass on now."""
-        if not self._held and not self._passing and b"[]" not in data and data.endswith(b"\n\n"):
-            return data
-        return self._strip(data)
+        if self._held or self._passing or b"[]" in data or b"[ " in data or not data.endswith(b"\n\n"):
+            return self._strip(data)
+        if b"[\n" in data or b"[\r" in data or b"[\t" in data:
+            return self._strip(data)
+        return data  # whole events without an empty list
 
     def _strip(self, data: bytes) -> bytes:
         data = self._held + data

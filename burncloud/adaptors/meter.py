@@ -34,7 +34,7 @@ PLAIN_BYTES_MAX: Final = 256 << 10
 """A plain answer is held whole up to this (the commit point holds it as long, rule 13)."""
 SCAN_BYTES: Final = 64 << 10
 _TAIL_EVENTS: Final = 4
-_SAMPLES: Final = 8
+_SAMPLES: Final = 4
 
 
 class Reading(msgspec.Struct, gc=False):
