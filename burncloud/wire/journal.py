@@ -92,6 +92,8 @@ class JournalWriter:
         self._offset = 0
         """Where the queued frames will end in the current segment."""
         self._written = 0
+        self._limit = SEGMENT_BYTES
+        """Where the current segment is full: further on if copies of open exchanges fill much of it already."""
         self.seq = 0
         """Number of the newest record."""
         self.acked = 0
@@ -112,8 +114,8 @@ class JournalWriter:
         self._dir.mkdir(parents=True, mode=0o700)
         self._lock_fd = os.open(self._dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         lock_file(self._lock_fd)
-        self._segments.append(self._allocate())
-        self._start_segment()
+        if not self._start_segment(self._allocate(), 1):
+            raise OSError("the journal's first segment cannot be written")
         self._spare = self._allocate()
         self._flush()
 
@@ -129,7 +131,7 @@ class JournalWriter:
     @property
     def ready(self) -> bool:
         """Whether a new exchange may begin: there is room for its end, too."""
-        return not self.failed and (self._spare is not None or self._offset < SEGMENT_BYTES - SETTLE_ROOM_BYTES)
+        return not self.failed and (self._spare is not None or self._offset < self._limit - SETTLE_ROOM_BYTES)
 
     # Records
 
@@ -223,10 +225,9 @@ class JournalWriter:
 
     def _append(self, data: bytes) -> int:
         size = len(data)
-        if self._offset + size > SEGMENT_BYTES:
-            self._flush()
-            if self._roll(self.seq + 1):
-                self._keep_open()
+        # who waits is not woken here, in the middle of somebody's record: what he appends would be numbered wrongly
+        if self._offset + size > self._limit and self._put_down() and self._roll(self.seq + 1):
+            self._keep_open()
         self._queue.append(data)
         self._offset += size
         self.seq += 1
@@ -241,17 +242,22 @@ class JournalWriter:
         What cannot be written stays queued and is tried again by the janitor.
         """
         self._scheduled = False
-        ok = True
-        if self._queue:
-            ok = self._write()
-            if ok:
-                self._queue.clear()
-                self._segments[-1].last_seq = self.seq
-                self.on_grown(self.seq)
+        ok = self._put_down()
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter, argument in waiters:
                 waiter(argument, ok)
+
+    def _put_down(self) -> bool:
+        """Write what is queued; whether all of it stands in the page cache now."""
+        if not self._queue:
+            return True
+        if not self._write():
+            return False
+        self._queue.clear()
+        self._segments[-1].last_seq = self.seq
+        self.on_grown(self.seq)
+        return True
 
     def _write(self) -> bool:
         """Write the queue at the current place; on failure seal the segment and try once more in the spare."""
@@ -277,17 +283,20 @@ class JournalWriter:
         """Go on in the spare, whose first record will be `first_seq`; False if there is none."""
         if crash.ARMED:
             crash.point("worker.rollover")
-        try:
-            spare = self._spare or self._allocate()
-        except OSError:
-            self.failed = NO_ROOM
-            return False
-        self._spare = None
+        spare, self._spare = self._spare, None
+        if spare is None:
+            if self._making:
+                # its number is given away already; until it is there the current segment grows beyond its size
+                return False
+            try:
+                spare = self._allocate()
+            except OSError:
+                self.failed = NO_ROOM
+                return False
         self._segments[-1].last_seq = first_seq - 1
-        self._segments.append(spare)
-        self._start_segment(first_seq)
+        started = self._start_segment(spare, first_seq)
         self._make_spare()
-        return True
+        return started
 
     def _keep_open(self) -> None:
         """Queue copies of what is still open, so that no older segment is needed for it."""
@@ -297,14 +306,26 @@ class JournalWriter:
             self._offset += len(data)
             self.seq += 1
         self._segments[-1].kept_until = self.seq
+        self._limit = max(SEGMENT_BYTES, self._offset + SEGMENT_BYTES // 2)
 
-    def _start_segment(self, first_seq: int = 1) -> None:
-        segment = self._segments[-1]
+    def _start_segment(self, segment: Segment, first_seq: int) -> bool:
+        """Write the header and go on there; False, and the segment is gone, if that cannot be done."""
         segment.first_seq = first_seq
         segment.last_seq = first_seq - 1
         header = frame(Header(FORMAT_VERSION, self._ledger, self._node, self._journal, first_seq))
-        _pwrite(segment.fd, header, 0)
+        try:
+            written = _pwrite(segment.fd, header, 0)
+        except OSError:
+            written = 0
+        if written != len(header):
+            self.failed = CANNOT_WRITE
+            os.close(segment.fd)
+            segment.path.unlink(missing_ok=True)
+            return False
+        self._segments.append(segment)
         self._offset = self._written = len(header)
+        self._limit = SEGMENT_BYTES
+        return True
 
     def _allocate(self) -> Segment:
         n = self._next_n
@@ -347,7 +368,7 @@ _pwrite: Callable[[int, bytes, int], int] = getattr(os, "pwrite", _seek_and_writ
 
 def _pread(fd: int) -> bytes:
     os.lseek(fd, 0, os.SEEK_SET)
-    return os.read(fd, SEGMENT_BYTES)
+    return os.read(fd, os.fstat(fd).st_size)
 
 
 def _preallocate(fd: int) -> None:
