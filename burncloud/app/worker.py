@@ -192,7 +192,7 @@ class Worker:
             if self._writer is not None:
                 self._writer.ack(message.seq)
         elif isinstance(message, Recall):
-            gateway.desk.recall(message.kind, message.account)
+            gateway.desk.recall(message.kind, message.account, message.granted)
         elif isinstance(message, Quota):
             gateway.desk.quota_changed(message.kind, message.account)
         elif isinstance(message, Rewrite):

@@ -18,6 +18,8 @@ from burncloud.errors import INSUFFICIENT_QUOTA, SERVICE_UNAVAILABLE, Refusal
 from burncloud.router.ports import House
 
 IDLE_RETURN_MS: Final = 30_000
+IDLE_LOOK_MS: Final = 5_000
+"""Leases may be many: they are not gone through with every sweep."""
 DENIED_MS: Final = 1_000
 ANSWER_MS_MAX: Final = 10_000
 WANT_HOLDS: Final = 64
@@ -47,11 +49,13 @@ class Asked(NamedTuple):
 class Line:
     """Those who wait for the same (user, token)."""
 
-    __slots__ = ("asked_ms", "need", "queue")
+    __slots__ = ("asked_ms", "n", "need", "queue")
 
     def __init__(self) -> None:
         self.queue: deque[Waiting] = deque()
         self.asked_ms = 0
+        self.n = 0
+        """Number of the question that was asked for it last; an older one's answer decides nothing."""
         self.need = 0
 
 
@@ -66,6 +70,7 @@ class Desk:
         self._lines: dict[tuple[int, int], Line] = {}
         self._asked: dict[int, Asked] = {}
         self._n = 0
+        self._idle_at_ms = 0
 
     # The hot path
 
@@ -134,7 +139,7 @@ class Desk:
                 lease.refill_below = 0 if lease.tight else lease.free // 2
         pair = asked.pair
         line = self._lines.get(pair) if pair is not None else None
-        if line is None or pair is None:
+        if line is None or pair is None or line.n != grant.n:
             return
         user, token = pair
         if grant.outcome == "ok":
@@ -144,10 +149,11 @@ class Desk:
         else:
             self._fail(pair, line)
 
-    def recall(self, kind: str, account: int) -> None:
-        """Somebody else needs it: give back what is free."""
-        lease = self._leases(kind).get(account)
-        if lease is not None and self._give_back(lease):
+    def recall(self, kind: str, account: int, granted: int = 0) -> None:
+        """Somebody else needs it: give back what is free, with what a lost reply had `granted` (cumulative)."""
+        lease = self._lease(kind, account)
+        lease.granted = max(lease.granted, granted)
+        if self._give_back(lease):
             lease.tight = True
         self._house.ring()
 
@@ -161,9 +167,11 @@ class Desk:
     def sweep(self) -> None:
         """Give back idle leases; give up questions that nobody answered."""
         now = self._now_ms()
-        for lease in (*self.users.values(), *self.tokens.values()):
-            if lease.used_at_ms + IDLE_RETURN_MS < now and not lease.held and lease.free:
-                self._give_back(lease)
+        if now >= self._idle_at_ms:
+            self._idle_at_ms = now + IDLE_LOOK_MS
+            for lease in (*self.users.values(), *self.tokens.values()):
+                if lease.used_at_ms + IDLE_RETURN_MS < now and not lease.held and lease.free:
+                    self._give_back(lease)
         for pair, line in list(self._lines.items()):
             if line.asked_ms + ANSWER_MS_MAX < now:
                 self._fail(pair, line)
@@ -202,6 +210,7 @@ class Desk:
         line.need = first
         user_need, token_need = self._short("user", user, first), self._short("token", token, first)
         self._n += 1
+        line.n = self._n
         question = Ask(
             self._n,
             user if user_need else 0,

@@ -142,7 +142,7 @@ class World:
     def ready(self) -> None:
         """The full load is complete."""
         seen, self._seen = self._seen, None
-        if seen is not None and self.loaded:
+        if seen is not None:
             for kind, known in self._known().items():
                 for name in [name for name in known if name not in seen.get(kind, ())]:
                     self._forget(kind, name)
@@ -167,12 +167,14 @@ class World:
 
     def _put_token(self, token: Token) -> int:
         known = self._tokens_by_id.get(token.id)
+        if known is not None and known.hash != token.hash:
+            # another key: connections that remember the old one must not get in with it
+            self._forget("token", token.id)
+            known = None
         if known is None:
             self._tokens_by_id[token.id] = token
             self.tokens[token.hash] = token
             return token.id
-        if known.hash != token.hash:
-            self.tokens.pop(known.hash, None)
         for field in Token.__struct_fields__:
             setattr(known, field, getattr(token, field))
         self.tokens[known.hash] = known
