@@ -51,7 +51,7 @@ class Exchange(Inbound):
         "meter", "model", "money", "no_room", "outlet", "price", "prompt", "prompt_billed", "pump",
         "reading", "reason", "relay", "request_id", "reserve", "room", "route", "sliced", "spooling", "sse",
         "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched", "tried", "unwait", "up",
-        "upload", "upstream_model", "upstream_request", "usage_asked", "x",
+        "upload", "upload_body", "upstream_model", "upstream_request", "usage_asked", "x",
     )  # fmt: skip
 
     target: Target
@@ -88,7 +88,9 @@ class Exchange(Inbound):
         self.prompt_billed = 0
         """Estimated prompt tokens, for a bill where nobody counted."""
         self.upload = b""
-        """The body as it goes up, unless spooled."""
+        """The request as it goes up: its head and, if that is small, its body."""
+        self.upload_body = b""
+        """A larger body in memory."""
         self.pump: Iterator[bytes] | None = None
         """The rest of a spooled body on its way up."""
         # Money

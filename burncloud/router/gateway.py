@@ -58,6 +58,7 @@ from burncloud.wire.pool import Pool
 from burncloud.wire.resolver import Resolver
 from burncloud.wire.upstream import Upstream
 
+SMALL_BODY_BYTES: Final = 64 << 10
 TARGETS_MAX: Final = 4096
 NO_OUTPUT: Final = frozenset(("embeddings", "embedContent", "moderations", "rerank", "count_tokens", "countTokens"))
 """Endpoints that answer no generated tokens."""
@@ -74,6 +75,7 @@ class Gateway:
         self._prefix = "req_" + prefix
         self._count = 0
         self._targets: dict[bytes, Target] = {}
+        self._small = min(SMALL_BODY_BYTES, settings.body_bytes_max)
         self._memory = Budget(settings.body_memory_bytes)
         self._spool = Budget(settings.spool_bytes)
         self.desk = Desk(house, clock.monotonic_ms)
@@ -125,9 +127,18 @@ class Gateway:
                 x.relay = True
                 self.relay.admit(x)
             else:
-                self._know(x)
-                self._admit(x)
-            self._make_room(x)
+                token = x.head.memo
+                if token is None or found.key:
+                    token = self._know(x)
+                x.token = token
+                self._admit(x, token)
+            length = x.length
+            if 0 < length <= self._small and self._memory.take(length):
+                x.room = length
+                if x.head.expect:
+                    self._invite(x)
+            else:
+                self._make_room(x)
         except Refusal as refusal:
             self.refuse(x, refusal)
 
@@ -138,26 +149,23 @@ class Gateway:
             self._targets[x.url] = found
         return found
 
-    def _know(self, x: Exchange) -> None:
+    def _know(self, x: Exchange) -> Token:
         """Who asks: the token behind the credential, remembered with the connection's head."""
         head = x.head
-        token: Token | None = head.memo
-        if token is None or x.target.key:
-            credential = head.auth or x.target.key
-            if not credential:
-                raise Refusal(INVALID_TOKEN, "No token was given; send it as Authorization: Bearer, x-api-key or key=")
-            token = self.world.tokens.get(hashlib.sha256(credential).digest())
-            if token is None:
-                if not self.world.loaded:
-                    raise Refusal(SERVICE_UNAVAILABLE, "Starting, try again", 1)
-                raise Refusal(INVALID_TOKEN)
-            if head.auth:
-                head.memo = token
-        x.token = token
+        credential = head.auth or x.target.key
+        if not credential:
+            raise Refusal(INVALID_TOKEN, "No token was given; send it as Authorization: Bearer, x-api-key or key=")
+        token = self.world.tokens.get(hashlib.sha256(credential).digest())
+        if token is None:
+            if not self.world.loaded:
+                raise Refusal(SERVICE_UNAVAILABLE, "Starting, try again", 1)
+            raise Refusal(INVALID_TOKEN)
+        if head.auth:
+            head.memo = token
+        return token
 
-    def _admit(self, x: Exchange) -> None:
+    def _admit(self, x: Exchange, token: Token) -> None:
         """May this token ask anything now, from there, and can we take it on."""
-        token = x.token
         if not token.enabled:
             raise Refusal(INVALID_TOKEN)
         if 0 <= token.expires_at <= x.started_ns // 1_000_000_000:
@@ -190,6 +198,10 @@ class Gateway:
                 x.unwait = budget.wait(length, lambda: self._roomy(x, length))
                 return
             x.room = length
+        self._invite(x)
+
+    def _invite(self, x: Exchange) -> None:
+        """Let a client that asked first send its body."""
         if x.head.expect and x.http11 and not x.complete:
             x.client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -199,8 +211,7 @@ class Gateway:
         x.no_room = False
         x.touched = self._loop.time()
         x.client.transport.resume_reading()
-        if x.head.expect and x.http11 and not x.complete:
-            x.client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._invite(x)
         if x.complete:
             self.on_complete(x)
 
@@ -452,7 +463,11 @@ class Gateway:
             return
         if crash.ARMED:
             crash.point("worker.after_intent")
-        up.transport.write(x.upload)
+        if x.upload_body:
+            up.transport.writelines((x.upload, x.upload_body))
+            x.upload_body = b""
+        else:
+            up.transport.write(x.upload)
         x.upload = b""
         if x.pump is not None:
             self.answers.pump(x, up)

@@ -7,6 +7,8 @@ credential, the client's end-to-end fields.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from burncloud.adaptors.meter import UsageStripper
@@ -15,6 +17,9 @@ from burncloud.adaptors.peek import force_usage, peek_json, splice, with_usage
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router.exchange import Exchange
 from burncloud.wire.body import Body
+
+JOIN_BYTES_MAX: Final = 16 << 10
+"""A body up to here is copied behind its head; a longer one goes beside it in the same write."""
 
 
 def make_upload(x: Exchange) -> None:
@@ -47,8 +52,10 @@ def make_upload(x: Exchange) -> None:
             first = _ask_for_usage(x, first, endpoint.dialect)
         size = len(first)
     x.bytes_up = size
+    large = len(first) > JOIN_BYTES_MAX
+    x.upload_body = first if large else b""
     x.upload = b"%b %b%b HTTP/1.1\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
-        x.method, outlet.path(path), target.query, outlet.head, size, head, first,
+        x.method, outlet.path(path), target.query, outlet.head, size, head, b"" if large else first,
     )  # fmt: skip
 
 

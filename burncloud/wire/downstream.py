@@ -109,8 +109,8 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "_again", "_app", "_fields", "_fresh", "_head", "_head_bytes", "_in_head", "_incoming", "_last_fields",
-        "_length", "_loop", "_parser", "_queue", "_queued_bytes", "_repeated", "_silent_bytes", "_url", "_version",
-        "active", "closing", "deadline", "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "unsent",
+        "_length", "_loop", "_missing", "_parser", "_queue", "_queued_bytes", "_repeated", "_silent_bytes", "_url",
+        "_version", "active", "closing", "deadline", "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "unsent",
         "upgrading",
     )  # fmt: skip
 
@@ -128,6 +128,8 @@ class Downstream(asyncio.Protocol):
         self._repeated = False
         self._fresh = True
         """The parser stands between two requests."""
+        self._missing = 0
+        """Bytes still to come of a body that does not go through the parser."""
         self.active: Inbound | None = None
         self._queue: deque[Inbound] = deque()
         self._queued_bytes = 0
@@ -179,6 +181,10 @@ class Downstream(asyncio.Protocol):
         if active is None:
             if fresh and self._again is not None and self._serve_again(self._again, data):
                 return
+        elif self._missing:
+            data = self._take_missing(active, data)
+            if not data:
+                return
         elif active.complete:
             self._queued_bytes += len(data)
             if self._queued_bytes > PIPELINE_BYTES_MAX:
@@ -204,7 +210,7 @@ class Downstream(asyncio.Protocol):
             self._refuse_connection(HEAD_TOO_LARGE, HEAD_TEXT)
         elif self._silent_bytes > SILENT_BYTES_MAX and not self.closing:
             self._refuse_connection(HEAD_TOO_LARGE, "The request's trailers or chunk extensions are larger than 64 KiB")
-        if fresh and self._repeated and self._fresh and not self.closing:
+        if fresh and self._repeated and (self._fresh or not self._in_head) and not self.closing:
             self._again = self._remember(data)
 
     def eof_received(self) -> None:
@@ -393,13 +399,13 @@ class Downstream(asyncio.Protocol):
         return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._fields)
 
     def _remember(self, data: bytes) -> Again | None:
-        """What a request like the one just read in one piece begins with, whatever its Content-Length."""
+        """What a request like the one that `data` begins with begins with, whatever its Content-Length."""
         x = self._incoming
         found = _LENGTH_FIELD.search(data)
         if x is None or found is None or not (self.keep_alive and self.http11) or x.head.expect or x.head.chunked:
             return None
         end = data.find(b"\r\n\r\n") + 4
-        if found.end() > end or len(data) - end != x.length:
+        if found.end() > end or len(data) - end > x.length:
             return None
         return Again(data[: found.start(1)], data[found.end(1) : end], x.method, x.url, x.head)
 
@@ -417,20 +423,39 @@ class Downstream(asyncio.Protocol):
         if end < 0 or not data.startswith(suffix, end):
             return False
         digits = data[start:end]
-        body_at = end + len(suffix)
-        if not digits.isdigit() or int(digits) != len(data) - body_at:
+        if not digits.isdigit():
+            return False
+        length = int(digits)
+        body = data[end + len(suffix) :]
+        if len(body) > length:
             return False
         self.deadline = 0.0
         app = self._app
-        self.active = x = app.exchange(self, again.method, again.url, again.head, len(data) - body_at)
-        x.complete = True
+        self.active = x = app.exchange(self, again.method, again.url, again.head, length)
+        self._missing = length - len(body)
+        x.complete = not self._missing
         app.on_head(x)
-        if not (x.done or x.discard):
-            if len(data) > body_at:
-                app.on_piece(x, data[body_at:])
-            if not x.done:
-                app.on_complete(x)
+        if body and not (x.done or x.discard):
+            app.on_piece(x, body)
+        if x.complete and not (x.done or x.discard):
+            app.on_complete(x)
         return True
+
+    def _take_missing(self, x: Inbound, data: bytes) -> bytes:
+        """The rest of a body whose head `_serve_again` knew, past the parser; what follows it is returned."""
+        missing = self._missing
+        piece = data if len(data) <= missing else data[:missing]
+        self._missing = missing = missing - len(piece)
+        if not (x.done or x.discard):
+            self._app.on_piece(x, piece)
+        if not missing:
+            x.complete = True
+            if x.done:
+                self.deadline = 0.0
+                self._next()
+            elif not x.discard:
+                self._app.on_complete(x)
+        return data[len(piece) :]
 
     def _next(self) -> None:
         x = self.active
