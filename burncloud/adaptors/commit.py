@@ -85,11 +85,11 @@ class UsageStripper:
 
     def strip(self, data: bytes) -> bytes:
         """The bytes to pass on now."""
-        if self._held or self._passing or b"[]" in data or b"[ " in data or not data.endswith(b"\n\n"):
-            return self._strip(data)
-        if b"[\n" in data or b"[\r" in data or b"[\t" in data:
-            return self._strip(data)
-        return data  # whole events without an empty list
+        if not self._held and not self._passing and data.endswith(b"\n\n"):
+            at = data.find(b'"usage"')
+            if at < 0 or (data.startswith(b":null", at + 7) and data.find(b'"usage"', at + 12) < 0):
+                return data  # whole events (mostly one) that state no usage
+        return self._strip(data)
 
     def _strip(self, data: bytes) -> bytes:
         data = self._held + data

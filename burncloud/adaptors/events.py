@@ -49,6 +49,8 @@ def last_payloads(block: bytes, count: int) -> list[bytes]:
 
 def event_data(event: bytes) -> bytes:
     """The joined data lines of one event."""
+    if event[:6] == b"data: " and b"\n" not in event:
+        return event[6:]
     lines: list[bytes] = []
     for line in event.split(b"\n"):
         if line.startswith(b"data:"):

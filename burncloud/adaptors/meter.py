@@ -34,7 +34,7 @@ PLAIN_BYTES_MAX: Final = 256 << 10
 """A plain answer is held whole up to this (the commit point holds it as long, rule 13)."""
 SCAN_BYTES: Final = 64 << 10
 _TAIL_EVENTS: Final = 4
-_SAMPLES: Final = 4
+_SAMPLES: Final = 6
 
 
 class Reading(msgspec.Struct, gc=False):
@@ -201,16 +201,21 @@ class _Stream:
             seen = Tally(usage=tally.usage)
             reader.event(events.event_data(block[start:end]), seen)
             tally.usage = seen.usage
-        share, before, size = 0, -1, len(block)
-        sampled = Tally()
-        for sample in range(_SAMPLES):
-            start, end = _event_at(block, (2 * sample + 1) * size // (2 * _SAMPLES))
+        tally.text_bytes += self._sample(block)
+
+    def _sample(self, block: bytes) -> int:
+        """About how many bytes of delivered text the block's events hold: their share at evenly spread bytes."""
+        size = len(block)
+        samples = max(_SAMPLES, min(size // KEEP_BYTES, 64))
+        seen, share, text, before = Tally(), 0, 0, -1
+        for sample in range(samples):
+            start, end = _event_at(block, (2 * sample + 1) * size // (2 * samples))
             if start != before:
-                before = start
-                sampled = Tally()
-                reader.event(events.event_data(block[start:end]), sampled)
-            share += (sampled.text_bytes << 16) // max(1, end - start + 2)
-        tally.text_bytes += (share * size // _SAMPLES) >> 16
+                before, text = start, seen.text_bytes
+                self._reader.event(events.event_data(block[start:end]), seen)
+                text = seen.text_bytes - text
+            share += (text << 16) // (end - start + 2)
+        return (share * size // samples) >> 16
 
     def _read_head(self, block: bytes, tally: Tally) -> None:
         """The first events, up to the one with usage."""
@@ -373,10 +378,11 @@ def _usage_pattern(key: str) -> re.Pattern[bytes]:
 
 
 def _event_at(block: bytes, pos: int) -> tuple[int, int]:
-    """The event around `pos` in a block of whole events."""
-    start = block.rfind(b"\n\n", 0, pos)
-    end = block.find(b"\n\n", pos)
-    return (0 if start < 0 else start + 2), (len(block) if end < 0 else end)
+    """The event around `pos` in a block of whole events (after the blank line, if `pos` is at its end)."""
+    start = block.rfind(b"\n\n", 0, pos + 1)
+    start = 0 if start < 0 else start + 2
+    end = block.find(b"\n\n", start)
+    return start, (len(block) if end < 0 else end)
 
 
 def _copy(tally: Tally) -> Tally:

@@ -62,7 +62,6 @@ def disjoint(
     prompt: int,
     completion: int,
     total: int,
-    *,
     cached: int = 0,
     cache_write: int = 0,
     cache_write_1h: int = 0,
@@ -119,39 +118,45 @@ def disjoint(
 
 def usage_of(usage: ChatUsage) -> Usage | None:
     """Disjoint kinds; None if the object states no count."""
-    prompt, completion, total = whole(usage.prompt_tokens), whole(usage.completion_tokens), whole(usage.total_tokens)
-    if not (prompt or completion or total) and usage.prompt_tokens is None and usage.total_tokens is None:
-        return None
-    if usage.prompt_tokens is None and usage.completion_tokens is None:
-        return Usage(total)  # embeddings and rerank of some state only a total, which is input
+    prompt, completion, total = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
+    if prompt is None and completion is None:
+        return None if total is None else Usage(whole(total))  # some embeddings and reranks: a total, which is input
+    prompt = whole(prompt) if prompt else 0
+    completion = whole(completion) if completion else 0
+    total = whole(total) if total else 0
     inner, outer = usage.prompt_tokens_details, usage.completion_tokens_details
-    cached = 0
-    for named in (
-        usage.prompt_cache_hit_tokens, usage.cached_tokens, usage.num_cached_tokens, usage.cache_read_input_tokens,
-    ):  # fmt: skip
-        if named:
-            cached = max(cached, whole(named))
-    reasoning = whole(usage.reasoning_tokens)
-    split, written = usage.cache_creation, usage.cache_creation_input_tokens
-    if inner is None and outer is None and not (cached or reasoning or written) and total <= prompt + completion:
-        return Usage(prompt, completion)
+    cached = usage.prompt_cache_hit_tokens or usage.cached_tokens or usage.num_cached_tokens
+    cached = cached or usage.cache_read_input_tokens
+    written, reasoning = usage.cache_creation_input_tokens, usage.reasoning_tokens
+    if (
+        total <= prompt + completion
+        and not (cached or written or reasoning)
+        and (inner is None or not (inner.cached_tokens or _any_input(inner)))
+        and (outer is None or not (outer.reasoning_tokens or outer.audio_tokens or outer.image_tokens))
+    ):
+        return Usage(prompt, completion)  # the usual answer: nothing to take apart
     if inner is None:
         inner = _NONE
     if outer is None:
         outer = _NONE
+    split = usage.cache_creation
     return disjoint(
         prompt,
         completion,
         total,
-        cached=max(cached, whole(inner.cached_tokens)),
-        cache_write=max(whole(inner.cache_write_tokens), whole(written)),
-        cache_write_1h=whole(split.ephemeral_1h_input_tokens) if split is not None else 0,
-        audio_input=whole(inner.audio_tokens),
-        image_input=whole(inner.image_tokens),
-        reasoning=max(reasoning, whole(outer.reasoning_tokens)),
-        audio_output=whole(outer.audio_tokens),
-        image_output=whole(outer.image_tokens),
+        max(whole(cached), whole(inner.cached_tokens)),
+        max(whole(written), whole(inner.cache_write_tokens)),
+        whole(split.ephemeral_1h_input_tokens) if split is not None else 0,
+        whole(inner.audio_tokens),
+        whole(inner.image_tokens),
+        max(whole(reasoning), whole(outer.reasoning_tokens)),
+        whole(outer.audio_tokens),
+        whole(outer.image_tokens),
     )
+
+
+def _any_input(inner: Details) -> bool:
+    return bool(inner.audio_tokens or inner.image_tokens or inner.cache_write_tokens)
 
 
 _NONE: Final = Details()

@@ -42,13 +42,14 @@ def usage_of(usage: ResponsesUsage) -> Usage | None:
         whole(usage.input_tokens),
         whole(usage.output_tokens),
         whole(usage.total_tokens),
-        cached=whole(inner.cached_tokens),
-        cache_write=whole(inner.cache_write_tokens),
-        audio_input=whole(inner.audio_tokens),
-        image_input=whole(inner.image_tokens),
-        reasoning=whole(outer.reasoning_tokens),
-        audio_output=whole(outer.audio_tokens),
-        image_output=whole(outer.image_tokens),
+        whole(inner.cached_tokens),
+        whole(inner.cache_write_tokens),
+        0,
+        whole(inner.audio_tokens),
+        whole(inner.image_tokens),
+        whole(outer.reasoning_tokens),
+        whole(outer.audio_tokens),
+        whole(outer.image_tokens),
     )
 
 

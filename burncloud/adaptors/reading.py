@@ -45,7 +45,7 @@ class Tally(msgspec.Struct, gc=False):
 
 def whole(value: Count) -> int:
     """A token count: absent, negative or not finite is 0."""
-    if value is None:
+    if not value:
         return 0
     if type(value) is not int:
         try:
