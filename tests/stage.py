@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 START_S: Final = 1000.0
@@ -138,6 +138,10 @@ class Transport:
             if self.unsent > self._high and not self._paused:
                 self._paused = True
                 self.protocol.pause_writing()
+
+    def writelines(self, parts: Iterable[bytes]) -> None:
+        """Several at once."""
+        self.write(b"".join(parts))
 
     def take(self, count: int) -> None:
         """The other side has read this many of the unsent bytes."""
