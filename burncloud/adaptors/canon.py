@@ -229,6 +229,8 @@ class Thinking(msgspec.Struct):
     budget_tokens: int | None = None
     summary: str = ""
     """auto · concise · detailed (Responses); Gemini's includeThoughts is "auto"."""
+    display: str = ""
+    """Anthropic's own word for it (summarized · omitted), to be written back as it was."""
 
 
 class Request(msgspec.Struct):
@@ -336,6 +338,8 @@ class Started(msgspec.Struct, tag="started"):
     usage: Usage | None = None
     service_tier: str = ""
     extra: Extra = {}
+    dialect: str = ""
+    """Where it was read from: `extra`, Stopped.extra and Stop.raw are that dialect's."""
 
 
 class Opened(msgspec.Struct, tag="opened"):
@@ -407,6 +411,7 @@ class Ended(msgspec.Struct, tag="ended"):
 
 
 Event = Started | Opened | Delta | Closed | Stopped | Used | Ping | Failed | Foreign | Ended
+
 
 class Unreadable(Exception):
     """An upstream's answer that is not of its dialect: the channel's fault, 502; the message holds nothing secret."""
