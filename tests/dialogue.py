@@ -174,11 +174,12 @@ class Dial:
         self.origin = origin
         self.open = True
 
-    def accept(self) -> UpstreamEnd:
-        """It stands."""
+    def accept(self, slow: bool = False) -> UpstreamEnd:
+        """It stands; `slow`: the other side takes nothing yet."""
         self.open = False
         self.origin.open += 1
         end = UpstreamEnd(self._dialogue, self.origin)
+        end.wire.slow = slow
         self._dialogue.upstreams.append(end)
         self._done(end.protocol, "")
         self._dialogue.loop.tick()
