@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from tools.build_hook import REQUIREMENTS, CustomBuildHook
 
 
