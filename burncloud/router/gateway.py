@@ -472,7 +472,8 @@ class Gateway:
         if x.pump is not None:
             self.answers.pump(x, up)
         if crash.ARMED:
-            crash.point("worker.after_send")
+            # the loop hands the bytes to the system at the end of this turn
+            self._loop.call_soon(crash.point, "worker.after_send")
 
     # When an attempt fails
 
@@ -510,6 +511,7 @@ class Gateway:
                 if ready is None:
                     self._dial(x, outlet)
                 else:
+                    x.state = DIALLING
                     self._dialled(x, ready, "")
                 return
         if fault.kind == "busy":
