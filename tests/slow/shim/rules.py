@@ -1,0 +1,220 @@
+"""One rule of the money protocol taken out, in a running process: what the kill loop must notice.
+
+Each function replaces a piece of the product by one that lacks a rule of docs/money.md, and nothing else.
+A name that is no longer there is an AttributeError, which ends the process: a mutation never does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Final
+
+
+def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Put `make(old)` in the place of owner.name."""
+    setattr(owner, name, make(getattr(owner, name)))
+
+
+def intent_before_send() -> None:
+    """The intent is written some time after the request has left, together with what follows."""
+    from burncloud.wire.journal import JournalWriter
+
+    lazy: set[int] = set()
+
+    def queues_lazily(old: Any) -> Any:
+        def queue(self: Any, record: Any) -> Any:
+            if not self._queue:
+                lazy.add(id(self))
+            return old(self, record)
+
+        return queue
+
+    def queues_now(old: Any) -> Any:
+        def queue(self: Any, record: Any) -> Any:
+            lazy.discard(id(self))
+            if not self._scheduled:
+                self._scheduled = True
+                self._loop.call_soon(self._flush)
+            return old(self, record)
+
+        return queue
+
+    def flush_later(old: Any) -> Any:
+        def flush(self: Any) -> None:
+            if id(self) not in lazy:
+                old(self)
+                return
+            lazy.discard(id(self))
+            waiters, self._waiters = self._waiters, []
+            for waiter, argument in waiters:
+                waiter(argument, True)
+            self._scheduled = False
+            self._loop.call_later(0.1, old, self)
+
+        return flush
+
+    for name in ("intend", "again"):
+        replace(JournalWriter, name, queues_lazily)
+    for name in ("end", "give_back"):
+        replace(JournalWriter, name, queues_now)
+    replace(JournalWriter, "_flush", flush_later)
+
+
+def synced_offset() -> None:
+    """What was read is booked and acknowledged, synced or not."""
+    from burncloud.service.segments import Reader
+
+    replace(Reader, "sync", lambda old: lambda self: None)
+
+
+def watermark_in_booking() -> None:
+    """The watermark moves in a transaction of its own behind the booking, and no unique key stands in between."""
+    from sqlalchemy import update
+
+    from burncloud.database import ledger
+    from burncloud.database.driver import driver, is_postgres, quoted
+    from burncloud.database.schema import journals
+    from burncloud.service.bookkeeper import Keeper
+
+    async def always(*_: Any) -> bool:
+        return True
+
+    async def insert_or_ignore(connection: Any, table: Any, rows: Any) -> None:
+        raw = await driver(connection)
+        columns = ",".join(quoted(column.name) for column in table.columns)
+        count = len(table.columns)
+        if is_postgres(connection):
+            places = ",".join(f"${n}" for n in range(1, count + 1))
+            statement = f"INSERT INTO {quoted(table.name)} ({columns}) VALUES ({places}) ON CONFLICT DO NOTHING"
+        else:
+            places = ",".join("?" * count)
+            statement = f"INSERT OR IGNORE INTO {quoted(table.name)} ({columns}) VALUES ({places})"
+        if rows:
+            await raw.executemany(statement, rows)
+
+    def then_watermark(old: Any) -> Any:
+        async def write(self: Any, batch: Any) -> None:
+            await old(self, batch)
+
+            async def move(connection: Any) -> None:
+                await connection.execute(update(journals).where(journals.c.id == self.row.id).values(acked=self.acked))
+
+            await self._house.db.run(move)
+
+        return write
+
+    replace(ledger, "move_watermark", lambda old: always)
+    replace(ledger, "insert_rows", lambda old: insert_or_ignore)
+    replace(Keeper, "_write", then_watermark)
+
+
+def draw_with_receipt() -> None:
+    """What receipts draw on leases is booked in a transaction of its own, before them."""
+    from burncloud.database import ledger
+    from burncloud.database.driver import add_rows
+    from burncloud.database.schema import balances, leases
+    from burncloud.service import bookkeeper
+
+    drawn_before: ContextVar[bool] = ContextVar("drawn_before", default=False)
+
+    def draw_first(old: Any) -> Any:
+        async def write(self: Any, batch: Any) -> None:
+            sums = bookkeeper.billing.booking(self.row.id, (record for _, record in batch.good))
+            drawn = [(kind, id_, 0, leased) for kind, id_, _, leased in sums.balances if leased]
+
+            async def draw(connection: Any) -> None:
+                await bookkeeper.rows.check_epoch(connection, self._house.guard)
+                await add_rows(connection, leases, ledger.LEASE_KEYS, ledger.LEASE_SUMS, sums.leases)
+                await add_rows(connection, balances, ("kind", "id"), ("used", "leased"), drawn)
+
+            if not batch.unseen:
+                await self._house.db.run(draw)
+            token = drawn_before.set(not batch.unseen)
+            try:
+                await old(self, batch)
+            finally:
+                drawn_before.reset(token)
+
+        return write
+
+    def without_draws(old: Any) -> Any:
+        async def book(*arguments: Any) -> Any:
+            *others, what = arguments
+            if drawn_before.get():
+                what = what._replace(leases=[], balances=[(k, i, used, 0) for k, i, used, _ in what.balances])
+            return await old(*others, what)
+
+        return book
+
+    replace(bookkeeper.Keeper, "_write", draw_first)
+    replace(ledger, "book", without_draws)
+
+
+def copy_forward() -> None:
+    """At rollover nothing is copied, yet old segments go when they are acknowledged."""
+    from burncloud.wire.journal import JournalWriter
+
+    replace(JournalWriter, "_keep_open", lambda old: lambda self: None)
+
+
+def end_before_last_bytes() -> None:
+    """The client gets the last bytes, and the receipt is queued a little later."""
+    from burncloud.router.answer import Answers
+    from burncloud.router.exchange import ENDING
+
+    def finish_first(old: Any) -> Any:
+        def settle(self: Any, x: Any, state: str, last: bytes) -> None:
+            x.state = ENDING
+            if not x.done:
+                x.client.transport.write(last)
+            asyncio.get_running_loop().call_later(0.05, old, self, x, state, b"")
+
+        return settle
+
+    replace(Answers, "_settle", finish_first)
+
+
+def epoch() -> None:
+    """Nobody asks whether another control process has taken over the books."""
+    from burncloud.database import journals, leases, ledger
+
+    async def unchecked(*_: Any) -> None:
+        return None
+
+    for module in (journals, ledger, leases):
+        replace(module, "check_epoch", lambda old: unchecked)
+    replace(leases, "compare_epoch", lambda old: lambda *_: None)
+
+
+def replay_under_lock() -> None:
+    """A journal whose worker has left the link counts as dead, whoever holds its lock."""
+    import os
+
+    from burncloud.service.bookkeeper import Keeper
+
+    def take(self: Any) -> None:
+        self._lock_fd = os.open(self.folder / "lock", os.O_RDWR)
+
+    replace(Keeper, "_try_lock", lambda old: take)
+
+
+MUTATIONS: Final[dict[str, tuple[Callable[[], None], str]]] = {
+    "intent_before_send": (intent_before_send, "worker"),
+    "synced_offset": (synced_offset, "control"),
+    "watermark_in_booking": (watermark_in_booking, "control"),
+    "draw_with_receipt": (draw_with_receipt, "control"),
+    "copy_forward": (copy_forward, "worker"),
+    "end_before_last_bytes": (end_before_last_bytes, "worker"),
+    "epoch": (epoch, "control"),
+    "replay_under_lock": (replay_under_lock, "control"),
+}
+"""Name → what takes the rule out, and in which role."""
+
+
+def take_out(name: str, role: str) -> None:
+    """Take the rule out, if this role keeps it."""
+    apply, where = MUTATIONS[name]
+    if role.startswith(where):
+        apply()
