@@ -107,7 +107,7 @@ def measure(row: Row, gateway: Gateway, upstream: Upstream, quick: bool) -> Cell
         caught_up([pid for pids in behind.values() for pid in pids])
         after |= cpu_by_role(behind)
     if figures["errors"] or not figures["events" if row.stream else "requests"]:
-        raise RuntimeError(f"{row.name} through {gateway.name}: {figures}")
+        raise RuntimeError(f"{row.name} through {gateway.name}: {figures}\n{gateway.log()[-2000:]}")
     return Cell.of(figures, {role: after[role] - before[role] for role in roles}, row.stream)
 
 

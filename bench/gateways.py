@@ -39,6 +39,9 @@ class Gateway(Protocol):
     def serves(self, tls: bool) -> bool:
         """Whether it can be measured before a plain or TLS upstream."""
 
+    def log(self) -> str:
+        """What it complained about so far."""
+
     def stop(self) -> None:
         """End it."""
 
@@ -66,6 +69,10 @@ class Direct:
         """The load itself speaks no TLS."""
         return not tls
 
+    def log(self) -> str:
+        """Nothing."""
+        return ""
+
     def stop(self) -> None:
         """Nothing to end."""
 
@@ -90,6 +97,7 @@ class Nginx:
   upstream plain {{ server 127.0.0.1:{upstream.port}; keepalive 16384; keepalive_requests 1000000000; }}
   upstream tls {{ server 127.0.0.1:{upstream.tls_port}; keepalive 16384; keepalive_requests 1000000000; }}
 {servers}"""
+        self._errors = folder / "nginx" / "error.log"
         self._process = start_nginx(folder / "nginx", config, core)
         for port in self._ports.values():
             wait_port(port)
@@ -121,6 +129,10 @@ class Nginx:
     def serves(self, tls: bool) -> bool:
         """Both."""
         return True
+
+    def log(self) -> str:
+        """Its error log."""
+        return self._errors.read_text()
 
     def stop(self) -> None:
         """End master and worker."""
@@ -181,6 +193,10 @@ class BurnCloud:
         """Both."""
         return True
 
+    def log(self) -> str:
+        """Its standard output and error."""
+        return self.product.log()
+
     def stop(self) -> None:
         """SIGTERM; it drains."""
         self.product.stop()
@@ -205,7 +221,8 @@ class Prototype:
         shutil.copytree(source, folder / "prototype")
         self._port = free_port()
         environment = os.environ | {"PORT": str(self._port), "UP": str(upstream.port)}
-        with (folder / "prototype.log").open("wb") as log:
+        self._log = folder / "prototype.log"
+        with self._log.open("wb") as log:
             self._process = start(
                 [sys.executable, "run.py"], core, cwd=folder / "prototype", env=environment, stderr=log
             )
@@ -226,6 +243,10 @@ class Prototype:
     def serves(self, tls: bool) -> bool:
         """Plain only."""
         return not tls
+
+    def log(self) -> str:
+        """Its standard error."""
+        return self._log.read_text()
 
     def stop(self) -> None:
         """End it."""

@@ -78,14 +78,17 @@ def measure(folder: Path, tokens: int, channels: int) -> bool:
         shared = sum(part for _, part in idle.values())
         kept.append(show("whole product idle, resident", whole, "MB", 160, f"{parts}; PSS {shared:.1f}"))
         kept.append(show("start to the first answered request", min(starts), "s", 1.5))
-        fill(product.folder, tokens, channels)
-        loaded_start = min(_restart(product, key) for _ in range(2))
-        large = memory(product)
+        fill(product.folder, tokens, 0)
+        _restart(product, key)
+        more = memory(product)["worker"][0] - small["worker"][0]
+        kept.append(show(f"{tokens:,} tokens: worker grows by", more, "MB", 50 * tokens / 100_000))
         product.stop()
+        fill(product.folder, 0, channels)
         name = f"{tokens:,} tokens, {channels:,} channels"
+        loaded_start = min(_restart(product, key) for _ in range(2))
         kept.append(show(f"{name}: start to the first answer", loaded_start, "s", 3))
-        more = large["worker"][0] - small["worker"][0]
-        kept.append(show(f"{name}: worker grows by", more, "MB", 50 * tokens / 100_000))
+        more = memory(product)["worker"][0] - small["worker"][0]
+        print(f"with {name} the worker has grown by {more:.1f} MB")
     finally:
         product.kill()
         upstream.stop()

@@ -83,6 +83,10 @@ class Profiled:
         """Both."""
         return True
 
+    def log(self) -> str:
+        """Its standard output and error."""
+        return self.product.log()
+
     def stop(self) -> None:
         """Drain; the worker writes its samples."""
         self.product.stop()

@@ -37,6 +37,8 @@ def hold(gateway: Gateway, count: int, tls: bool, seconds: float) -> tuple[float
     load = Load(gateway.port(tls, True), row.request(gateway), count, OPENING_S * 1000, 0, cores()[1])
     try:
         load.wait("ready")
+        if gateway.roles()["worker"] != workers:
+            raise RuntimeError(f"the worker of {gateway.name} died with {count} streams:\n{gateway.log()[-2000:]}")
         used, began = cpu_by_role({"worker": workers})["worker"], time.monotonic()
         time.sleep(seconds)
         share = (cpu_by_role({"worker": workers})["worker"] - used) / 1e9 / (time.monotonic() - began)
