@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,8 @@ KEY: Final = "sk-test"
 UPSTREAM_KEY: Final = "sk-up"
 MODEL: Final = "gpt-4"
 WALL_NS: Final = 1_800_000_000 * 1_000_000_000
+MEMORY_FOLDER: Final = "/dev/shm" if os.path.isdir("/dev/shm") else None
+"""Where there is one: a journal for each dialogue would keep a disk busy."""
 SEGMENT_BYTES: Final = 256 << 10
 """Journal segments are small here: making them costs nothing, and they roll over."""
 
@@ -270,7 +273,7 @@ class Dialogue:
 
     def __enter__(self) -> Dialogue:
         stack, loop = self._stack, self.loop
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialogue-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialogue-", dir=MEMORY_FOLDER)))
         asyncio._set_running_loop(loop)  # type: ignore[arg-type]
         stack.callback(asyncio._set_running_loop, None)
         stack.enter_context(mock.patch.object(clock, "monotonic_ms", self._monotonic_ms))
