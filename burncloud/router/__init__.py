@@ -6,6 +6,7 @@
     choose.py     which channel of a route is next
     desk.py       leases: what may be spent right now
     exchange.py   the record of one request on its way
+    arrival.py    the body on its way in: room, limits, large ones
     gateway.py    the life of a request, top to bottom
     upload.py     the request as it goes up to a channel
     answer.py     the answer on its way back: hold, commit, pass, end

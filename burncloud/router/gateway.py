@@ -23,8 +23,7 @@ from typing import Final
 
 from burncloud import clock, crash
 from burncloud.adaptors.estimate import form_tokens, prompt_both
-from burncloud.adaptors.multipart import Form, boundary
-from burncloud.adaptors.peek import Peek, SlicedPeek, peek_json
+from burncloud.adaptors.peek import Peek, peek_json
 from burncloud.config import Settings
 from burncloud.domain.journal import Again
 from burncloud.domain.money import RATIO_ONE
@@ -36,7 +35,6 @@ from burncloud.errors import (
     NOT_FOUND,
     PERMISSION_DENIED,
     RATE_LIMIT_EXCEEDED,
-    REQUEST_TOO_LARGE,
     SERVICE_UNAVAILABLE,
     TOKEN_EXPIRED,
     ErrorRow,
@@ -45,20 +43,20 @@ from burncloud.errors import (
 )
 from burncloud.router import listing, relay, settle
 from burncloud.router.answer import Answers, Fault
+from burncloud.router.arrival import Arrivals
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import ARRIVING, DIALLING, ENDING, HOLDING, LEASING, OVER, PASSING, SENT, Exchange
 from burncloud.router.ports import House
 from burncloud.router.routes import ANY_GEMINI, Target, target
 from burncloud.router.upload import make_upload
 from burncloud.router.world import Outlet, World
-from burncloud.wire.body import SPOOL_FROM, Body, Budget
+from burncloud.wire.body import SPOOL_FROM
 from burncloud.wire.downstream import Downstream
 from burncloud.wire.heads import STATUS_LINES, Head
 from burncloud.wire.pool import Pool
 from burncloud.wire.resolver import Resolver
 from burncloud.wire.upstream import Upstream
 
-SMALL_BODY_BYTES: Final = 64 << 10
 TARGETS_MAX: Final = 4096
 NO_OUTPUT: Final = frozenset(("embeddings", "embedContent", "moderations", "rerank", "count_tokens", "countTokens"))
 """Endpoints that answer no generated tokens."""
@@ -75,11 +73,10 @@ class Gateway:
         self._prefix = "req_" + prefix
         self._count = 0
         self._targets: dict[bytes, Target] = {}
-        self._small = min(SMALL_BODY_BYTES, settings.body_bytes_max)
-        self._memory = Budget(settings.body_memory_bytes)
-        self._spool = Budget(settings.spool_bytes)
+        self.arrivals = Arrivals(settings, self._loop, self.refuse, self.on_complete)
+        self.on_piece = self.arrivals.on_piece
         self.desk = Desk(house, clock.monotonic_ms)
-        on_ways = (self.attempt_failed, self.free, self.drop_body)
+        on_ways = (self.attempt_failed, self.free, self.arrivals.drop)
         self.answers = Answers(house, self.desk, self._loop, clock.now_ns, *on_ways)
         resolver = Resolver(settings.upstream_deny)
         self.pool = Pool(self.answers, resolver, settings.connect_timeout_ms, settings.pool_idle_ms)
@@ -132,13 +129,7 @@ class Gateway:
                     token = self._know(x)
                 x.token = token
                 self._admit(x, token)
-            length = x.length
-            if 0 < length <= self._small and self._memory.take(length):
-                x.room = length
-                if x.head.expect:
-                    self._invite(x)
-            else:
-                self._make_room(x)
+            self.arrivals.make_room(x)
         except Refusal as refusal:
             self.refuse(x, refusal)
 
@@ -178,93 +169,6 @@ class Gateway:
         if not self._house.journal.ready or not self.world.loaded:
             raise Refusal(SERVICE_UNAVAILABLE, "Not ready, try again", 1)
         x.group = token.group or user.group
-
-    def _make_room(self, x: Exchange) -> None:
-        """Room for the body before any of it is read; then it may come."""
-        length = x.length
-        if length < 0:
-            length = SPOOL_FROM if x.head.chunked else 0
-        limit = relay.BODY_BYTES_MAX if x.relay else self._settings.body_bytes_max
-        if length > limit:
-            raise Refusal(REQUEST_TOO_LARGE, f"The request body is larger than {limit} bytes")
-        if length:
-            budget = self._memory
-            if length > SPOOL_FROM:
-                x.spooling = True
-                budget = self._spool
-            if not budget.take(length):
-                x.no_room = True
-                x.client.transport.pause_reading()
-                x.unwait = budget.wait(length, lambda: self._roomy(x, length))
-                return
-            x.room = length
-        self._invite(x)
-
-    def _invite(self, x: Exchange) -> None:
-        """Let a client that asked first send its body."""
-        if x.head.expect and x.http11 and not x.complete:
-            x.client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _roomy(self, x: Exchange, length: int) -> None:
-        """Room has come for a body that waited."""
-        x.room = length
-        x.no_room = False
-        x.touched = self._loop.time()
-        x.client.transport.resume_reading()
-        self._invite(x)
-        if x.complete:
-            self.on_complete(x)
-
-    def on_piece(self, x: Exchange, piece: bytes) -> None:
-        """Bytes of the body."""
-        if x.state is not ARRIVING or x.done:
-            return
-        body = x.body
-        if body is None:
-            body = x.body = Body()
-            if not x.relay and x.head.content_type[:10].lower() == b"multipart/":
-                try:
-                    x.form = Form(boundary(x.head.content_type))
-                except Refusal as refusal:
-                    self.refuse(x, refusal)
-                    return
-        try:
-            body.add(piece)
-            if body.size > len(piece):
-                self._more_body(x, body)
-            if x.form is not None:
-                x.form.feed(piece)
-            elif body.spooled and not x.relay:
-                self._scan(x, body, piece)
-        except Refusal as refusal:
-            self.refuse(x, refusal)
-        except OSError:
-            self.refuse(x, Refusal(SERVICE_UNAVAILABLE, "There is no room for the request body", 5))
-
-    def _more_body(self, x: Exchange, body: Body) -> None:
-        """Of a body that comes in pieces: it is alive; one that did not say its length may turn out a large one."""
-        x.touched = self._loop.time()
-        if x.length >= 0:
-            return
-        limit = relay.BODY_BYTES_MAX if x.relay else self._settings.body_bytes_max
-        if body.size > limit:
-            raise Refusal(REQUEST_TOO_LARGE, f"The request body is larger than {limit} bytes")
-        if body.spooled and not x.spooling:
-            self._memory.give(x.room)
-            x.room, x.spooling = 0, True
-            if not self._spool.take(limit):
-                raise Refusal(SERVICE_UNAVAILABLE, "There is no room for the request body", 5)
-            x.room = limit
-
-    def _scan(self, x: Exchange, body: Body, piece: bytes) -> None:
-        """Read a large body's top level as it comes, so that its end is no long stall."""
-        if x.sliced is None:
-            assert x.target.endpoint is not None
-            x.sliced = SlicedPeek(x.target.endpoint.dialect)
-            for earlier in body.pieces():
-                x.sliced.feed(earlier)
-        else:
-            x.sliced.feed(piece)
 
     # The straight line
 
@@ -600,16 +504,6 @@ class Gateway:
             x.no_room = False
             x.unwait()
             x.client.transport.resume_reading()
-        self.drop_body(x)
+        self.arrivals.drop(x)
         if x.relay:
             self.relay.over(x)
-
-    def drop_body(self, x: Exchange) -> None:
-        """The request's body is not needed any more."""
-        if x.body is not None:
-            x.body.close()
-            x.body = None
-        if x.room:
-            (self._spool if x.spooling else self._memory).give(x.room)
-            x.room = 0
-        x.pump = None

@@ -19,7 +19,6 @@ from burncloud.wire.tls import TlsSetting
 from burncloud.wire.upstream import Upstream
 
 RELAYS_MAX: Final = 64
-BODY_BYTES_MAX: Final = 8 << 20
 
 
 class Relay:
