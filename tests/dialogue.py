@@ -410,8 +410,8 @@ class Dialogue:
         assert not gateway.live, gateway.live
         assert not gateway.clients
         assert gateway.relay.running == 0
-        assert gateway._memory.free == gateway._memory.total
-        assert gateway._spool.free == gateway._spool.total
+        assert gateway.arrivals._memory.free == gateway.arrivals._memory.total
+        assert gateway.arrivals._spool.free == gateway.arrivals._spool.total
         assert not desk._lines
         for lease in (*desk.users.values(), *desk.tokens.values()):
             assert lease.held == 0, lease

@@ -362,7 +362,7 @@ def test_the_body_is_let_go_at_the_commit_point() -> None:
     """A stream may last an hour; its request's body is not kept for a failover that can no longer be."""
     with Dialogue() as d:
         client, up = streaming(d)
-        memory = d.gateway._memory
+        memory = d.gateway.arrivals._memory
         assert memory.free < memory.total
         up << chunk(delta("Hi"))
         assert memory.free == memory.total
