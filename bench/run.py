@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def main(words: list[str]) -> int:
     """Hand over to the command named first, if one is."""
     # In place of bench/ itself, whose profile.py would hide the standard library's.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    # A bench that is told to stop takes down what it started.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     name, rest = (words[0], words[1:]) if words and words[0] in COMMANDS else ("figures", words)
     status: int = importlib.import_module(f"bench.{name}").main(rest)
     return status
