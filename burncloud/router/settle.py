@@ -14,7 +14,7 @@ from burncloud.domain.journal import Attempt, End, Intent
 from burncloud.domain.pricing import Price, Tariff, charge
 from burncloud.domain.usage import Usage
 from burncloud.router.desk import Desk
-from burncloud.router.exchange import Exchange
+from burncloud.router.exchange import DIALLING, Exchange
 from burncloud.router.ports import Journal
 
 NS_PER_DAY: Final = 86_400_000_000_000
@@ -41,8 +41,8 @@ def attempt_over(x: Exchange, status: int, sent: int, now_ns: int) -> None:
 
 def used(x: Exchange) -> tuple[Usage, bool]:
     """What the exchange used so far, and whether that is an estimate."""
-    if not x.attempts or not (x.first_ns or x.attempts[-1].sent):
-        return Usage(), False
+    if x.state is DIALLING or not x.attempts or not (x.first_ns or x.attempts[-1].sent):
+        return Usage(), False  # no attempt is under way that anybody received
     if x.status >= 400 or x.target.endpoint is None or x.target.endpoint.free:
         return Usage(), False
     reading = x.reading
