@@ -112,6 +112,11 @@ async def open_journals(connection: AsyncConnection, node: str | None = None) ->
     return [JournalRow(*row) for row in await connection.execute(query)]
 
 
+async def all_journals(connection: AsyncConnection) -> list[JournalRow]:
+    """Every journal there ever was, oldest first."""
+    return [JournalRow(*row) for row in await connection.execute(select(*_ROW).order_by(journals.c.id))]
+
+
 async def move_watermark(connection: AsyncConnection, journal: int, state: str, before: int, after: int) -> bool:
     """Compare-and-set of `acked`, which also locks the journal; False if it (or the state) is another by now."""
     return await execute(connection, _MOVE, after, journal, before, state) == 1

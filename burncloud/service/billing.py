@@ -26,6 +26,8 @@ from burncloud.service.segments import Poison
 HOUR_NS: Final = 3_600_000_000_000
 HOUR_S: Final = 3_600
 COUNT_MAX: Final = (1 << 63) - 1
+INTERRUPTED: Final = "interrupted"
+"""State of a receipt that was made here, for an exchange that a crash cut off."""
 INTERRUPTED_ATTEMPT: Final = 2
 """Attempt.sent: nobody knows whether it left."""
 
@@ -196,7 +198,7 @@ def interrupted(kept: Kept) -> End:
         charge=charge,
         usage=usage,
         estimated=True,
-        state="interrupted",
+        state=INTERRUPTED,
         status=0,
         duration_us=0,
         first_byte_us=0,

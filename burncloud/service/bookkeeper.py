@@ -264,7 +264,7 @@ class Keeper:
             good, bad = batch.good, batch.bad
             if batch.unseen:
                 good, again = await _unseen(connection, row.id, good)
-                bad = bad + (again if late and not batch.closing else [])
+                bad = bad + again
             booking = billing.booking(row.id, (record for _, record in good), late)
             if not await ledger.book(connection, guard, row.id, row.state, self.acked, batch.upto, booking):
                 return None
@@ -324,13 +324,15 @@ class Keeper:
 
 
 async def _unseen(connection: Conn, journal: int, good: list[Good]) -> tuple[list[Good], list[Bad]]:
-    """Those without a receipt, and the others as records to put aside."""
+    """Those without a receipt, and what the others are put aside as."""
     ends = [record.x for _, record in good if isinstance(record, End)]
     seen = await rows.booked(connection, journal, ends)
     fresh: list[Good] = []
     again: list[Bad] = []
     for seq, record in good:
         if isinstance(record, End) and record.x in seen:
+            if record.state == billing.INTERRUPTED:
+                continue  # of our own making, in an earlier try
             again.append((seq, record.x, encode_payload(record), "its exchange has a receipt already"))
         else:
             fresh.append((seq, record))
