@@ -123,7 +123,8 @@ class Meter:
         if self._inflater is not None and self._inflater.broken:
             text = self._bytes if self._endpoint in SPEAKING else 0
             return Reading(None, True, "", False, output_tokens(text))
-        tally = self._sink.finish(b"".join(self._pieces))
+        pieces = self._pieces
+        tally = self._sink.finish(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         usage = tally.usage
         estimate = 0
         if usage is None or not tally.terminal:
@@ -327,19 +328,20 @@ class _Plain:
     def finish(self, block: bytes) -> Tally:
         """The tally of the whole answer; `terminal` says that it came to its end."""
         tally = self._tally
-        if self._scanner is not None and not self._opaque:
-            return self._finish_scan(self._scanner, block)
         if self._opaque:
             tally.terminal = True
             return tally
-        if self._array or block[:64].lstrip()[:1] == b"[":
-            self._elements(block)
-            return tally
-        if self._reader.body(block, tally):
+        if self._scanner is not None:
+            return self._finish_scan(self._scanner, block)
+        if not self._array and self._reader.body(block, tally):
             if tally.usage is None and self._speaking:
                 tally.text_bytes = answer_size(block)
             return tally
-        if block[:64].lstrip()[:1] == b"{":
+        first = block[:64].lstrip()[:1]
+        if self._array or first == b"[":
+            self._elements(block)
+            return tally
+        if first == b"{":
             for line in block.splitlines():
                 self._reader.event(line, tally)
             if tally.usage is None and self._speaking:

@@ -151,7 +151,7 @@ class Form:
         if end < 0:
             return pos
         self._part_start = self._base + end + 4
-        self._state = _FIELD if self._begin_part(buffer[pos + 2 : end]) else _SKIP
+        self._state = _FIELD if self._begin_part(buffer[pos + 2 : max(end, pos + 2)]) else _SKIP
         return end + 4
 
     def _begin_part(self, head: bytes) -> bool:

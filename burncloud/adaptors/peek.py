@@ -18,6 +18,7 @@ import msgspec
 
 from burncloud.adaptors.estimate import Weigher
 from burncloud.adaptors.scan import MEMBERS_MAX, Malformed, Member, TopScanner, decode_key
+from burncloud.adaptors.watched import AnthropicWatched, Count, GeminiWatched, OpenAIWatched
 from burncloud.errors import INVALID_REQUEST, Refusal
 
 OUTPUT_TOKENS_MAX: Final = 1 << 31
@@ -65,49 +66,9 @@ _BAD_JSON: Final = (msgspec.MsgspecError, RecursionError, ValueError)
 _SMALL_BYTES: Final = 4096
 """Up to here the whole body is decoded a second time for its watched values, above only those are."""
 
-_Count = int | float | None
-
-
-class _StreamOptions(msgspec.Struct, gc=False):
-    include_usage: bool | None = None
-
-
-class _Watched(msgspec.Struct, gc=False):
-    """OpenAI's watched values."""
-
-    model: str
-    stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    max_tokens: _Count = None
-    max_completion_tokens: _Count = None
-    max_output_tokens: _Count = None
-    n: _Count = None
-    best_of: _Count = None
-
-
-class _AnthropicWatched(msgspec.Struct, gc=False):
-    model: str
-    stream: bool | None = None
-    max_tokens: _Count = None
-
-
-class _GenerationConfig(msgspec.Struct, gc=False):
-    """Google takes the names in camel and in snake case."""
-
-    maxOutputTokens: _Count = None
-    max_output_tokens: _Count = None
-    candidateCount: _Count = None
-    candidate_count: _Count = None
-
-
-class _GeminiWatched(msgspec.Struct, gc=False):
-    generationConfig: _GenerationConfig | None = None
-    generation_config: _GenerationConfig | None = None
-
-
-_decode: Final = msgspec.json.Decoder(_Watched).decode
-_decode_anthropic: Final = msgspec.json.Decoder(_AnthropicWatched).decode
-_decode_gemini: Final = msgspec.json.Decoder(_GeminiWatched).decode
+_decode: Final = msgspec.json.Decoder(OpenAIWatched).decode
+_decode_anthropic: Final = msgspec.json.Decoder(AnthropicWatched).decode
+_decode_gemini: Final = msgspec.json.Decoder(GeminiWatched).decode
 
 
 def peek_json(body: bytes, dialect: str) -> Peek:
@@ -152,13 +113,13 @@ def _interpret(body: bytes, dialect: str) -> Peek:
     return Peek(model, seen.stream is True, tokens, options is not None and options.include_usage is True, choices)
 
 
-def _peek_anthropic(seen: _AnthropicWatched) -> Peek:
+def _peek_anthropic(seen: AnthropicWatched) -> Peek:
     if not seen.model or len(seen.model) > MODEL_CHARS_MAX:
         raise _bad_model()
     return Peek(seen.model, seen.stream is True, _whole(seen.max_tokens, "max_tokens"))
 
 
-def _peek_gemini(seen: _GeminiWatched) -> Peek:
+def _peek_gemini(seen: GeminiWatched) -> Peek:
     config = seen.generationConfig
     if config is None:
         config = seen.generation_config
@@ -179,7 +140,7 @@ def _peek_gemini(seen: _GeminiWatched) -> Peek:
     return Peek("", False, min(tokens * choices, OUTPUT_TOKENS_MAX), False, choices)
 
 
-def _whole(value: _Count, field: str) -> int:
+def _whole(value: Count, field: str) -> int:
     """A count: null and negatives ("no limit" to some) are 0, 256.0 is 256."""
     if value is None:
         return 0
