@@ -33,10 +33,10 @@ NOT_FOUND: Final = ErrorRow(404, "not_found", "not_found_error", "Not found")
 METHOD_NOT_ALLOWED: Final = ErrorRow(405, "method_not_allowed", "invalid_request_error", "Method not allowed")
 REQUEST_TIMEOUT: Final = ErrorRow(408, "request_timeout", "invalid_request_error", "The request did not arrive in time")
 REQUEST_TOO_LARGE: Final = ErrorRow(413, "request_too_large", "invalid_request_error", "The request body is too large")
-HEAD_TOO_LARGE: Final = ErrorRow(431, "request_head_too_large", "invalid_request_error", "The request head is too large")
+HEAD_TOO_LARGE: Final = ErrorRow(431, "request_head_too_large", "invalid_request_error", "The head is too large")
 RATE_LIMIT_EXCEEDED: Final = ErrorRow(429, "rate_limit_exceeded", "rate_limit_error", "Rate limit exceeded")
 SERVER_ERROR: Final = ErrorRow(500, "server_error", "server_error", "Internal server error")
-BAD_GATEWAY: Final = ErrorRow(502, "bad_gateway", "server_error", "The upstream gave an answer that cannot be passed on")
+BAD_GATEWAY: Final = ErrorRow(502, "bad_gateway", "server_error", "The upstream gave an answer that is not usable")
 SERVICE_UNAVAILABLE: Final = ErrorRow(503, "service_unavailable", "server_error", "Service unavailable, try again")
 
 ERRORS: Final[tuple[ErrorRow, ...]] = (

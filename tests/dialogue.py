@@ -280,8 +280,8 @@ class Dialogue:
         stack.enter_context(mock.patch.object(clock, "now_ns", self._now_ns))
         stack.enter_context(mock.patch.object(journal_module, "SEGMENT_BYTES", SEGMENT_BYTES))
         stack.enter_context(mock.patch.object(journal_module, "SETTLE_ROOM_BYTES", SEGMENT_BYTES // 8))
-        pwrite = journal_module._pwrite
-        stack.enter_context(mock.patch.object(journal_module, "_pwrite", lambda *args: self._pwrite(pwrite, *args)))
+        pwrite = journal_module.write_at
+        stack.enter_context(mock.patch.object(journal_module, "write_at", lambda *args: self._pwrite(pwrite, *args)))
         self.journal = JournalWriter(folder, "a" * 32, "l" * 32, "node", 1 << 40)
         self.journal.open()
         self._folder = folder / ("a" * 32)

@@ -11,12 +11,15 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
 import uuid
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from burncloud import clock, config, logs
+from burncloud.app import child, loop
+from burncloud.app.listening import open_listening
 from burncloud.domain.link import (
     Ack,
     Ask,
@@ -44,7 +47,7 @@ from burncloud.wire.listener import Listener, LoadMap
 
 BELL_S: Final = 0.02
 STATS_S: Final = 1.0
-_log = logs.logger(__name__)
+_log = logs.logger("burncloud.app.worker")
 
 
 class Closed:
@@ -83,17 +86,15 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until told to stop."""
-        loop = self._loop
+        running = self._loop
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):
-                loop.add_signal_handler(number, self.stop)
-        if self._boot.alive_fd >= 0:
-            os.set_blocking(self._boot.alive_fd, False)
-            loop.add_reader(self._boot.alive_fd, self._supervisor_gone)
+                running.add_signal_handler(number, self.stop)
+        child.watch_supervisor(self._boot, self.stop)
         self.gateway.clients_max = max(64, (raise_file_limit() - 512) // 2)
         self._link.start()
         self._sweep.start()
-        loop.call_later(STATS_S, self._tell)
+        running.call_later(STATS_S, self._tell)
         await self._stopped.wait()
 
     def stop(self) -> None:
@@ -127,30 +128,22 @@ class Worker:
         await asyncio.sleep(0.01)
         self._stopped.set()
 
-    def _supervisor_gone(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            if os.read(self._boot.alive_fd, 1):
-                return
-            self._loop.remove_reader(self._boot.alive_fd)
-            self.stop()
-
     def _serve(self) -> None:
         """The world is known and the journal stands: take connections."""
         if self._listener is not None or self._stopping:
             return
-        gateway, loop = self.gateway, self._loop
-        listener = Listener(
-            list(self._boot.listen_fds), self._load, self._boot.workers, lambda: Downstream(gateway, loop)
-        )
+        gateway, running = self.gateway, self._loop
+        doors = [socket.socket(fileno=fd) for fd in self._boot.listen_fds]
+        if not doors:  # Windows: the one worker opens them itself
+            doors = open_listening(self._settings.host, self._settings.port)
+        listener = Listener(doors, self._load, self._boot.workers, lambda: Downstream(gateway, running))
         self._listener = listener
         gateway.on_count = listener.count
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         listener.start()
-        if self._boot.ready_fd >= 0:
-            os.write(self._boot.ready_fd, b"1")
-            os.close(self._boot.ready_fd)
+        child.announce_ready(self._boot)
         _log.info("worker %d serves", self._boot.index)
 
     # House
@@ -248,18 +241,6 @@ def raise_file_limit() -> int:
     return 1 << 20 if soft == resource.RLIM_INFINITY else soft
 
 
-def runner() -> Any:
-    """The fastest event loop there is here: uvloop, winloop, or asyncio's own."""
-    try:
-        if sys.platform == "win32":
-            import winloop as fast
-        else:
-            import uvloop as fast
-    except ImportError:
-        return asyncio.run
-    return fast.run
-
-
 def main() -> None:
     """Entry point of a worker process."""
     settings = config.load()
@@ -269,7 +250,7 @@ def main() -> None:
     async def serve() -> None:
         await Worker(settings, boot).run()
 
-    runner()(serve())
+    loop.run(serve())
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from burncloud.domain.journal import (
     Progress,
     scan,
 )
+from burncloud.wire.files import read_at
 
 CHUNK_BYTES: Final = 256 << 10
 CHUNK_BYTES_MAX: Final = 2 * (RECORD_BYTES_MAX + FRAME.size)
@@ -241,13 +242,13 @@ class Reader:
 
     def _read_here(self, dead: bool, records_max: int) -> Slice | None:
         """New records of the current segment from the offset on, or None; moves the offset."""
-        data = _pread(self._fd, FRAME.size, self._offset)
+        data = read_at(self._fd, FRAME.size, self._offset)
         if not any(data):
             return None
-        data = _pread(self._fd, CHUNK_BYTES, self._offset)
+        data = read_at(self._fd, CHUNK_BYTES, self._offset)
         found = scan(data, 0, records_max)
         if not found.records and found.broken and len(data) == CHUNK_BYTES:
-            data = _pread(self._fd, CHUNK_BYTES_MAX, self._offset)
+            data = read_at(self._fd, CHUNK_BYTES_MAX, self._offset)
             found = scan(data, 0, records_max)
         records: list[JournalRecord | Poison] = list(found.records)
         moved = found.offset
@@ -320,12 +321,6 @@ def _follow(open_: dict[int, Kept], ended: set[int], seq: int, record: JournalRe
     elif isinstance(record, Progress) and record.x in open_:
         open_[record.x].progress = record
 
-
-def _pread(fd: int, size: int, offset: int) -> bytes:
-    if hasattr(os, "pread"):
-        return os.pread(fd, size, offset)
-    os.lseek(fd, offset, os.SEEK_SET)
-    return os.read(fd, size)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,5 +9,6 @@
     resolver.py     names to addresses, refreshed on the side
     tls.py          one TLS context for each distinct setting
     journal.py      the append-only file that money leaves a worker by
+    files.py        reading and writing at a place in a file
     link.py         framed messages between workers and the control process
 """

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from burncloud.wire.files import read_at
+
 SPOOL_FROM: Final = 1 << 20
 PIECE_BYTES: Final = 256 << 10
 PARTS_MAX: Final = 512
@@ -120,13 +122,13 @@ class Body:
 
     def read(self, offset: int, length: int) -> bytes:
         """A piece of a spooled body."""
-        return os.pread(self._fd, length, offset)
+        return read_at(self._fd, length, offset)
 
     def pieces(self, start: int = 0, end: int = -1) -> Iterator[bytes]:
         """A spooled body (or its part start..end) in pieces of PIECE_BYTES."""
         end = self.size if end < 0 else end
         while start < end:
-            piece = os.pread(self._fd, min(PIECE_BYTES, end - start), start)
+            piece = read_at(self._fd, min(PIECE_BYTES, end - start), start)
             if not piece:
                 raise OSError("the spooled body ends early")
             start += len(piece)

@@ -33,6 +33,7 @@ from burncloud.domain.journal import (
     Return,
     frame,
 )
+from burncloud.wire.files import read_at, write_at
 
 RETENTION_MS: Final = 600_000
 SETTLE_ROOM_BYTES: Final = 1 << 20
@@ -112,7 +113,7 @@ class JournalWriter:
     def open(self) -> None:
         """Make the directory, take the lock for life and write the first header.  Raises OSError."""
         self._dir.mkdir(parents=True, mode=0o700)
-        self._lock_fd = os.open(self._dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._lock_fd = os.open(self._dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         lock_file(self._lock_fd)
         if not self._start_segment(self._allocate(), 1):
             raise OSError("the journal's first segment cannot be written")
@@ -265,7 +266,7 @@ class JournalWriter:
             queue = self._queue
             data = queue[0] if len(queue) == 1 else b"".join(queue)
             try:
-                if _pwrite(self._segments[-1].fd, data, self._written) == len(data):
+                if write_at(self._segments[-1].fd, data, self._written) == len(data):
                     self._written += len(data)
                     if self.failed == CANNOT_WRITE:
                         self.failed = ""
@@ -314,7 +315,7 @@ class JournalWriter:
         segment.last_seq = first_seq - 1
         header = frame(Header(FORMAT_VERSION, self._ledger, self._node, self._journal, first_seq))
         try:
-            written = _pwrite(segment.fd, header, 0)
+            written = write_at(segment.fd, header, 0)
         except OSError:
             written = 0
         if written != len(header):
@@ -330,7 +331,7 @@ class JournalWriter:
     def _allocate(self) -> Segment:
         n = self._next_n
         path = self._dir / f"{n:08d}.seg"
-        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
             _preallocate(fd)
         except OSError:
@@ -358,19 +359,6 @@ class JournalWriter:
         self._loop.run_in_executor(None, self._allocate).add_done_callback(done)
 
 
-def _seek_and_write(fd: int, data: bytes, offset: int) -> int:
-    os.lseek(fd, offset, os.SEEK_SET)
-    return os.write(fd, data)
-
-
-_pwrite: Callable[[int, bytes, int], int] = getattr(os, "pwrite", _seek_and_write)
-
-
-def _pread(fd: int) -> bytes:
-    os.lseek(fd, 0, os.SEEK_SET)
-    return os.read(fd, os.fstat(fd).st_size)
-
-
 def _preallocate(fd: int) -> None:
     """Have the file system set aside the whole segment, so that a later write cannot meet a full disk."""
     if hasattr(os, "posix_fallocate"):
@@ -381,7 +369,7 @@ def _preallocate(fd: int) -> None:
 
 def _frames(segment: Segment) -> list[bytes]:
     """The whole frames of a segment as they stand in its file, without the header."""
-    data = _pread(segment.fd)
+    data = read_at(segment.fd, os.fstat(segment.fd).st_size, 0)
     frames: list[bytes] = []
     offset = 0
     count = segment.last_seq - segment.first_seq + 2

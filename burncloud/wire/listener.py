@@ -47,8 +47,10 @@ class LoadMap:
 class Listener:
     """One worker's share of the listening sockets."""
 
-    def __init__(self, fds: list[int], load: LoadMap, workers: int, make: Callable[[], asyncio.Protocol]) -> None:
-        self._sockets = [socket.socket(fileno=fd) for fd in fds]
+    def __init__(
+        self, sockets: list[socket.socket], load: LoadMap, workers: int, make: Callable[[], asyncio.Protocol]
+    ) -> None:
+        self._sockets = sockets
         self._load = load
         self._alone = workers <= 1
         self._make = make
