@@ -21,9 +21,11 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from burncloud import clock, crash
 from burncloud.adaptors.estimate import form_tokens, prompt_both
-from burncloud.adaptors.peek import Peek, peek_json
+from burncloud.adaptors.peek import Peek, peek_json, splice
 from burncloud.config import Settings
 from burncloud.domain.journal import Again
 from burncloud.domain.money import RATIO_ONE
@@ -204,6 +206,12 @@ class Gateway:
             peek = Peek(form.model, form.stream)
         elif x.sliced is not None:
             peek = x.sliced.finish()
+        elif endpoint.model_in == "url" and endpoint.dialect == "openai":
+            # the body need not name the model again, and must not name another
+            named = splice(body.whole(), {"model": msgspec.json.encode(x.target.model)})
+            peek = peek_json(named, endpoint.dialect)
+            if b'"model"' in body.whole() and peek_json(body.whole(), endpoint.dialect).model != peek.model:
+                raise Refusal(INVALID_REQUEST, "The path and the body name different models")
         else:
             peek = peek_json(body.whole(), endpoint.dialect)
         x.model = x.target.model or peek.model

@@ -7,6 +7,7 @@ A target is looked up on the raw path, remembered by its spelling.  `key=` in th
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -106,7 +107,7 @@ def target(method: bytes, url: bytes) -> Target:
         if path.startswith(b"/v1/engines/") and path.endswith(b"/embeddings"):
             model = path[len(b"/v1/engines/") : -len(b"/embeddings")]
             return Target(ENGINE_EMBEDDINGS, path, query, key, model.decode("latin-1"))
-        if path.startswith(GEMINI_PREFIXES) and b":" in path:
+        if path.startswith(GEMINI_PREFIXES) and (b":" in path or b"%3a" in path.lower()):
             return _gemini(path, query, key)
     elif method == b"GET":
         if path == b"/v1/models" or path.startswith(b"/v1/models/"):
@@ -125,3 +126,13 @@ def _gemini(path: bytes, query: bytes, key: bytes) -> Target:
     if endpoint is None:
         raise Refusal(INVALID_REQUEST, f"Unknown method {method!r}; known are {', '.join(GEMINI_METHODS)}")
     return Target(endpoint, path, query, key, model, method == "streamGenerateContent")
+
+
+def with_model(target: Target, name: str) -> bytes:
+    """The path of a target whose model stands in the URL, with another model in its place."""
+    if target.endpoint is ENGINE_EMBEDDINGS:
+        return b"/v1/engines/" + quote(name, safe="").encode() + b"/embeddings"
+    version = target.path[: target.path.index(b"/", 1)]
+    method = target.path.replace(b"%3A", b":").replace(b"%3a", b":").rpartition(b":")[2]
+    place = quote(name, safe="/") if name.startswith("tunedModels/") else "models/" + quote(name, safe="")
+    return b"%b/%b:%b" % (version, place.encode(), method)

@@ -16,6 +16,7 @@ from burncloud.adaptors.multipart import rename_model
 from burncloud.adaptors.peek import force_usage, peek_json, splice, with_usage
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router.exchange import Exchange
+from burncloud.router.routes import with_model
 from burncloud.wire.body import Body
 
 JOIN_BYTES_MAX: Final = 16 << 10
@@ -36,7 +37,7 @@ def make_upload(x: Exchange) -> None:
             head += f"{field}: {value}\r\n".encode("latin-1")
     rename = name != x.model
     if rename and target.model:
-        path = path.replace(target.model.encode("latin-1"), name.encode("latin-1"), 1)
+        path = with_model(target, name)
         rename = False
     ask = x.stream and endpoint.usage_option and not x.usage_asked
     if body.spooled:
