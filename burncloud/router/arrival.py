@@ -49,9 +49,9 @@ class Arrivals:
             if x.head.expect:
                 self._invite(x)
             return
-        if length < 0:
-            length = SPOOL_FROM if x.head.chunked else 0
         limit = RELAYED_BYTES_MAX if x.relay else self._settings.body_bytes_max
+        if length < 0:
+            length = min(SPOOL_FROM, limit) if x.head.chunked else 0
         if length > limit:
             raise Refusal(REQUEST_TOO_LARGE, f"The request body is larger than {limit} bytes")
         if length:
