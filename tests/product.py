@@ -54,6 +54,7 @@ class Product:
         self._env |= {"HOST": "127.0.0.1", "PORT": str(self.port), "PYTHONPATH": str(ROOT), "LOG_LEVEL": "warning"}
         self._env |= settings
         self._process: subprocess.Popen[bytes] | None = None
+        self._told = False
         self._names = itertools.count(1)
 
     def __enter__(self) -> Product:
@@ -91,6 +92,7 @@ class Product:
     def start(self, wait: bool = True) -> None:
         """Start it in the folder; with `wait`, return once /health answers 200."""
         assert not self.running, "it runs already"
+        self._told = False
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "product.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -127,12 +129,17 @@ class Product:
             time.sleep(0.02)
         raise AssertionError(f"the product did not get ready: {seen}\n{self.log()[-3000:]}")
 
+    def tell_to_stop(self) -> None:
+        """SIGTERM, once; it drains while the caller goes on."""
+        if self.running and not self._told:
+            os.kill(self.pid, signal.SIGTERM)
+            self._told = True
+
     def stop(self) -> int:
-        """SIGTERM and wait; the exit status (0 after a clean drain)."""
+        """SIGTERM, if it was not told yet, and wait; the exit status (0 after a clean drain)."""
         if self._process is None:
             return 0
-        if self.running:
-            self._process.send_signal(signal.SIGTERM)
+        self.tell_to_stop()
         try:
             status = self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -119,17 +119,5 @@ async def test_sixteen_streams_at_once(product: tuple[Product, str]) -> None:
     assert newest == sorted(counts)
 
 
-def test_a_client_that_leaves_stops_the_server(product: tuple[Product, str]) -> None:
-    running, key = product
-    with OpenAI(base_url=f"{running.url}/v1", api_key=key) as client:
-        stream = client.chat.completions.create(model="tiny", messages=MESSAGES, max_tokens=6000, stream=True)
-        for _, _chunk in zip(range(5), stream, strict=False):
-            pass
-        stream.close()
-    row = running.wait_rows(lambda rows: rows[0]["state"] == "gone")[0]
-    assert row["estimated"]
-    assert 0 < row["usage"]["output"] < 6000
-
-
 def test_the_books_add_up(product: tuple[Product, str]) -> None:
     assert product[0].cli("ledger", "verify")["ok"] is True
