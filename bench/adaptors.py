@@ -16,7 +16,7 @@ from typing import Any
 
 from burncloud.adaptors.commit import UsageStripper, first_content
 from burncloud.adaptors.estimate import prompt_tokens
-from burncloud.adaptors.meter import Meter
+from burncloud.adaptors.meter import Meter, read_plain
 from burncloud.adaptors.peek import Peek, SlicedPeek, force_usage, peek_json, splice
 
 ROUNDS = 9
@@ -142,6 +142,11 @@ def main() -> None:
         (f"estimate {len(small)} B", least_us(lambda: prompt_tokens(small), 20_000), "few"),
         (f"estimate {len(large) // 1000} kB", least_us(lambda: prompt_tokens(large), 2000), "20"),
         (f"meter, plain {len(ANSWER)} B, whole", least_us(metered([ANSWER], sse=False), 5000), ""),
+        (
+            f"plain {len(ANSWER)} B, at once",
+            least_us(lambda: read_plain("openai", "chat.completions", ANSWER), 5000),
+            "",
+        ),
         ("meter, stream of 53, each", least_us(metered(short + LAST), 300) / 53, ""),
         ("meter, stream of 2003, each", least_us(metered(long + LAST), 10) / 2003, "0.5"),
         ("strip usage, each", least_us(lambda: stripper.strip(EVENT), 20_000), ""),

@@ -4,7 +4,7 @@ While an answer passes, only references to its pieces are kept.  A plain answer 
 (a large one is scanned for the few members that matter).  Of a stream the last events are decoded at
 its end; what is dropped before (above 16 KiB) is digested first: the last usage statement in it is
 read, and the share of delivered text in it is sampled, for the estimate of a stream that will be cut.
-Rules 13 and 14 of shared DATAPLANE.md; why the head needs no keeping: docs/decisions.
+Rules 13 and 14 of shared DATAPLANE.md; why no head is kept: docs/decisions/0010.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from burncloud.adaptors.meter import Meter, Reading
+from burncloud.adaptors.meter import Meter, Reading, read_plain
 from burncloud.domain.usage import Usage
 
 CASES = Path(__file__).parents[2] / "cases" / "adaptors"
@@ -37,4 +37,6 @@ def check(case: dict[str, Any]) -> None:
         want = None if case["usage"] is None else Usage(**case["usage"])
         assert reading.usage == want, f"in pieces of {size}"
         assert (reading.finish, reading.complete, reading.error) == (case["finish"], case["complete"], case["error"])
+        if not case["sse"]:
+            assert read_plain(case["dialect"], case["endpoint"], case["content"].encode()) == reading
         assert (reading.output_estimate_tokens == 0) or reading.usage is None or not reading.complete
