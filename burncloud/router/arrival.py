@@ -97,7 +97,7 @@ class Arrivals:
                     return
         try:
             body.add(piece)
-            if body.size > len(piece):
+            if body.size > len(piece) or x.length < 0:
                 self._more_body(x, body)
             if x.form is not None:
                 x.form.feed(piece)
