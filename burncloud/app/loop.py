@@ -19,4 +19,5 @@ def run(main: Coroutine[Any, Any, T]) -> T:
             import uvloop as fast
     except ImportError:
         return asyncio.run(main)
-    return fast.run(main)
+    result: T = fast.run(main)
+    return result

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Iterator
 
 import uvicorn
@@ -68,6 +69,8 @@ class LocalServer:
 
 
 def _bind_path(path: str) -> socket.socket:
+    if sys.platform == "win32":
+        raise OSError("there are no Unix sockets here: a port must be given")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # a control process before us left it
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -113,12 +113,14 @@ async def find_holder(db: Database, key: str, peer: str) -> Holder:
     async with db.read() as conn:
         token = await rows.find_token(conn, secrets.hash_token_key(key))
         user = await user_rows.get_user(conn, token.user_id) if token else None
-    if token is None or user is None or not token.enabled or not user.enabled:
+    if token is None or not token.enabled:
         raise Refusal(INVALID_TOKEN)
     if token.expires_at != NEVER and token.expires_at <= clock.now_s():
         raise Refusal(TOKEN_EXPIRED)
+    if user is None or not user.enabled:
+        raise Refusal(PERMISSION_DENIED, "The user of this token is disabled")
     if token.networks and not _inside(peer, token.networks):
-        raise Refusal(PERMISSION_DENIED, "This token may not be used from your address")
+        raise Refusal(PERMISSION_DENIED, "This token may not be used from your network")
     return Holder(user.id, user.name, user.role)
 
 

@@ -116,7 +116,7 @@ async def test_who_is_no_holder(alice: Database) -> None:
     assert await refused() is INVALID_TOKEN
     await tokens.update_token(alice, id_, {"enabled": True})
     await users.update_user(alice, "alice", {"enabled": False})
-    assert await refused() is INVALID_TOKEN
+    assert await refused() is PERMISSION_DENIED
     await users.update_user(alice, "alice", {"enabled": True})
     await tokens.delete_token(alice, id_)
     assert await refused() is INVALID_TOKEN
