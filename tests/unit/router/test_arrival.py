@@ -123,9 +123,10 @@ def test_who_waits_for_too_long_is_told() -> None:
         first, second, third = d.client(), d.client(), d.client()
         first >> post(b"", length=6000)
         second >> post(value(8000))[:500]
+        d.later(ROOM_WAIT_S / 2)
         third >> post(value(3000))
         assert not third.wire.reading
-        d.later(ROOM_WAIT_S - 1)
+        d.later(ROOM_WAIT_S / 2 - 1)
         assert second.received == third.received == b""
         d.later(2)
         heard = second.answer()
