@@ -263,6 +263,7 @@ class Gateway:
             output = self._settings.default_reserve_output
             if 0 < price.output_tokens_max < output:
                 output = price.output_tokens_max
+            output *= peek.choices
         x.reserve = tariff.reserve(x.prompt, output, ratio)
         lost = self._settings.interrupted_charge
         if lost != "none":
