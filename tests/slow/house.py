@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +41,9 @@ SETTINGS: Final = {
     "NODE": "killing",
 }
 """Short waits, and a journal so short that segments go all the time."""
+FRAME_HEAD_BYTES: Final = 8
+COMPLAINTS: Final = ('"alarm"', "could not be handled", "Traceback", "AssertionError")
+"""What no crash explains in the product's log."""
 AMPLE: Final = 1_000_000_000_000_000
 
 
@@ -62,14 +66,22 @@ class Fallen(NamedTuple):
 class House:
     """A product in a folder, with all that a kill loop needs around it."""
 
-    def __init__(self, folder: Path, database_url: str = "", workers: int = 1, mutate: str = "", **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str = "",
+        workers: int = 1,
+        mutate: str = "",
+        data_dir: Path | None = None,
+        **settings: str,
+    ) -> None:
         """`database_url`: "" = SQLite in the folder.  `mutate`: a rule of shim/rules.py to take out."""
         self.folder = folder
         self.kill_dir = folder / "kill"
         self.kill_dir.mkdir(parents=True)
         self.url = database_url or f"sqlite:{folder / 'ledger.db'}"
         self.ledger = Ledger(self.url)
-        self.data_dir = folder / "data"
+        self.data_dir = data_dir or folder / "data"
         self.upstream_log = folder / "upstream.log"
         self.keys: dict[str, str] = {}
         self.accounts: dict[str, Account] = {}
@@ -89,26 +101,29 @@ class House:
         self._log_read = 0
 
     def _make_product(self, settings: dict[str, str], port: int = 0) -> Product:
-        more = {"PORT": str(port)} if port else {}
-        return Product(self.folder / "product", **(self._settings | {"WORKERS": str(self.workers)} | more | settings))
+        named = self._settings | {"WORKERS": str(self.workers)} | ({"PORT": str(port)} if port else {}) | settings
+        environment: dict[str, Any] = dict(named)
+        return Product(self.folder / "product", **environment)
 
     # Life
 
     async def open(self) -> None:
         """Start the upstream and fill the database; the product does not run yet."""
         write_cases(self.folder / "cases")
-        command = [sys.executable, "-m", "tests.upstream", "--log", self.upstream_log, "--dir", self.folder / "cases"]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
-        self._upstream = process
-        assert process.stdout is not None
-        line = await asyncio.to_thread(process.stdout.readline)
-        self.upstream_port = int(line.split()[1])
+        command = [sys.executable, "-m", "tests.upstream"]
+        command += ["--log", str(self.upstream_log), "--dir", str(self.folder / "cases")]
+        self.upstream_port = await asyncio.to_thread(self._start_upstream, command)
         db = open_database(self.url)
         try:
             await ensure_schema(db)
             await self._furnish(db)
         finally:
             await db.close()
+
+    def _start_upstream(self, command: list[str]) -> int:
+        self._upstream = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        assert self._upstream.stdout is not None
+        return int(self._upstream.stdout.readline().split()[1])
 
     async def _furnish(self, db: Database) -> None:
         """Channels, prices, users and tokens, through the product's own rules."""
@@ -155,7 +170,7 @@ class House:
 
     def close(self) -> None:
         """Kill everything that is left."""
-        self.kill(self.processes())
+        self.kill_everything()
         self.product.kill()
         if self._upstream is not None:
             self._upstream.kill()
@@ -165,11 +180,11 @@ class House:
 
     # Start and stop
 
-    async def start(self, wait: bool = True, workers: int = 0) -> None:
+    async def start(self, wait: bool = True, workers: int = 0, **settings: str) -> None:
         """Start the product (or its next supervisor, where orphans still drain)."""
-        if workers and workers != self.workers:
-            self.workers = workers
-            self.product = self._make_product({}, self.product.port)
+        if settings or (workers and workers != self.workers):
+            self.workers = workers or self.workers
+            self.product = self._make_product(settings, self.product.port)
         self.product.start(wait=False)
         if wait:
             await self.wait_ready()
@@ -230,6 +245,12 @@ class House:
             time.sleep(0.001)  # until it can be started again
         return done
 
+    def kill_everything(self) -> None:
+        """SIGKILL to all, again until none is left (a supervisor may just have started one)."""
+        while left := self.processes():
+            self.kill(left)
+            time.sleep(0.005)
+
     def kill_roles(self, *roles: str, number: int = signal.SIGKILL) -> Counter[str]:
         """Send a signal to every process of these roles, at the same moment."""
         return self.kill([p for p in self.processes() if p.role.startswith(roles)], number)
@@ -243,7 +264,7 @@ class House:
         path.with_suffix(".new").rename(path)
 
     def fallen(self) -> list[Fallen]:
-        """What became of the crash points laid ready; those still lying there, or waiting in a process, are taken away."""
+        """What became of the crash points laid ready; those still lying there are taken away."""
         alive = {process.pid for process in self.processes()}
         found = []
         for path in sorted(self.kill_dir.glob("taken.*")):
@@ -270,18 +291,16 @@ class House:
 
     def seen(self, prefix: str) -> Counter[str]:
         """Request ids that begin with `prefix` → how often their head arrived at the upstream."""
-        lines = read_log(self.upstream_log)
-        return Counter(str(line["id"]) for line in lines if line["event"] == "head" and str(line["id"]).startswith(prefix))
+        heads = (str(line["id"]) for line in read_log(self.upstream_log) if line["event"] == "head")
+        return Counter(id_ for id_ in heads if id_.startswith(prefix))
 
-    def complaints(self) -> list[str]:
-        """New lines of the product's log that no crash explains: alarms, tracebacks."""
+    def complaints(self, alarms: Sequence[str] = ()) -> list[str]:
+        """New lines of the product's log that no crash explains: tracebacks, alarms but for the kinds given."""
         log = self.product.log()
         new, self._log_read = log[self._log_read :], len(log)
-        found = []
-        for line in new.splitlines():
-            if '"alarm"' in line or "could not be handled" in line or "Traceback" in line or "assert" in line:
-                found.append(f"log: {line[:600]}")
-        return found
+        fine = [f'"alarm": "{kind}"' for kind in alarms]
+        lines = [line for line in new.splitlines() if any(word in line for word in COMPLAINTS)]
+        return [f"log: {line[:600]}" for line in lines if not any(word in line for word in fine)]
 
     async def verify(self) -> list[str]:
         """What `ledger verify` finds."""
@@ -326,4 +345,8 @@ def _role(words: list[bytes], environment: list[bytes]) -> str:
 
 
 def _written(data: bytes) -> int:
-    return len(data.rstrip(b"\0"))
+    """Up to where a segment holds frames: length u32, checksum u32, then `length` bytes."""
+    offset = 0
+    while length := int.from_bytes(data[offset : offset + 4], "little"):
+        offset += FRAME_HEAD_BYTES + length
+    return min(offset, len(data))

@@ -85,7 +85,7 @@ def _judge_attempts(row: Receipt, seen: int) -> list[str]:
     count = Counter(attempt.sent for attempt in row.attempts)
     if not count[SENT] <= seen <= count[SENT] + count[UNKNOWN]:
         faults.append(f"the upstream received it {seen} x, its row ({row.state}) has attempts {row.attempts}")
-    for attempt, following in zip(row.attempts, (*row.attempts[1:], None), strict=True):
+    for attempt, following in zip(row.attempts, (*row.attempts[1:], None), strict=False):
         reconnected = following is not None and following.reason == "reconnect"
         if attempt.sent == UNKNOWN and row.state != "interrupted" and not reconnected:
             faults.append(f"attempt {attempt.n} of a row that is {row.state} is said to be unknown")
@@ -116,9 +116,11 @@ def judge_books(books: Books, accounts: Mapping[str, Account], receipts: int, wo
             faults.append(f"{key}: used is {used}, its rows add up to {books.used.get(key, 0)}")
         if leased < 0:
             faults.append(f"{key}: leased is {leased}")
-    for lease in books.leases:
-        if min(lease.granted - lease.drawn - lease.returned, lease.granted, lease.drawn, lease.returned) < 0:
-            faults.append(f"a lease has given more than it got: {lease}")
+    faults += [
+        f"a lease has given more than it got: {lease}"
+        for lease in books.leases
+        if min(lease.granted - lease.drawn - lease.returned, lease.granted, lease.drawn, lease.returned) < 0
+    ]
     for name, account in accounts.items():
         for kind, id_, limit in (
             ("token", account.token, account.token_limit),
@@ -136,7 +138,8 @@ def judge_books(books: Books, accounts: Mapping[str, Account], receipts: int, wo
 
 def judge_stopped(books: Books) -> list[str]:
     """After a clean stop nothing is on lease and every journal is closed."""
-    faults = [f"{key}: {leased} is on lease after a clean stop" for key, (_, leased) in books.balances.items() if leased]
+    balances = books.balances.items()
+    faults = [f"{key}: {leased} is on lease after a clean stop" for key, (_, leased) in balances if leased]
     faults += [f"a lease outlived a clean stop: {lease}" for lease in books.leases]
     if books.open_journals:
         faults.append(f"{books.open_journals} journals are open after a clean stop")

@@ -24,7 +24,8 @@ from burncloud.database.engine import open_database
 from tests.postgres import Databases, Server
 from tests.slow import invariants
 from tests.slow.house import House
-from tests.slow.kills import WAYS
+from tests.slow.invariants import Account
+from tests.slow.kills import WAYS, Way
 from tests.slow.kinds import PRICE
 from tests.slow.ledger import Receipt
 from tests.slow.load import Client, Load
@@ -73,6 +74,17 @@ class KillLoop:
         self._deck: list[str] = []
         self.load = Load(house.product.port, house.keys, self._rng)
 
+    async def __aenter__(self) -> KillLoop:
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def open(self) -> None:
         """Start everything."""
         house = self.house
@@ -115,15 +127,15 @@ class KillLoop:
 
     # A round
 
-    async def round(self, way: str) -> None:
-        """Load, kill, come back, compare."""
+    async def round(self, way: str, do: Way | None = None, alarms: Sequence[str] = ()) -> None:
+        """Load, kill, come back, compare.  `do`: a way of a test's own; `alarms`: kinds that the product may raise."""
         house, tally = self.house, self.tally
         tally.rounds += 1
         tally.ways[way] += 1
         prefix = f"r{tally.rounds}-"
         await self._top_up()
         self.load.begin(prefix)
-        await WAYS[way](house, self._rng)
+        await (do or WAYS[way])(house, self._rng)
         cut_at = time.monotonic() if way == "power" else 0.0
         if cut_at:
             house.lose_power(self._rng)
@@ -134,7 +146,7 @@ class KillLoop:
         faults = await self._settle(prefix, cut_at)
         faults = faults or await self._use_up(prefix, cut_at)
         faults += invariants.refusals(self.load.sent, [name for name in house.keys if not name.startswith("poor")])
-        faults += house.complaints() if not cut_at else []
+        faults += house.complaints(alarms) if not cut_at else []
         self._note(prefix, way, faults)
         await self._count(prefix)
 
@@ -155,7 +167,7 @@ class KillLoop:
         house = self.house
         sent = self.load.sent
         seen = house.seen(prefix)
-        count, opened = await house.ledger.count(prefix)
+        opened = await house.ledger.open_journals()
         lost: set[str] = set()
         shaken: set[str] = set()
         if cut_at:
@@ -173,7 +185,7 @@ class KillLoop:
     def _note(self, prefix: str, way: str, faults: list[str]) -> None:
         self.tally.violations += [f"{prefix}{way}: {fault}" for fault in faults]
         for fault in faults[:10]:
-            print(f"  !! {fault}", flush=True)
+            print(f"  !! {prefix}{way}: {fault}", flush=True)
 
     async def _count(self, prefix: str) -> None:
         tally = self.tally
@@ -222,7 +234,14 @@ class KillLoop:
         for client in clients:
             client.close()
         await asyncio.sleep(0.15)
-        return [f"{one.id} ({account}): 402, although {count} more were paid for" for one in sent if one.outcome == "402"]
+        if not any(one.outcome == "402" for one in sent):
+            return []
+        books = await self.house.ledger.books()
+        payer = self.house.accounts[account]
+        leases = [lease for lease in books.leases if (lease.kind, lease.account) in _keys(payer)]
+        stands = {key: books.balances.get(key) for key in _keys(payer)}
+        saw = [f"{one.id} {one.outcome} after {one.ended - one.started:.2f} s" for one in sent]
+        return [f"{account}: 402, although {count} more were paid for: {saw}; {payer} {stands} {leases}"]
 
     # Stops
 
@@ -250,6 +269,10 @@ class KillLoop:
         await self.house.start(workers=workers)
 
 
+def _keys(account: Account) -> tuple[tuple[str, int], tuple[str, int]]:
+    return ("token", account.token), ("user", account.user)
+
+
 def table(tally: Tally, title: str) -> str:
     """The closing table."""
     def row(counter: Counter[str]) -> str:
@@ -275,14 +298,12 @@ async def run_engine(engine: str, options: argparse.Namespace, url: str) -> Tall
     """The loop on one engine."""
     with tempfile.TemporaryDirectory(prefix="kill-loop-") as folder:
         house = House(Path(folder) / "house", url, options.workers or 1, options.mutate)
-        loop = KillLoop(house, options.seed, mixed=not options.workers)
-        watcher = asyncio.create_task(_progress(loop, engine, options.rounds))
-        try:
-            await loop.open()
-            return await loop.run(options.rounds, options.ways, stop_at_first=bool(options.mutate))
-        finally:
-            watcher.cancel()
-            await loop.close()
+        async with KillLoop(house, options.seed, mixed=not options.workers) as loop:
+            watcher = asyncio.create_task(_progress(loop, engine, options.rounds))
+            try:
+                return await loop.run(options.rounds, options.ways, stop_at_first=bool(options.mutate))
+            finally:
+                watcher.cancel()
 
 
 async def _progress(loop: KillLoop, engine: str, rounds: int) -> None:

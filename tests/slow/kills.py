@@ -109,7 +109,7 @@ async def one_of_the_workers(house: House, rng: random.Random) -> None:
 async def everything(house: House, rng: random.Random) -> None:
     """All at once, then a start."""
     await pause(rng, 0.2, 1.5)
-    house.kill(house.processes())
+    house.kill_everything()
     await house.start(wait=False)
     await pause(rng, 0.5, 1.5)
 
@@ -117,10 +117,10 @@ async def everything(house: House, rng: random.Random) -> None:
 async def during_start(house: House, rng: random.Random) -> None:
     """All at once, and again somewhere in the start and its replay."""
     await pause(rng, 0.2, 1.0)
-    house.kill(house.processes())
+    house.kill_everything()
     await house.start(wait=False)
     await pause(rng, 0.1, 2.5)
-    house.kill(house.processes())
+    house.kill_everything()
     await house.start(wait=False)
     await pause(rng, 0.2, 1.0)
 
@@ -156,7 +156,7 @@ def frozen(role: str) -> Way:
 async def power(house: House, rng: random.Random) -> None:
     """All at once, and what was never synced is gone (the loop takes it away and knows what may be missing)."""
     await pause(rng, 2.2, 3.0)
-    house.kill(house.processes())
+    house.kill_everything()
 
 
 WAYS: Final[dict[str, Way]] = {

@@ -55,7 +55,8 @@ def _stream(pieces: int, prompt: int = 10, completion: int = 20, **upstream: Any
     usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     values: list[dict[str, Any]] = [event({"role": "assistant", "content": ""})]
     values += [event({"content": f"word{n} "}) for n in range(pieces)]
-    values += [event({}, "stop"), {"id": "chatcmpl-2", "object": "chat.completion.chunk", "choices": [], "usage": usage}]
+    last = {"id": "chatcmpl-2", "object": "chat.completion.chunk", "choices": [], "usage": usage}
+    values += [event({}, "stop"), last]
     text = "".join(f"data: {json.dumps(value)}\n\n" for value in values) + "data: [DONE]\n\n"
     headers = {"content-type": "text/event-stream"}
     return {

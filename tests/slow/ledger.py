@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-Rows = Sequence[Sequence[Any]]
+Rows = Sequence[tuple[Any, ...]]
 
 
 class Attempt(NamedTuple):
@@ -78,7 +78,7 @@ class Ledger:
         connection = await asyncpg.connect(self.url, timeout=10)
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                return [await connection.fetch(query) for query in queries]
+                return [[tuple(row) for row in await connection.fetch(query)] for query in queries]
         finally:
             await connection.close()
 
@@ -102,20 +102,17 @@ class Ledger:
             "SELECT a.journal, a.x, a.n, a.reason, a.sent, a.charge FROM attempts a JOIN receipts r"
             f" ON r.journal = a.journal AND r.x = a.x WHERE {where} ORDER BY a.n",
         )
-        attempts: dict[tuple[int, int], list[Attempt]] = {}
+        attempts: dict[tuple[Any, ...], list[Attempt]] = {}
         for journal, x, *rest in sends:
             attempts.setdefault((journal, x), []).append(Attempt(*rest))
         return [
-            Receipt(*row[:8], bool(row[8]), bool(row[9]), tuple(attempts.get((row[1], row[2]), ()))) for row in rows
+            Receipt._make((*row[:8], bool(row[8]), bool(row[9]), tuple(attempts.get(row[1:3], ())))) for row in rows
         ]
 
-    async def count(self, prefix: str) -> tuple[int, int]:
-        """(rows whose client request id begins with `prefix`, journals in state open)."""
-        rows, opened = await self.fetch(
-            f"SELECT count(*) FROM receipts WHERE client_request LIKE '{prefix}%'",
-            "SELECT count(*) FROM journals WHERE state = 'open'",
-        )
-        return int(rows[0][0]), int(opened[0][0])
+    async def open_journals(self) -> int:
+        """How many journals are not yet closed."""
+        found = await self.fetch("SELECT count(*) FROM journals WHERE state = 'open'")
+        return int(found[0][0][0])
 
     async def books(self) -> Books:
         """Sums, balances, leases."""

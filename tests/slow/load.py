@@ -32,7 +32,7 @@ class Sent:
     """Monotonic seconds."""
     ended: float = 0.0
     outcome: str = ""
-    """complete · cut (a stream that ended with an error) · left · broken · refused, or the status that came instead of 200."""
+    """complete · cut (a stream that ended with an error) · left · broken · refused, or a status other than 200."""
 
 
 class Broken(Exception):

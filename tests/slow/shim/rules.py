@@ -112,20 +112,21 @@ def watermark_in_booking() -> None:
 
 def draw_with_receipt() -> None:
     """What receipts draw on leases is booked in a transaction of its own, before them."""
-    from burncloud.database import ledger
+    from burncloud.database import journals, ledger
     from burncloud.database.driver import add_rows
     from burncloud.database.schema import balances, leases
-    from burncloud.service import bookkeeper
+    from burncloud.service import billing
+    from burncloud.service.bookkeeper import Keeper
 
     drawn_before: ContextVar[bool] = ContextVar("drawn_before", default=False)
 
     def draw_first(old: Any) -> Any:
         async def write(self: Any, batch: Any) -> None:
-            sums = bookkeeper.billing.booking(self.row.id, (record for _, record in batch.good))
+            sums = billing.booking(self.row.id, (record for _, record in batch.good))
             drawn = [(kind, id_, 0, leased) for kind, id_, _, leased in sums.balances if leased]
 
             async def draw(connection: Any) -> None:
-                await bookkeeper.rows.check_epoch(connection, self._house.guard)
+                await journals.check_epoch(connection, self._house.guard)
                 await add_rows(connection, leases, ledger.LEASE_KEYS, ledger.LEASE_SUMS, sums.leases)
                 await add_rows(connection, balances, ("kind", "id"), ("used", "leased"), drawn)
 
@@ -148,7 +149,7 @@ def draw_with_receipt() -> None:
 
         return book
 
-    replace(bookkeeper.Keeper, "_write", draw_first)
+    replace(Keeper, "_write", draw_first)
     replace(ledger, "book", without_draws)
 
 

@@ -69,19 +69,22 @@ def fail_disks(folder: Path) -> None:
             return write(fd, data[: len(data) // 2], offset)
         return write(fd, data, offset)
 
-    os.fdatasync = fdatasync  # type: ignore[assignment]
-    os.pwrite = pwrite  # type: ignore[assignment]
+    os.fdatasync = fdatasync
+    os.pwrite = pwrite
 
 
 def shorten_segments(size: int) -> None:
     """Make journal segments this long, so that a test sees many of them."""
-    import burncloud.domain.journal
-    import burncloud.wire.journal
+    import burncloud.domain.journal as records
+    import burncloud.wire.journal as writer
 
-    assert burncloud.wire.journal.SEGMENT_BYTES == burncloud.domain.journal.SEGMENT_BYTES
-    for module in (burncloud.domain.journal, burncloud.wire.journal):
-        module.SEGMENT_BYTES = size  # type: ignore[misc]
-    burncloud.wire.journal.SETTLE_ROOM_BYTES = size // 8  # type: ignore[misc]
+    for module, name, value in (
+        (records, "SEGMENT_BYTES", size),
+        (writer, "SEGMENT_BYTES", size),
+        (writer, "SETTLE_ROOM_BYTES", size // 8),
+    ):
+        assert hasattr(module, name), name
+        setattr(module, name, value)
 
 
 def prepare(folder: Path) -> None:

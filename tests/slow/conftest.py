@@ -1,0 +1,37 @@
+"""A house for each test, on either engine, gone when the test is over."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.postgres import Databases
+from tests.slow.house import House
+
+MakeHouse = Callable[..., House]
+
+
+@pytest.fixture
+def make_house(request: pytest.FixtureRequest) -> Iterator[MakeHouse]:
+    """`make_house(engine="sqlite", url="", workers=1, **settings)`: a house that is not open yet."""
+    houses: list[House] = []
+    with tempfile.TemporaryDirectory(prefix="house-") as folder:
+
+        def make(engine: str = "sqlite", url: str = "", **more: Any) -> House:
+            if engine == "postgres":
+                databases: Databases = request.getfixturevalue("postgres")
+                url = databases.make()
+            house = House(Path(folder) / f"house-{len(houses)}", url, **more)
+            houses.append(house)
+            return house
+
+        try:
+            yield make
+        finally:
+            for house in houses:
+                house.close()
+                print(f"the product's log ends with:\n{house.product.log()[-3000:]}")  # shown where the test failed

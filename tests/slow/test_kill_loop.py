@@ -1,0 +1,35 @@
+"""A few rounds of the kill loop; the long run is `python -m tests.slow.kill_loop` (docs/money.md).
+
+KILL_ROUNDS and KILL_SEED set how many a engine, and which.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from burncloud.crash import POINTS
+from tests.slow.conftest import MakeHouse
+from tests.slow.kill_loop import KillLoop, table
+from tests.slow.kills import COUNTS, WAYS
+
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "4"))
+SEED = int(os.environ.get("KILL_SEED", "1"))
+
+
+def test_every_crash_point_is_a_way_to_kill() -> None:
+    assert set(COUNTS) == set(POINTS)
+    assert set(POINTS) <= set(WAYS)
+
+
+@pytest.mark.timeout(120 + 60 * ROUNDS)
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+async def test_no_crash_loses_or_doubles_money(make_house: MakeHouse, engine: str) -> None:
+    async with KillLoop(make_house(engine, workers=2), SEED) as loop:
+        tally = await loop.run(ROUNDS)
+    print(table(tally, f"kill loop on {engine}, seed {SEED}"))
+    assert tally.violations == []
+    assert tally.rounds == ROUNDS
+    assert tally.outcomes["complete"]
+    assert tally.states["done"]

@@ -1,0 +1,131 @@
+"""Processes that stand still, come twice, or outlive their supervisor (schedules 3 and 4 of docs/money.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.product import ROOT
+from tests.slow.conftest import MakeHouse
+from tests.slow.house import House
+from tests.slow.kill_loop import KillLoop
+
+
+async def test_a_worker_that_stood_still_is_not_replayed(make_house: MakeHouse) -> None:
+    """Five seconds, in which control dies, too: its successor must not take the journal for a dead one's."""
+
+    async def stand_still(house: House, rng: random.Random) -> None:
+        await asyncio.sleep(0.5)
+        workers = [process for process in house.processes() if process.role.startswith("worker")]
+        house.kill(workers, signal.SIGSTOP)
+        await asyncio.sleep(0.5)
+        house.kill_roles("control")
+        await asyncio.sleep(4.5)
+        opened = await house.ledger.open_journals()
+        house.kill(workers, signal.SIGCONT)
+        assert opened == len(workers)
+        await asyncio.sleep(1)
+        assert {process.pid for process in workers} <= set(house.pids("worker"))
+
+    async with KillLoop(make_house(workers=2), 1) as loop:
+        await loop.round("stand still", stand_still)
+        await loop.stop()
+        assert loop.tally.violations == []
+        assert not loop.tally.states["interrupted"]
+
+
+async def until(there: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    for _ in range(300):
+        if there():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it does not come")
+
+
+def locks_of(pid: int) -> list[tuple[str, int]]:
+    """(path, flags) of the lock files that a process has open."""
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        path = os.readlink(fd)
+        if path.endswith("lock"):
+            lines = (fd.parent.parent / "fdinfo" / fd.name).read_text().splitlines()
+            flags = next(line.split()[1] for line in lines if line.startswith("flags"))
+            found.append((path, int(flags, 8)))
+    return found
+
+
+def second_control(house: House, run_dir: str) -> subprocess.Popen[bytes]:
+    """Another control process on the same data and database, as if the lock had failed."""
+    (pid,) = house.pids("control")
+    pairs = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    environment = dict(pair.decode().split("=", 1) for pair in pairs if b"=" in pair)
+    boot = json.loads(environment["BURNCLOUD_BOOT"])
+    boot |= {"run_dir": run_dir, "alive_fd": -1, "ready_fd": -1, "listen_fds": [], "load_fd": -1}
+    environment["BURNCLOUD_BOOT"] = json.dumps(boot)
+    with (house.folder / "second.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "burncloud.app.control"], cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+async def test_the_epoch_refuses_an_old_control_process(make_house: MakeHouse, engine: str) -> None:
+    """Control stands still, another takes over its books; woken, it must write nothing and go."""
+
+    async def take_over(house: House, rng: random.Random) -> None:
+        await asyncio.sleep(0.5)
+        (first,) = house.pids("control")
+        os.kill(first, signal.SIGSTOP)
+        (house.data_dir / "control.lock").unlink()  # else the second would wait for it
+        with tempfile.TemporaryDirectory() as run_dir:
+            second = second_control(house, run_dir)
+            try:
+                await until(lambda: '"control serves"' in (house.folder / "second.log").read_text())
+                os.kill(first, signal.SIGCONT)
+                await until(lambda: first not in house.pids("control"))
+                await asyncio.sleep(0.5)
+            finally:
+                second.kill()
+                second.wait()
+
+    async with KillLoop(make_house(engine, LOG_LEVEL="info"), 1) as loop:
+        await loop.round("take over", take_over)
+        await loop.stop()
+        assert loop.tally.violations == []
+        assert "another control process has taken over" in loop.house.product.log()
+
+
+async def test_locks_are_not_inherited(make_house: MakeHouse) -> None:
+    """A child of a worker or of control that lives on must not keep a lock held."""
+    async with KillLoop(make_house(), 1) as loop:
+        house = loop.house
+        locks = [lock for process in house.processes() for lock in locks_of(process.pid)]
+        assert len(locks) == 3, "supervisor, control, journal"
+        assert all(flags & os.O_CLOEXEC for _, flags in locks), locks
+
+
+async def test_a_second_supervisor_while_orphans_drain(make_house: MakeHouse) -> None:
+    """Two supervisors die one after the other under load; a third takes what they left."""
+
+    async def again(house: House, rng: random.Random) -> None:
+        for _ in range(2):
+            await asyncio.sleep(0.7)
+            house.kill_roles("supervisor")
+            await house.start(wait=False)
+        await asyncio.sleep(1)
+
+    async with KillLoop(make_house(workers=2), 1) as loop:
+        await loop.round("second supervisor", again)
+        await loop.stop()
+        assert loop.tally.violations == []
