@@ -276,6 +276,10 @@ class Request(msgspec.Struct):
     dialect: str = ""
     """Where it was read from: `extra` fields are that dialect's."""
     extra: Extra = {}
+    leading: list[Turn] = []
+    """The leading system messages one by one (the blocks of `system`), where the dialect has more than one kind."""
+    said: dict[str, str] = {}
+    """How the client said what its dialect has several words for ({"max_tokens": "max_completion_tokens"}): no loss."""
 
 
 # Answers
