@@ -84,9 +84,12 @@ def start_nginx(folder: Path, config: str, core: int) -> subprocess.Popen[bytes]
 
 
 class Upstream:
-    """The canned upstream on two ports: `port` plain, `tls_port` TLS with a certificate of `ca_file`."""
+    """The canned upstream on two ports: `port` plain, `tls_port` TLS with a certificate of `ca_file`.
 
-    def __init__(self, folder: Path, core: int, tick_us: int = 4000, phases: int = 16) -> None:
+    Each stream gets an event of `event_bytes` every `tick_us`, all streams dealt over `phases` instants of it.
+    """
+
+    def __init__(self, folder: Path, core: int, tick_us: int = 4000, phases: int = 16, event_bytes: int = 110) -> None:
         self.core = core
         self.port, self.tls_port = free_port(), free_port()
         self.ca_file = folder / "ca.pem"
@@ -94,7 +97,7 @@ class Upstream:
         authority.cert_pem.write_to_path(str(self.ca_file))
         certificate = authority.issue_cert("localhost", "127.0.0.1")
         certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / "upstream.pem"))
-        self._peer = start([build_peer(), "serve", str(self.port), str(tick_us), str(phases)], core)
+        self._peer = start([build_peer(), "serve", str(self.port), str(tick_us), str(phases), str(event_bytes)], core)
         wait_port(self.port)
         self._tls = start_nginx(folder / "tls", self._tls_config(folder / "upstream.pem"), core)
         wait_port(self.tls_port)

@@ -1,8 +1,8 @@
 /* Both ends of the bench in one small program, so that neither is what is measured.
 
-   peer serve PORT TICK_US PHASES
+   peer serve PORT TICK_US PHASES EVENT_BYTES
        An upstream: answers each request with one canned chat completion, or, when it carries the
-       header `x-bench-chunks: N`, with N server-sent events of about 100 bytes, a usage event and
+       header `x-bench-chunks: N`, with N server-sent events of EVENT_BYTES, a usage event and
        [DONE], each in a write of its own.  Every stream gets its first event with the head, then one
        per TICK_US; the streams are dealt over PHASES instants within it, so that events come apart as they do in life.
 
@@ -80,15 +80,16 @@ static const char ANSWER_BODY[] =
 static const char STREAM_HEAD[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n"
     "x-request-id: req_bench\r\n\r\n";
-static const char EVENT[] =
+static const char EVENT_START[] =
     "data: {\"id\":\"chatcmpl-B9\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":"
-    "{\"content\":\" token\"}}]}\n\n";
+    "{\"content\":\" token";
+static const char EVENT_END[] = "\"}}]}\n\n";
 static const char LAST_EVENTS[] =
     "data: {\"id\":\"chatcmpl-B9\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{},"
     "\"finish_reason\":\"stop\"}]}\n\n"
     "data: {\"id\":\"chatcmpl-B9\",\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":"
     "{\"prompt_tokens\":19,\"completion_tokens\":10,\"total_tokens\":29}}\n\ndata: [DONE]\n\n";
-static char answer[2048], first_frame[512], event_frame[256], last_frame[1024];
+static char answer[2048], first_frame[3 * HEAD_MAX], event_frame[2 * HEAD_MAX], last_frame[1024];
 static size_t answer_size, first_size, event_size, last_size;
 
 static struct client **streams;
@@ -164,11 +165,20 @@ static void send_events(int phase, int phases) {
     }
 }
 
-static void serve(const char *port, long tick_us, int phases) {
+/* One event of `bytes`, as a chunk: words of text between its start and its end. */
+static size_t make_event(char *to, int bytes) {
+    char event[HEAD_MAX];
+    int size = sprintf(event, "%s", EVENT_START);
+    while (size + (int)sizeof EVENT_END - 1 < bytes && size < HEAD_MAX / 2) event[size] = " tokens"[size % 7], size++;
+    size += sprintf(event + size, "%s", EVENT_END);
+    return sprintf(to, "%x\r\n%s\r\n", size, event);
+}
+
+static void serve(const char *port, long tick_us, int phases, int event_bytes) {
     answer_size = sprintf(answer, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
                           "x-request-id: req_bench\r\n\r\n%s", sizeof ANSWER_BODY - 1, ANSWER_BODY);
-    first_size = sprintf(first_frame, "%s%zx\r\n%s\r\n", STREAM_HEAD, sizeof EVENT - 1, EVENT);
-    event_size = sprintf(event_frame, "%zx\r\n%s\r\n", sizeof EVENT - 1, EVENT);
+    event_size = make_event(event_frame, event_bytes);
+    first_size = sprintf(first_frame, "%s%s", STREAM_HEAD, event_frame);
     last_size = sprintf(last_frame, "%zx\r\n%s\r\n0\r\n\r\n", sizeof LAST_EVENTS - 1, LAST_EVENTS);
     struct sockaddr_in a = loopback(port);
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), poll = epoll_create1(0);
@@ -396,10 +406,10 @@ int main(int argc, char **argv) {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     signal(SIGPIPE, SIG_IGN);
-    if (argc == 5 && !strcmp(argv[1], "serve")) serve(argv[2], atol(argv[3]), atoi(argv[4]));
+    if (argc == 6 && !strcmp(argv[1], "serve")) serve(argv[2], atol(argv[3]), atoi(argv[4]), atoi(argv[5]));
     signal(SIGTERM, stop);
     if (argc == 6 && !strcmp(argv[1], "load"))
         return load(argv[2], atoi(argv[3]), atol(argv[4]), atol(argv[5]));
-    fprintf(stderr, "usage: peer serve PORT TICK_US PHASES | peer load PORT CONNECTIONS WARM_MS RUN_MS < REQUEST\n");
+    fprintf(stderr, "usage: peer serve PORT TICK_US PHASES EVENT_BYTES | peer load PORT CONNECTIONS WARM_MS RUN_MS < REQUEST\n");
     return 2;
 }
