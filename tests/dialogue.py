@@ -37,6 +37,7 @@ from burncloud.router.gateway import Gateway
 from burncloud.router.sweep import Sweep
 from burncloud.wire import journal as journal_module
 from burncloud.wire.downstream import Downstream
+from burncloud.wire.files import write_at
 from burncloud.wire.journal import JournalWriter
 from burncloud.wire.pool import Origin
 from burncloud.wire.upstream import Upstream
@@ -280,8 +281,7 @@ class Dialogue:
         stack.enter_context(mock.patch.object(clock, "now_ns", self._now_ns))
         stack.enter_context(mock.patch.object(journal_module, "SEGMENT_BYTES", SEGMENT_BYTES))
         stack.enter_context(mock.patch.object(journal_module, "SETTLE_ROOM_BYTES", SEGMENT_BYTES // 8))
-        pwrite = journal_module.write_at
-        stack.enter_context(mock.patch.object(journal_module, "write_at", lambda *args: self._pwrite(pwrite, *args)))
+        stack.enter_context(mock.patch.object(journal_module, "write_at", self._write_at))
         self.journal = JournalWriter(folder, "a" * 32, "l" * 32, "node", 1 << 40)
         self.journal.open()
         self._folder = folder / ("a" * 32)
@@ -310,12 +310,12 @@ class Dialogue:
     def _now_ns(self) -> int:
         return WALL_NS + int((self.loop.now - START_S) * 1_000_000_000)
 
-    def _pwrite(self, real: Callable[[int, bytes, int], int], fd: int, data: bytes, offset: int) -> int:
+    def _write_at(self, fd: int, data: bytes, offset: int) -> int:
         if self.disk_broken:
             raise OSError(5, "the disk is broken")
         if not data.startswith(b"\0"):
             self.events.append(("journal", data))
-        return real(fd, data, offset)
+        return write_at(fd, data, offset)
 
     # House
 

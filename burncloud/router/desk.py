@@ -104,7 +104,7 @@ class Desk:
         draw = charge if charge < hold else hold
         lease.held -= hold
         lease.drawn += draw
-        if lease.tight and draw < hold and lease.free > 0:
+        if lease.tight and draw < hold and lease.free > 0 and not (self._lines and self._awaited(lease)):
             self._give_back(lease)
         return draw
 
@@ -198,6 +198,11 @@ class Desk:
 
     def _leases(self, kind: str) -> dict[int, Lease]:
         return self.users if kind == "user" else self.tokens
+
+    def _awaited(self, lease: Lease) -> bool:
+        """Whether somebody waits for this account: what is freed now is for him, whatever control will answer."""
+        side = 0 if lease.kind == "user" else 1
+        return any(pair[side] == lease.account for pair in self._lines)
 
     def _short(self, kind: str, account: int, amount: int) -> int:
         """How much is missing for a hold of `amount`."""

@@ -1,0 +1,249 @@
+"""The Snapshot in a worker: changes in place, full loads, and what a channel becomes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+import pytest
+
+from burncloud.domain.link import Drop, Put
+from burncloud.domain.pricing import Price
+from burncloud.domain.snapshot import Channel, Group, Setting, Token, User
+from burncloud.router.world import World, records
+from burncloud.wire.pool import Origin, OriginKey
+from tests.dialogue import channels
+
+
+class Origins:
+    """Makes an Origin for each key, once."""
+
+    def __init__(self) -> None:
+        self.made: dict[OriginKey, Origin] = {}
+
+    def __call__(self, key: OriginKey) -> Origin:
+        return self.made.setdefault(key, Origin(key))
+
+
+@pytest.fixture
+def world() -> World:
+    """An empty world."""
+    return World(Origins())
+
+
+def put(world: World, kind: str, *rows: Any) -> None:
+    """Apply these records."""
+    world.put(Put(kind, records(list(rows))))
+
+
+def digest(key: str) -> bytes:
+    """A token's hash."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+FULL: dict[str, list[Any]] = {
+    "user": [User(1), User(2)],
+    "token": [Token(1, digest("a"), 1), Token(2, digest("b"), 2)],
+    "channel": channels(2),
+    "group": [Group("default"), Group("vip", 2_000_000)],
+    "price": [Price("gpt-4", *[1] * 11), Price("gpt-5", *[1] * 11)],
+    "setting": [Setting("x", "1"), Setting("y", "2")],
+}
+
+
+def load(world: World, full: dict[str, list[Any]]) -> None:
+    """A full load."""
+    world.reload()
+    for kind, rows in full.items():
+        put(world, kind, *rows)
+    world.ready()
+
+
+def known(world: World) -> dict[str, set[Any]]:
+    """What it knows, by kind."""
+    return {kind: set(table) for kind, table in world._known().items()}
+
+
+def test_a_full_load(world: World) -> None:
+    """Everything is there, and only then is it loaded."""
+    world.reload()
+    for kind, rows in FULL.items():
+        put(world, kind, *rows)
+        assert not world.loaded
+    world.ready()
+    assert world.loaded
+    assert {kind: len(names) for kind, names in known(world).items()} == dict.fromkeys(FULL, 2)
+    assert set(world.tokens) == {digest("a"), digest("b")}
+    assert world.models("default") == ["gpt-4"]
+
+
+def test_a_second_load_sweeps_what_did_not_come_again(world: World) -> None:
+    """After a break of the link: kept is what came again, the same objects."""
+    load(world, FULL)
+    token, outlet = world.tokens[digest("a")], world.outlets[1]
+    gone = world.tokens[digest("b")]
+    load(world, {kind: rows[:1] for kind, rows in FULL.items()})
+    assert {kind: len(names) for kind, names in known(world).items()} == dict.fromkeys(FULL, 1)
+    assert world.tokens == {digest("a"): token}
+    assert not gone.enabled
+    assert world.outlets[1] is not outlet
+    assert not outlet.available
+
+
+def test_a_first_load_that_broke_off(world: World) -> None:
+    """What it brought and the second did not is gone, too."""
+    world.reload()
+    put(world, "token", *FULL["token"])
+    load(world, {"token": FULL["token"][:1]})
+    assert set(world.tokens) == {digest("a")}
+
+
+def test_changes_during_a_load(world: World) -> None:
+    """A change that comes in the middle is part of the load."""
+    load(world, FULL)
+    world.reload()
+    put(world, "user", *FULL["user"])
+    put(world, "token", Token(3, digest("c"), 1))
+    world.drop(Drop("user", [2]))
+    for kind in ("token", "channel", "group", "price", "setting"):
+        put(world, kind, *FULL[kind])
+    world.ready()
+    assert known(world)["token"] == {1, 2, 3}
+    assert known(world)["user"] == {1}
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_drop(world: World, kind: str) -> None:
+    """Each kind can be dropped, twice, and what was never there."""
+    load(world, FULL)
+    name = next(iter(known(world)[kind]))
+    world.drop(Drop(kind, [name, name, 99 if isinstance(name, int) else "none"]))
+    assert len(known(world)[kind]) == 1
+
+
+def test_a_token_changes_in_place(world: World) -> None:
+    """A connection that remembers it sees the change."""
+    put(world, "token", Token(1, digest("a"), 1))
+    token = world.tokens[digest("a")]
+    put(world, "token", Token(1, digest("a"), 2, False, True, 99, "vip", ("m",), ("10.0.0.0/8",)))
+    assert world.tokens == {digest("a"): token}
+    assert msgspec.structs.astuple(token)[2:] == (2, False, True, 99, "vip", ("m",), ("10.0.0.0/8",))
+
+
+def test_a_token_with_another_key(world: World) -> None:
+    """The old key is out at once, also where it is remembered."""
+    put(world, "token", Token(1, digest("a"), 1))
+    old = world.tokens[digest("a")]
+    put(world, "token", Token(1, digest("b"), 1))
+    assert set(world.tokens) == {digest("b")}
+    assert not old.enabled
+    assert world.tokens[digest("b")].enabled
+
+
+# Channels and routes
+
+
+def names(world: World, model: str = "gpt-4", group: str = "default", dialect: str = "openai") -> set[str]:
+    """The channels that are picked for a model."""
+    route = world.route(dialect, group, model)
+    if route is None:
+        return set()
+    picked = [route.pick() for _ in range(20)]
+    return {outlet.channel.ref for outlet in picked if outlet is not None}
+
+
+def test_routes_follow_their_channels(world: World) -> None:
+    """By dialect, group and model; disabled ones are left out; changes are live at once."""
+    first, second = channels(2)
+    put(world, "channel", first, second)
+    assert names(world) == {"ch_1", "ch_2"}
+    assert names(world, "gpt-5") == names(world, group="vip") == names(world, dialect="anthropic") == set()
+    put(world, "channel", msgspec.structs.replace(second, enabled=False))
+    assert names(world) == {"ch_1"}
+    put(world, "channel", msgspec.structs.replace(second, groups=("vip",), models={"gpt-5": "x"}))
+    assert (names(world), names(world, "gpt-5", "vip")) == ({"ch_1"}, {"ch_2"})
+    world.drop(Drop("channel", [1]))
+    assert names(world) == set()
+    assert world.models("default") == []
+    assert world.models("vip") == ["gpt-5"]
+    assert world.served("gpt-5", "vip")
+    assert not world.served("gpt-4", "default")
+
+
+def test_only_disabled_channels(world: World) -> None:
+    """The model is served, only not now: that is no 404."""
+    put(world, "channel", msgspec.structs.replace(channels(1)[0], enabled=False))
+    assert world.route("openai", "default", "gpt-4") is None
+    assert world.served("gpt-4", "default")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"vendor": "nobody"},
+        {"keys": ()},
+        {"base_url": "ftp://x"},
+        {"base_url": "nonsense"},
+        {"base_url": ""},
+        {"base_url": "http://x:99999999"},
+        {"keys": ((1, "sk\r\nX-Evil: 1"),)},
+        {"keys": ((1, "ключ"),)},
+    ],
+)
+def test_a_channel_that_cannot_be_used_is_left_out(world: World, fields: dict[str, Any]) -> None:
+    """Logged, not raised: the others serve on; and what it was before is gone."""
+    [good] = channels(1)
+    put(world, "channel", good)
+    put(world, "channel", msgspec.structs.replace(good, **fields))
+    assert world.outlets == {}
+    assert names(world) == set()
+
+
+def test_the_head_of_a_channel(world: World) -> None:
+    """Host by name and port, the credential in the vendor's way, no compression."""
+    put(
+        world,
+        "channel",
+        Channel(1, "ch_1", "openai", "https://user@API.test:8443/v1/", ((5, "sk-1"),), {"m": "m"}),
+        Channel(2, "ch_2", "anthropic", "", ((6, "sk-2"),), {"m": "m"}),
+        Channel(3, "ch_3", "gemini", "", ((7, "sk-3"),), {"m": "m"}),
+    )
+    heads = [outlet.head for outlet in world.outlets.values()]
+    assert heads == [
+        b"host: API.test:8443\r\nauthorization: Bearer sk-1\r\naccept-encoding: identity\r\n",
+        b"host: api.anthropic.com\r\nx-api-key: sk-2\r\naccept-encoding: identity\r\n",
+        b"host: generativelanguage.googleapis.com\r\nx-goog-api-key: sk-3\r\naccept-encoding: identity\r\n",
+    ]
+    assert world.outlets[1].key_id == 5
+    assert world.outlets[1].path(b"/v1/embeddings") == b"/v1/embeddings"
+    assert "sk-1" not in repr(world.outlets[1])
+
+
+def test_channels_of_one_origin_share_its_connections(world: World) -> None:
+    """The key is scheme, host, port and TLS setting, not the channel; it has no part in plain HTTP."""
+    base = channels(1)[0]
+
+    def channel(number: int, url: str, **options: object) -> Channel:
+        return msgspec.structs.replace(base, id=number, base_url=url, options=options)
+
+    put(
+        world, "channel",
+        channel(1, "https://a.test/v1"), channel(2, "https://a.test:443/other"), channel(3, "https://a.test:444"),
+        channel(4, "http://a.test"), channel(5, "http://a.test:80", verify_tls=False),
+        channel(6, "https://a.test", verify_tls=False), channel(7, "https://a.test", verify_tls=False),
+    )  # fmt: skip
+    origins = [world.outlets[n].origin for n in range(1, 8)]
+    assert origins[0] is origins[1]
+    assert origins[3] is origins[4]
+    assert origins[5] is origins[6]
+    assert len({id(origin) for origin in origins}) == 4
+
+
+def test_a_thousand_paths_are_remembered_and_no_more(world: World) -> None:
+    """Paths come from clients: what is remembered of them is bounded."""
+    put(world, "channel", *channels(1))
+    outlet = world.outlets[1]
+    for n in range(1200):
+        assert outlet.path(b"/v1/%d" % n) == b"/v1/%d" % n
+    assert len(outlet._paths) == 1000
