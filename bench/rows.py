@@ -60,7 +60,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("tls_small", "CPU per request, 0.3 KB, TLS upstream", "cpu_request", 3.0, tls=True),
     Row("tls_large", "CPU per request, 100 KB, TLS upstream", "cpu_request", 3.0, body_bytes=100_000, tls=True),
     Row("stream", "CPU per streamed chunk", "cpu_event", 2.0, stream=True),
-    Row("stream_tls", "CPU per streamed chunk, TLS upstream", "cpu_event", 2.0, stream=True, tls=True),
+    Row("stream_tls", "CPU per streamed chunk, TLS upstream", "cpu_event", 2.0, stream=True, tls=True, connections=32),
     Row("latency_1", "added latency, 1 at a time, one core", "added", 2.0, connections=1, together=True),
     Row("latency_1_apart", "total latency, 1 at a time, two cores", "total", 1.25, connections=1),
     Row("latency_64", "added latency, 64 at a time, two cores", "added", 0),
