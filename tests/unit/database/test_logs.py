@@ -72,7 +72,7 @@ async def test_no_page_counts_skips_or_sorts_the_table(db: Database) -> None:
     if db.dialect != "sqlite":
         return
     await add_rows(db, "receipts", *[receipt(x, user=1) for x in range(1, 50)])
-    sort = "USE TEMP B-TREE"
+    sort = "TEMP B-TREE FOR ORDER BY"  # of rows of the same nanosecond it may be
     for where in ("", "WHERE user = 1", "WHERE token = 1"):
         plan = await execute(
             db, f"EXPLAIN QUERY PLAN SELECT x FROM receipts {where} ORDER BY time_ns DESC, journal DESC, x DESC"
