@@ -8,6 +8,7 @@ charged by its last progress record, else by its intent's estimate.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import add
 from typing import Final, NamedTuple
 
 import msgspec
@@ -20,7 +21,7 @@ from burncloud.database.engine import Database
 from burncloud.database.ledger import Booking, Fault
 from burncloud.domain.journal import Attempt, End, JournalRecord, Kept, Return, encode_payload
 from burncloud.domain.money import AMOUNT_NANO_MAX
-from burncloud.domain.usage import KINDS, Usage
+from burncloud.domain.usage import Usage
 from burncloud.service.segments import Poison
 
 HOUR_NS: Final = 3_600_000_000_000
@@ -32,7 +33,6 @@ INTERRUPTED_ATTEMPT: Final = 2
 """Attempt.sent: nobody knows whether it left."""
 
 _ENDS = End.__struct_fields__.index("usage")
-_NOTHING: Final = (0,) * (len(KINDS) + 2)
 _astuple = msgspec.structs.astuple
 _KINDS_OF_RETURN: Final = ("user", "token")
 
@@ -52,6 +52,8 @@ def check_end(end: End) -> None:
         raise Flaw(f"charge {end.charge} is out of range")
     if not (0 <= end.draw_user <= end.hold_user and 0 <= end.draw_token <= end.hold_token):
         raise Flaw("draws more than it holds")
+    if end.draw_user > end.charge or end.draw_token > end.charge:
+        raise Flaw("draws more than it charges")
 
 
 class _Sums:
@@ -65,39 +67,36 @@ class _Sums:
         self.channels: dict[int, int] = {}
         self.hourly: dict[tuple[int, int, int, int, str], list[int]] = {}
 
-    def draw(self, kind: str, account: int, amount: int) -> None:
-        self.leases.setdefault((kind, account), [0, 0])[0] += amount
-
     def give_back(self, kind: str, account: int, amount: int) -> None:
         self.leases.setdefault((kind, account), [0, 0])[1] += amount
         accounts = self.users if kind == "user" else self.tokens
         accounts.setdefault(account, [0, 0])[1] -= amount
 
-    def add(self, end: End, late: bool) -> None:
+    def charge(self, kind: str, accounts: dict[int, list[int]], account: int, charge: int, draw: int) -> None:
+        sums = accounts.get(account)
+        if sums is None:
+            sums = accounts[account] = [0, 0]
+        sums[0] += charge
+        if draw:
+            sums[1] -= draw
+            self.leases.setdefault((kind, account), [0, 0])[0] += draw
+
+    def add(self, end: End, usage: tuple[int, ...], late: bool) -> None:
         charge = end.charge
-        drawn = (0, 0) if late else (end.draw_user, end.draw_token)
-        for kind, accounts, account, draw in (
-            ("user", self.users, end.user, drawn[0]),
-            ("token", self.tokens, end.token, drawn[1]),
-        ):
-            if account and (charge or draw):
-                sums = accounts.setdefault(account, [0, 0])
-                sums[0] += charge
-                sums[1] -= draw
-            if draw:
-                self.draw(kind, account, draw)
-        for attempt in end.attempts:
-            if attempt.charge:
-                self.channels[attempt.channel] = self.channels.get(attempt.channel, 0) + attempt.charge
+        if charge:  # draws are part of it
+            if end.user:
+                self.charge("user", self.users, end.user, charge, 0 if late else end.draw_user)
+            if end.token:
+                self.charge("token", self.tokens, end.token, charge, 0 if late else end.draw_token)
+            for attempt in end.attempts:
+                if attempt.charge:
+                    self.channels[attempt.channel] = self.channels.get(attempt.channel, 0) + attempt.charge
         key = (end.time_ns // HOUR_NS * HOUR_S, end.user, end.token, end.channel, end.model)
         counts = self.hourly.get(key)
         if counts is None:
-            counts = self.hourly[key] = list(_NOTHING)
-        counts[0] += 1
-        for place, amount in enumerate(_astuple(end.usage), 1):
-            if amount:
-                counts[place] += amount
-        counts[-1] += charge
+            self.hourly[key] = [1, *usage, charge]
+        else:
+            counts[:] = map(add, counts, (1, *usage, charge))
 
     def booking(self, receipts: list[Row], attempts: list[Row]) -> Booking:
         accounts: list[Row] = [("channel", id_, self.channels[id_], 0) for id_ in sorted(self.channels)]
@@ -121,11 +120,13 @@ def booking(journal: int, records: Iterable[End | Return], late: bool = False) -
             if not late:
                 sums.give_back(record.kind, record.account, record.amount)
             continue
-        sums.add(record, late)
+        usage = _astuple(record.usage)
+        sums.add(record, usage, late)
         fields = _astuple(record)
-        receipts.append((journal, *fields[:_ENDS], *_astuple(record.usage), *fields[_ENDS + 1 : -1], late))
-        place = (journal, record.x)
-        attempts += [(*place, attempt.n, record.day, *_astuple(attempt)[1:]) for attempt in record.attempts]
+        receipts.append((journal, *fields[:_ENDS], *usage, *fields[_ENDS + 1 : -1], late))
+        for attempt in record.attempts:
+            n, *rest = _astuple(attempt)
+            attempts.append((journal, record.x, n, record.day, *rest))
     return sums.booking(receipts, attempts)
 
 

@@ -30,6 +30,11 @@ log = logs.logger(__name__)
 
 KEPT_FOLDER: Final = "journal.kept"
 """Beside the journals' folder: where segments with something broken go instead of away."""
+BATCH: Final = 500
+"""Receipts in a transaction, at most."""
+BOOK_EVERY_MS: Final = 250
+"""What is read and synced waits this long for company: a transaction costs as much as fifty receipts.  One that
+comes after a pause does not wait, nor does one that somebody waits for."""
 CLOSE_BATCH: Final = 500
 WATERMARK_LAG: Final = 256
 """As many records that need no booking may be read without a transaction that says so."""
@@ -109,6 +114,11 @@ class Keeper:
         """A worker is connected."""
         self.lock_poll_ms = 0
         """When to try for the lock next, on the monotonic clock."""
+        self.hurry_until_ms = 0
+        """Until then everything is booked as soon as it is read: somebody waits for what comes back."""
+        self._good: list[Good] = []
+        self._bad: list[Bad] = []
+        self._booked_ms = 0
         self._house = house
         self._lock_fd = -1
         self._found_ms = clock.monotonic_ms()
@@ -120,6 +130,12 @@ class Keeper:
     def dead(self) -> bool:
         """We hold the lock: nobody writes any more."""
         return self._lock_fd >= 0
+
+    def lag(self, written: int) -> int:
+        """How many records wait to be booked, if the worker has `written` up to that number."""
+        if self._good or self._bad:
+            return max(written, self.reader.seq) - self.acked
+        return max(0, written - self.reader.seq)
 
     def let_go(self) -> None:
         """Close our files, and with them the lock."""
@@ -150,7 +166,12 @@ class Keeper:
     def _stand(self, row: JournalRow) -> None:
         self.row = row
         self.acked = row.acked
-        self.reader.seek(row.acked)
+        self._read_again()
+
+    def _read_again(self) -> None:
+        """Forget what was read and not booked."""
+        self._good, self._bad = [], []
+        self.reader.seek(self.acked)
 
     async def _known(self, now_ms: int) -> bool:
         """Whether we may touch it: it has a row, or has lain here too long to be a worker's first moment."""
@@ -205,7 +226,9 @@ class Keeper:
                 return
             if crash.ARMED and self.dead:
                 crash.point("control.replay")
-            await self._book(found)
+            await self._take(found)
+        if self._due():
+            await self._book()
         if self.dead:
             for path, offset in self.reader.broken.items():
                 self._house.alarm("broken", self.uuid, f"{path.name} at byte {offset}")
@@ -218,7 +241,7 @@ class Keeper:
             self._house.alarm("sync", self.uuid, str(error))
             if self.dead:
                 return True  # nobody can write it again; the database's commit will make it durable
-            self.reader.seek(self.acked)
+            self._read_again()
             if clock.monotonic_ms() - self._rewrite_ms >= REWRITE_MS:
                 self._rewrite_ms = clock.monotonic_ms()
                 self._house.cannot_sync(self.uuid)
@@ -227,12 +250,26 @@ class Keeper:
 
     # Booking
 
-    async def _book(self, found: Slice) -> None:
-        assert self.row is not None
+    async def _take(self, found: Slice) -> None:
+        """Add a slice to what is to be booked."""
         good, bad = billing.sort_records(found.first, found.records)
-        if not good and not bad and found.last - self.acked < WATERMARK_LAG:
-            return
-        await self._book_batch(Batch(good, bad, found.last, unseen=self.row.state != "open"))
+        if self._good and len(self._good) + len(good) > BATCH:
+            await self._book(found.first - 1)
+        self._good += good
+        self._bad += bad
+
+    def _due(self) -> bool:
+        now_ms = clock.monotonic_ms()
+        if not self._good and not self._bad:
+            return self.reader.seq - self.acked >= WATERMARK_LAG
+        return self.dead or now_ms < self.hurry_until_ms or now_ms - self._booked_ms >= BOOK_EVERY_MS
+
+    async def _book(self, upto: int = 0) -> None:
+        """Book what was taken; all up to `upto` (0 = all that was read) needs no more."""
+        assert self.row is not None
+        self._booked_ms = clock.monotonic_ms()
+        good, self._good, bad, self._bad = self._good, [], self._bad, []
+        await self._book_batch(Batch(good, bad, upto or self.reader.seq, unseen=self.row.state != "open"))
         if crash.ARMED:
             crash.point("control.before_ack")
         self._house.booked(self.uuid, self.acked)

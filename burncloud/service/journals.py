@@ -64,7 +64,7 @@ class JournalStatus(NamedTuple):
     """live · alone (no worker connected, but somebody holds its lock) · replay · foreign."""
     acked: int
     lag: int
-    """Records written, as far as known, and not booked."""
+    """Records written, as far as known, that wait to be read or booked."""
 
 
 class Status(NamedTuple):
@@ -87,7 +87,6 @@ class _Desk:
         self.keeper = keeper
         self.foreign = False
         self.bell_seq = 0
-        self.hurry_until_ms = 0
         self.wake = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
@@ -95,6 +94,11 @@ class _Desk:
         if self.foreign:
             return "foreign"
         return "replay" if self.keeper.dead else "live" if self.keeper.live else "alone"
+
+    def hurry(self, time_ms: int) -> None:
+        """Book everything at once for a while, beginning now."""
+        self.keeper.hurry_until_ms = clock.monotonic_ms() + time_ms
+        self.wake.set()
 
     def try_for_lock(self) -> None:
         """The worker is gone from the link: perhaps it is gone."""
@@ -155,6 +159,7 @@ class Books:
         """Close what has no worker any more (as long as `deadline_ms` allows), then stop."""
         self._stopping = True
         for desk in self._desks.values():
+            desk.hurry(deadline_ms)
             desk.try_for_lock()
         tasks = [desk.task for desk in self._desks.values() if desk.task is not None]
         if tasks:
@@ -203,8 +208,8 @@ class Books:
         desk = self._desks.get(uuid)
         if desk is not None:
             desk.bell_seq = seq
-            hurried = desk.hurry_until_ms and clock.monotonic_ms() < desk.hurry_until_ms
-            if hurried or seq - desk.keeper.reader.seq >= BOOK_SOON:
+            hurry_ms = desk.keeper.hurry_until_ms
+            if seq - desk.keeper.reader.seq >= BOOK_SOON or (hurry_ms and clock.monotonic_ms() < hurry_ms):
                 desk.wake.set()
 
     async def ask(self, uuid: str, ask: Ask) -> Grant:
@@ -232,9 +237,8 @@ class Books:
         async with self.db.read() as connection:
             count, amount = await lease_rows.count_outstanding(connection)
         states = [
-            JournalStatus(uuid, desk.state(), keeper.acked, max(desk.bell_seq, keeper.reader.seq) - keeper.acked)
+            JournalStatus(uuid, desk.state(), desk.keeper.acked, desk.keeper.lag(desk.bell_seq))
             for uuid, desk in self._desks.items()
-            for keeper in (desk.keeper,)
         ]
         return Status(self.guard.epoch, states, count, amount, dict(self._alarms))
 
@@ -249,8 +253,7 @@ class Books:
         """Have a worker give back; what it writes is booked at once."""
         desk = self._desks.get(uuid)
         if desk is not None:
-            desk.hurry_until_ms = clock.monotonic_ms() + HURRY_MS
-            desk.wake.set()
+            desk.hurry(HURRY_MS)
             self.send_recall(uuid, recall)
 
     # What the keepers ask of us

@@ -164,7 +164,7 @@ class Reader:
             following: _Segment | None = None
             found = self._read_here(dead, records_max)
             if found is None and self._offset == before:
-                following = next(self._segments(self._segment.n), None)
+                following = self._following(dead)
                 if following is None:
                     break
                 # The next segment's header is written after this one's last record: look once more, then leave.
@@ -209,12 +209,27 @@ class Reader:
                 if segment is not None:
                     yield segment
 
+    def _following(self, dead: bool) -> _Segment | None:
+        """The segment behind the current one, if it has begun.
+
+        While the worker lives, this is asked at every turn: its next file is the next number, so no folder is read.
+        """
+        assert self._segment is not None
+        path = self._segment.path.with_stem(f"{self._segment.n + 1:08d}")
+        segment = self._header(path)
+        if segment is None and (dead or path in self.broken):
+            segment = next(self._segments(self._segment.n), None)
+        return segment
+
     def _header(self, path: Path) -> _Segment | None:
         try:
-            with path.open("rb") as file:
-                data = file.read(4096)
+            fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError:
-            return None  # the worker took it away just now
+            return None  # not there yet, or the worker took it away just now
+        try:
+            data = read_at(fd, 4096, 0)
+        finally:
+            os.close(fd)
         if not _intact(data, 0):
             if any(data):
                 self.broken.setdefault(path, 0)
@@ -320,7 +335,6 @@ def _follow(open_: dict[int, Kept], ended: set[int], seq: int, record: JournalRe
         kept.agains = (*kept.agains, record)
     elif isinstance(record, Progress) and record.x in open_:
         open_[record.x].progress = record
-
 
 
 def _sync_folder(folder: Path) -> None:

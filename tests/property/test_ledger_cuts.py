@@ -5,65 +5,32 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud.database import journals, leases
-from burncloud.database.engine import Database, open_database
-from burncloud.database.journals import Guard
-from burncloud.database.leases import Account
+from burncloud.database.engine import open_database
 from burncloud.domain.journal import Return, frame
 from burncloud.service.billing import verify
-from burncloud.service.bookkeeper import Keeper
-from tests.books import Writer, balance, count, end, intent, ledger_of, receipts
+from tests.books import Writer, balance, count, end, intent, receipts
+from tests.keepers import House, open_house
 from tests.property.test_ledger import QUICK
 
 HOLD = 50
 
 
-class House:
-    """A control process that hears and does nothing."""
-
-    def __init__(self, db: Database, root: Path) -> None:
-        self.db = db
-        self.root = root
-        self.guard = Guard("here", 0)
-        self.ledger = ""
-
-    async def start(self) -> None:
-        """Take over."""
-        self.guard = await self.db.run(lambda connection: journals.bump_epoch(connection, "here"))
-        self.ledger = await ledger_of(self.db)
-
-    def booked(self, uuid: str, seq: int) -> None:
-        pass
-
-    def cannot_sync(self, uuid: str) -> None:
-        pass
-
-    def freed(self, accounts: Iterable[Account]) -> None:
-        pass
-
-    def alarm(self, kind: str, uuid: str, why: str) -> None:
-        pass
-
-    async def replay(self, writer: Writer) -> None:
-        """The writer is dead: to the end."""
-        keeper = Keeper(writer.folder, self.ledger, self)
-        row = await keeper.ensure_row()
-        grants = {(row.id, kind, 1): 10 * HOLD for kind in ("user", "token")}
-        await self.db.run(lambda connection: leases.add_grants(connection, grants))
-        assert await keeper.round()
-        keeper.let_go()
+async def _replay(house: House, writer: Writer) -> None:
+    """The writer is dead: to the end."""
+    keeper = await house.keeper(writer, live=False)
+    await house.grant(keeper, 10 * HOLD)
+    assert await keeper.round()
+    keeper.let_go()
 
 
 async def _cut_everywhere(url: str, root: Path) -> None:
     db = open_database(url)
-    house = House(db, root)
-    await house.start()
+    house = await open_house(db, root)
     used = rows = 0
     records = [
         intent(hold=HOLD, lost=7),
@@ -80,7 +47,7 @@ async def _cut_everywhere(url: str, root: Path) -> None:
         data = writer.path.read_bytes()
         writer.path.write_bytes(data[: len(data) - tail + cut])
         writer.kill()
-        await house.replay(writer)
+        await _replay(house, writer)
         whole = 2 + sum(cut >= sum(sizes[2 : 2 + n]) for n in (1, 2, 3))
         used += 30 + {2: 0, 3: 7, 4: 40, 5: 40}[whole]
         rows += 1 if whole == 2 else 2
@@ -97,8 +64,7 @@ def test_cut_at_every_byte_of_the_last_three_records(sqlite_url: str, tmp_path: 
 
 async def _flip(url: str, root: Path, place: int, bit: int) -> None:
     db = open_database(url)
-    house = House(db, root)
-    await house.start()
+    house = await open_house(db, root)
     writer = Writer(root, house.ledger)
     for _ in range(3):
         writer.exchange(30, HOLD)
@@ -112,7 +78,7 @@ async def _flip(url: str, root: Path, place: int, bit: int) -> None:
     data[spot] ^= 1 << bit
     victim.write_bytes(data)
     writer.kill()
-    await house.replay(writer)
+    await _replay(house, writer)
     rows = {row.x: row for row in await receipts(db)}
     hurt = {1 + 2 * (place % 3)}
     for other in {1, 3, 5} - hurt:

@@ -281,7 +281,7 @@ class World:
         self.keepers = {}
         self.guard = await self.db.run(lambda connection: journals.bump_epoch(connection, "here"))
 
-    async def _round(self, folder: Path, fault: str, live: bool) -> bool:
+    async def _round(self, folder: Path, fault: str, live: bool, hurry: bool = True) -> bool:
         """A round of a journal's keeper, dying at the first commit if so told."""
         keeper = self.keepers.get(folder.name)
         if keeper is None:
@@ -289,6 +289,7 @@ class World:
             await keeper.ensure_row()
         keeper.live = live
         keeper.lock_poll_ms = 0
+        keeper.hurry_until_ms = 1 << 62 if hurry else 0
         self.fault = fault
         try:
             done = await keeper.round()
@@ -305,7 +306,7 @@ class World:
     async def book(self, a: int, b: int) -> None:
         """The control process reads what is new, and may die of it."""
         if worker := self._pick(a):
-            await self._round(worker.writer.folder, FAULTS[b % 3 if b % 5 == 0 else 0], live=True)
+            await self._round(worker.writer.folder, FAULTS[b % 3 if b % 5 == 0 else 0], live=True, hurry=b % 4 > 0)
 
     async def replay(self, a: int, b: int) -> None:
         """It replays a dead journal, and may die of it."""

@@ -114,6 +114,7 @@ FLAWS: list[tuple[dict[str, Any], str]] = [
     ({"charge": 1 << 63, "attempts": (Attempt(1, 1, 1, "first", charge=1 << 63),)}, "out of range"),
     ({"draw_user": 51}, "more than it holds"),
     ({"draw_token": -1}, "more than it holds"),
+    ({"draw_token": 31}, "more than it charges"),
 ]
 
 

@@ -201,7 +201,6 @@ def _receipts() -> None:
         *map(_number, ("status", "duration_us", "first_byte_us", "bytes_up", "bytes_down")),
         *map(_word, ("client", "upstream_request")),
         _flag("late", False),
-        sqlite_with_rowid=False,
     )
     op.create_index("receipts_time", "receipts", ["time_ns"])
     op.create_index("receipts_user", "receipts", ["user", "time_ns"])
