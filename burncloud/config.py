@@ -14,7 +14,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, NamedTuple
 
 LOG_LEVELS: Final[dict[str, str]] = {
@@ -190,6 +190,22 @@ class Settings:
     )
     attempts_max: int = _setting(3, "", "Most attempts at upstreams for one request.", _whole(1, 100))
     pool_idle_ms: int = _setting(60_000, "ms", "An idle connection to an upstream is closed after this.", _MS)
+
+
+LIVE: Final = ("unpriced", "interrupted_charge", "default_reserve_output", "attempts_max")
+"""Attributes of Settings that may also stand in the database, where they win, and change while the house runs."""
+
+
+def tuned(settings: Settings, values: Mapping[str, str]) -> Settings:
+    """The settings with the live ones among `values`, as they stand in the Snapshot; what cannot be used is left out."""
+    fitting: dict[str, Any] = {}
+    for f in fields(Settings):
+        if f.name in LIVE and f.name in values:
+            try:
+                fitting[f.name] = f.metadata["parse"](f.name.upper(), values[f.name])
+            except ConfigError:
+                continue
+    return replace(settings, **fitting)
 
 
 def _as_text(value: object) -> str:

@@ -177,8 +177,12 @@ class Worker:
         gateway = self.gateway
         if isinstance(message, Put):
             gateway.world.put(message)
+            if message.kind == "setting":
+                gateway.tune()
         elif isinstance(message, Drop):
             gateway.world.drop(message)
+            if message.kind == "setting":
+                gateway.tune()
         elif isinstance(message, Grant):
             gateway.desk.granted(message)
         elif isinstance(message, Ack):
@@ -195,6 +199,7 @@ class Worker:
             self._welcome(peer, message)
         elif isinstance(message, Ready):
             gateway.world.ready()
+            gateway.tune()
             self._serve()
 
     def _welcome(self, peer: Peer[ToWorker], message: Welcome) -> None:

@@ -26,7 +26,7 @@ import msgspec
 from burncloud import clock, crash
 from burncloud.adaptors.estimate import form_tokens, prompt_both
 from burncloud.adaptors.peek import Peek, peek_json, splice
-from burncloud.config import Settings
+from burncloud.config import Settings, tuned
 from burncloud.domain.journal import Again
 from burncloud.domain.money import RATIO_ONE
 from burncloud.domain.snapshot import Token
@@ -71,7 +71,7 @@ class Gateway:
         """`control`: where the control process serves HTTP; `prefix`: of request ids, unique to this process."""
         self._loop = asyncio.get_running_loop()
         self._house = house
-        self._settings = settings
+        self._settings = self._told = settings
         self._prefix = "req_" + prefix
         self._count = 0
         self._targets: dict[bytes, Target] = {}
@@ -90,6 +90,10 @@ class Gateway:
         self.draining = False
         self.on_count: Callable[[int], None] = lambda change: None
         self.counters: dict[str, int] = {"requests": 0, "refused": 0}
+
+    def tune(self) -> None:
+        """The settings in the Snapshot have changed: those that may change while we run win over the environment's."""
+        self._settings = tuned(self._told, self.world.settings)
 
     # Connections
 

@@ -10,13 +10,12 @@ from typing import Final
 import msgspec
 
 from burncloud import config
+from burncloud.config import LIVE
 from burncloud.database import settings as rows
 from burncloud.database.connection import Conn
 from burncloud.database.engine import Database
 from burncloud.errors import INVALID_REQUEST, NOT_FOUND, Refusal
 
-LIVE: Final = ("unpriced", "interrupted_charge", "default_reserve_output", "attempts_max")
-"""Names (attributes of config.Settings) that workers take from the Snapshot, where it has them."""
 SECRET: Final = ("master_key", "database_url")
 """Never shown as they are."""
 

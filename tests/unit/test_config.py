@@ -133,3 +133,12 @@ def test_a_boot_record_survives_the_way_to_the_child() -> None:
 def test_a_missing_boot_record_is_said(text: str | None) -> None:
     with pytest.raises(ConfigError, match="started by `burncloud`"):
         config.boot({} if text is None else {config.BOOT_VARIABLE: text})
+
+
+def test_live_settings_come_from_the_snapshot_too() -> None:
+    """Only the live ones, and only what can be used."""
+    settings = config.load({"PORT": "1"})
+    tuned = config.tuned(settings, {"unpriced": "free", "attempts_max": "many", "port": "2"})
+    assert tuned.unpriced == "free"
+    assert tuned.attempts_max == settings.attempts_max
+    assert tuned.port == 1
