@@ -16,6 +16,7 @@ from typing import Final
 
 SLOTS: Final = 64
 _COUNT: Final = struct.Struct("<I")
+HEAD_START_S: Final = 0.002
 UNUSED: Final = 0xFFFFFFFF
 """The count of a slot with no accepting worker behind it."""
 
@@ -26,7 +27,7 @@ class LoadMap:
     def __init__(self, fd: int, index: int) -> None:
         self._index = index
         self._map = mmap.mmap(fd, SLOTS * _COUNT.size) if fd >= 0 else None
-        self.set(0)
+        self.set(UNUSED)
 
     def set(self, count: int) -> None:
         """Publish my count."""
@@ -60,6 +61,7 @@ class Listener:
 
     def start(self) -> None:
         """Begin to accept."""
+        self._load.set(self.connections)
         for sock in self._sockets:
             sock.setblocking(False)
             self._loop.add_reader(sock.fileno(), self._accept, sock)
@@ -82,10 +84,13 @@ class Listener:
         if not self._alone:
             least = self._load.least_other()
             if least != UNUSED and self.connections > least + least // 10 + 1:
-                # let a less busy worker have it; if none takes it the descriptor stays readable
+                # let a less busy worker have it; but one that stands still must not keep all from being served
                 self._loop.remove_reader(sock.fileno())
-                self._loop.call_later(0.002, self._listen_again, sock)
+                self._loop.call_later(HEAD_START_S, self._listen_again, sock, True)
                 return
+        self._take(sock)
+
+    def _take(self, sock: socket.socket) -> None:
         try:
             client, _ = sock.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -107,6 +112,8 @@ class Listener:
         if not task.cancelled():
             task.exception()
 
-    def _listen_again(self, sock: socket.socket) -> None:
+    def _listen_again(self, sock: socket.socket, take: bool = False) -> None:
         if sock in self._sockets:
             self._loop.add_reader(sock.fileno(), self._accept, sock)
+            if take:
+                self._take(sock)
