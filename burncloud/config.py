@@ -197,7 +197,7 @@ LIVE: Final = ("unpriced", "interrupted_charge", "default_reserve_output", "atte
 
 
 def tuned(settings: Settings, values: Mapping[str, str]) -> Settings:
-    """The settings with the live ones among `values`, as they stand in the Snapshot; what cannot be used is left out."""
+    """The settings with the live ones among `values` (the Snapshot's); what cannot be used is left out."""
     fitting: dict[str, Any] = {}
     for f in fields(Settings):
         if f.name in LIVE and f.name in values:
