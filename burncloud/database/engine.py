@@ -34,12 +34,13 @@ READERS: Final = 4
 WAL_BYTES: Final = 4 << 20
 WAL_BYTES_MAX: Final = 256 << 20
 PG_CONNECTIONS: Final = 8
+IDLE_TRANSACTION_MS: Final = 10_000
 RETRY_FIRST_MS: Final = 10
 RETRY_MOST_MS: Final = 1_000
 
 DATABASE_ERRORS: Final = (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 """All that a database can throw: through SQLAlchemy, or its driver's own on the bulk paths."""
-_RETRY_SQLSTATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53", "08", "25P02", "58")
+_RETRY_SQLSTATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53", "08", "25P02", "25P03", "58")
 """Serialisation, deadlock, lock timeout, shutdown and start-up, out of resources, connection, system errors."""
 _RETRY_SQLITE: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _RETRY_SQLITE_TOO: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM)
@@ -246,7 +247,13 @@ def _open_postgres(url: str) -> Database:
         pool_pre_ping=True,
         connect_args={
             "timeout": 10,
-            "server_settings": {"application_name": "burncloud", "synchronous_commit": "on"},
+            "server_settings": {
+                "application_name": "burncloud",
+                "synchronous_commit": "on",
+                # A process that stands still in a transaction (stopped, swapped out, its host gone) must not hold the
+                # books of every node: its locks end, and when it wakes it begins again with the epoch.
+                "idle_in_transaction_session_timeout": str(IDLE_TRANSACTION_MS),
+            },
         },
     )
     return Database(engine, engine, None)

@@ -11,6 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from burncloud.database import engine
 from burncloud.database.engine import Database, DatabaseError, open_database, transient
 from burncloud.database.schema import settings
 
@@ -142,6 +143,38 @@ async def test_commits_are_durable(db: Database) -> None:
             assert (await connection.exec_driver_sql("PRAGMA wal_autocheckpoint")).scalar() == 0
         else:
             assert (await connection.exec_driver_sql("SHOW synchronous_commit")).scalar() == "on"
+
+
+async def test_who_stands_still_in_a_transaction_loses_its_locks(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL: a stopped process must not hold the books of others; woken, it may try again."""
+    if database_url.startswith("sqlite"):
+        pytest.skip("SQLite frees a lock only with its process")
+    monkeypatch.setattr(engine, "IDLE_TRANSACTION_MS", 200)
+    frozen, other = open_database(database_url), open_database(database_url)
+    tries = 0
+
+    async def work(connection: AsyncConnection) -> None:
+        nonlocal tries
+        tries += 1
+        await connection.execute(text("INSERT INTO settings (name, value) VALUES ('a', 'mine')"))
+        if tries == 1:
+            await asyncio.gather(asyncio.sleep(0.6), other.run(theirs))
+        await connection.execute(text("SELECT 1"))
+
+    async def theirs(connection: AsyncConnection) -> None:
+        await connection.execute(text("INSERT INTO settings (name, value) VALUES ('a', 'theirs')"))
+        await connection.execute(text("DELETE FROM settings"))
+
+    try:
+        async with asyncio.timeout(10):
+            await frozen.run(work)
+        assert tries == 2
+        assert await _get(other) == "mine"
+    finally:
+        await frozen.close()
+        await other.close()
 
 
 def _wal_bytes(db: Database) -> int:
