@@ -17,14 +17,21 @@ MakeHouse = Callable[..., House]
 
 @pytest.fixture
 def make_house(request: pytest.FixtureRequest) -> Iterator[MakeHouse]:
-    """`make_house(engine="sqlite", url="", workers=1, **settings)`: a house that is not open yet."""
+    """`make_house(engine="sqlite", url="", workers=1, **settings)`: a house that is not open yet.
+
+    A test that has a parameter `engine` passes it on; one house of it may be on PostgreSQL.
+    """
     houses: list[House] = []
+    postgres_url = ""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is not None and callspec.params.get("engine") == "postgres":
+        databases: Databases = request.getfixturevalue("postgres")
+        postgres_url = databases.make()
     with tempfile.TemporaryDirectory(prefix="house-") as folder:
 
         def make(engine: str = "sqlite", url: str = "", **more: Any) -> House:
             if engine == "postgres":
-                databases: Databases = request.getfixturevalue("postgres")
-                url = databases.make()
+                url = postgres_url
             house = House(Path(folder) / f"house-{len(houses)}", url, **more)
             houses.append(house)
             return house

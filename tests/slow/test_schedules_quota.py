@@ -20,11 +20,13 @@ AT_ONCE = 500
 PATIENCE_S = 20.0
 
 
-async def at_once(load: Load, accounts: list[str], count: int, kind: str = "fixed") -> list[Sent]:
+async def at_once(
+    load: Load, accounts: list[str], count: int, kind: str = "fixed", leave_s: float = 0
+) -> list[Sent]:
     """Requests sent at the same moment, each on a connection of its own."""
     clients = [Client(load.port) for _ in range(count)]
     try:
-        asks = (load.ask(client, kind, accounts[n % len(accounts)]) for n, client in enumerate(clients))
+        asks = (load.ask(client, kind, accounts[n % len(accounts)], leave_s) for n, client in enumerate(clients))
         return await asyncio.gather(*asks)
     finally:
         for client in clients:
@@ -121,9 +123,9 @@ async def test_all_quota_lies_with_a_frozen_worker(make_house: MakeHouse) -> Non
     await at_once(load, ["token"], 10)
     frozen = [process for process in house.processes() if process.role == "worker-0"]
     house.kill(frozen, signal.SIGSTOP)
-    some = await asyncio.gather(*(load.ask(Client(load.port), "fixed", "token", 1.5) for _ in range(8)))
+    some = await at_once(load, ["token"], 8, leave_s=1.5)
     house.kill(frozen, signal.SIGCONT)
-    assert not outcomes(list(some))["402"]
+    assert not outcomes(some)["402"], outcomes(some)
     await asyncio.sleep(1)
     await until_402(load, "token")
     await close_house(house)
