@@ -146,7 +146,7 @@ class KillLoop:
         faults = await self._settle(prefix, cut_at)
         faults = faults or await self._use_up(prefix, cut_at)
         faults += invariants.refusals(self.load.sent, [name for name in house.keys if not name.startswith("poor")])
-        faults += house.complaints(alarms) if not cut_at else []
+        faults += house.complaints([*alarms, "broken", "gap"] if cut_at else alarms)
         self._note(prefix, way, faults)
         await self._count(prefix)
 
@@ -225,7 +225,8 @@ class KillLoop:
                     faults.append(f"{name}: {used} of {limit} used, and the rest cannot be")
                     break
                 faults += await self._spend(name, (limit - used) // PRICE)
-        return faults or await self._settle(prefix, cut_at)
+                faults = faults or await self._settle(prefix, cut_at)  # what was spent is booked
+        return faults
 
     async def _spend(self, account: str, count: int) -> list[str]:
         """Send so many fixed requests at once, each of which must be answered or told to come back."""
@@ -233,7 +234,6 @@ class KillLoop:
         sent = await asyncio.gather(*(self.load.ask(client, "fixed", account) for client in clients))
         for client in clients:
             client.close()
-        await asyncio.sleep(0.15)
         if not any(one.outcome == "402" for one in sent):
             return []
         books = await self.house.ledger.books()
