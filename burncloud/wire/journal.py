@@ -205,11 +205,14 @@ class JournalWriter:
         self._flush()
         records: list[bytes] = []
         first = 0
+        taken = self.acked
         for segment in self._segments:
-            if segment.last_seq > self.acked:
-                frames = _frames(segment)[max(0, self.acked + 1 - segment.first_seq) :]
-                first = first or max(segment.first_seq, self.acked + 1)
-                records += frames
+            # an earlier rewrite has put some records into two segments: each is taken once
+            if segment.last_seq > taken:
+                frames = _frames(segment)
+                first = first or max(segment.first_seq, taken + 1)
+                records += frames[max(0, taken + 1 - segment.first_seq) :]
+                taken = segment.first_seq + len(frames) - 1
         if not self._queue and records and self._roll(first):
             self._queue = records
             self._offset += sum(map(len, records))
@@ -225,17 +228,19 @@ class JournalWriter:
         return kept
 
     def _append(self, data: bytes) -> int:
-        size = len(data)
-        # who waits is not woken here, in the middle of somebody's record: what he appends would be numbered wrongly
-        if self._offset + size > self._limit and self._put_down() and self._roll(self.seq + 1):
-            self._keep_open()
+        end = self._offset + len(data)
+        if end > self._limit:
+            # who waits is not woken here, in the middle of somebody's record: what he appends would be numbered wrongly
+            if self._put_down() and self._roll(self.seq + 1):
+                self._keep_open()
+            end = self._offset + len(data)
+        self._offset = end
         self._queue.append(data)
-        self._offset += size
-        self.seq += 1
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
-        return self.seq
+        self.seq = seq = self.seq + 1
+        return seq
 
     def _flush(self) -> None:
         """One write for all that was queued in this tick, then everything that waited for it.
@@ -251,34 +256,38 @@ class JournalWriter:
 
     def _put_down(self) -> bool:
         """Write what is queued; whether all of it stands in the page cache now."""
-        if not self._queue:
+        queue = self._queue
+        if not queue:
             return True
-        if not self._write():
+        if not self._write(queue) and not self._write_in_spare(queue):
+            self.failed = CANNOT_WRITE
             return False
-        self._queue.clear()
-        self._segments[-1].last_seq = self.seq
-        self.on_grown(self.seq)
+        queue.clear()
+        self._segments[-1].last_seq = seq = self.seq
+        self.on_grown(seq)
         return True
 
-    def _write(self) -> bool:
-        """Write the queue at the current place; on failure seal the segment and try once more in the spare."""
-        for last_try in (False, True):
-            queue = self._queue
-            data = queue[0] if len(queue) == 1 else b"".join(queue)
-            try:
-                if write_at(self._segments[-1].fd, data, self._written) == len(data):
-                    self._written += len(data)
-                    if self.failed == CANNOT_WRITE:
-                        self.failed = ""
-                    return True
-            except OSError:
-                pass
-            if last_try or not self._roll(self.seq - len(queue) + 1):
-                break
-            self._offset += len(data)
-            self._keep_open()
-        self.failed = CANNOT_WRITE
-        return False
+    def _write(self, queue: list[bytes]) -> bool:
+        """Write the queue at the current place."""
+        data = queue[0] if len(queue) == 1 else b"".join(queue)
+        size = len(data)
+        try:
+            if write_at(self._segments[-1].fd, data, self._written) != size:
+                return False
+        except OSError:
+            return False
+        self._written += size
+        if self.failed == CANNOT_WRITE:
+            self.failed = ""
+        return True
+
+    def _write_in_spare(self, queue: list[bytes]) -> bool:
+        """Seal the segment that cannot be written, and write the queue behind copies of what is open in the spare."""
+        if not self._roll(self.seq - len(queue) + 1):
+            return False
+        self._offset += sum(map(len, queue))
+        self._keep_open()
+        return self._write(queue)
 
     def _roll(self, first_seq: int) -> bool:
         """Go on in the spare, whose first record will be `first_seq`; False if there is none."""
