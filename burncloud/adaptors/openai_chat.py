@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from burncloud.adaptors.reading import Count, Reader, Tally, parts_size, text_size, whole
+from burncloud.adaptors.reading import TOKENS_MAX, Count, Reader, Tally, parts_size, text_size, whole
 from burncloud.domain.usage import Usage
 
 PATHS: Final = ("usage", "x_groq.usage")
@@ -121,9 +121,12 @@ def usage_of(usage: ChatUsage) -> Usage | None:
     prompt, completion, total = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
     if prompt is None and completion is None:
         return None if total is None else Usage(whole(total))  # some embeddings and reranks: a total, which is input
-    prompt = whole(prompt) if prompt else 0
-    completion = whole(completion) if completion else 0
-    total = whole(total) if total else 0
+    if type(prompt) is not int or not 0 <= prompt <= TOKENS_MAX:
+        prompt = whole(prompt)
+    if type(completion) is not int or not 0 <= completion <= TOKENS_MAX:
+        completion = whole(completion)
+    if type(total) is not int or not 0 <= total <= TOKENS_MAX:
+        total = whole(total)
     inner, outer = usage.prompt_tokens_details, usage.completion_tokens_details
     cached = usage.prompt_cache_hit_tokens or usage.cached_tokens or usage.num_cached_tokens
     cached = cached or usage.cache_read_input_tokens

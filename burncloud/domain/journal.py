@@ -11,8 +11,8 @@ docs/money.md.
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import Final, NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -178,12 +178,13 @@ JournalRecord = Header | Intent | Again | Progress | End | Return | Kept | Close
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[JournalRecord] = msgspec.msgpack.Decoder(JournalRecord)
 encode_payload = _encoder.encode
+_pack: Final = FRAME.pack
 
 
 def frame(record: JournalRecord) -> bytes:
     """The record as it stands in the file."""
     payload = encode_payload(record)
-    return FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+    return _pack(len(payload), crc32(payload)) + payload
 
 
 class Scan(NamedTuple):
@@ -207,12 +208,12 @@ def scan(data: bytes, offset: int = 0, limit: int = 1 << 30) -> Scan:
     while len(records) < limit:
         if end - offset < FRAME.size:
             return Scan(records, offset, any(data[offset:end]))
-        length, crc = FRAME.unpack_from(data, offset)
+        length, checksum = FRAME.unpack_from(data, offset)
         if length == 0:
-            return Scan(records, offset, crc != 0)
+            return Scan(records, offset, checksum != 0)
         start = offset + FRAME.size
         payload = data[start : start + length]
-        if length > RECORD_BYTES_MAX or len(payload) != length or zlib.crc32(payload) != crc:
+        if length > RECORD_BYTES_MAX or len(payload) != length or crc32(payload) != checksum:
             return Scan(records, offset, True)
         try:
             records.append(_decoder.decode(payload))

@@ -46,7 +46,7 @@ def format_usd(nano: int) -> str:
 
 def divide_half_up(amount: int, divisor: int) -> int:
     """`amount / divisor` for non-negative numbers, a half rounded up: the rounding of every charge."""
-    return (2 * amount + divisor) // (2 * divisor)
+    return (amount + divisor // 2) // divisor
 
 
 def divide_up(amount: int, divisor: int) -> int:

@@ -52,7 +52,9 @@ class Price(msgspec.Struct, array_like=True, gc=False):
 
 def gross(price: Price, usage: Usage) -> int:
     """Σ tokens x price plus the price per request, before ratios, in nano-dollars x 1e6."""
-    amount = usage.input * price.input + usage.output * price.output + price.request * TOKENS_PER_PRICE
+    amount = usage.input * price.input + usage.output * price.output
+    if price.request:
+        amount += price.request * TOKENS_PER_PRICE
     if usage.cache_read:
         amount += usage.cache_read * price.cache_read
     if usage.cache_write:

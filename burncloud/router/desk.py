@@ -77,24 +77,31 @@ class Desk:
     def hold(self, user: int, token: int, amount: int) -> bool:
         """Reserve on the user's and the token's lease (0 = unlimited, no lease), both or neither."""
         of_user = of_token = None
+        left_user = left_token = 0
         if user:
             of_user = self.users.get(user)
-            if of_user is None or of_user.granted - of_user.drawn - of_user.returned - of_user.held < amount:
+            if of_user is None:
+                return False
+            left_user = of_user.granted - of_user.drawn - of_user.returned - of_user.held - amount
+            if left_user < 0:
                 return False
         if token:
             of_token = self.tokens.get(token)
-            if of_token is None or of_token.granted - of_token.drawn - of_token.returned - of_token.held < amount:
+            if of_token is None:
+                return False
+            left_token = of_token.granted - of_token.drawn - of_token.returned - of_token.held - amount
+            if left_token < 0:
                 return False
         now = self._now_ms()
         if of_user is not None:
             of_user.held += amount
             of_user.used_at_ms = now
-            if of_user.refill_below and of_user.free < of_user.refill_below:
+            if left_user < of_user.refill_below:
                 self._refill(of_user, amount)
         if of_token is not None:
             of_token.held += amount
             of_token.used_at_ms = now
-            if of_token.refill_below and of_token.free < of_token.refill_below:
+            if left_token < of_token.refill_below:
                 self._refill(of_token, amount)
         return True
 
