@@ -1,0 +1,504 @@
+"""Streams in Chat's form: chunks with deltas of each choice, a finish reason, the usage, [DONE].
+
+The deltas are the hot path: one typed decode on the way in, a ready prefix and one encoded string on the way out.
+The reader tells ends and usage when the stream ends: several vendors finish a choice twice, or count on after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from burncloud import clock
+from burncloud.adaptors import canon
+from burncloud.adaptors.chat.answer import made_id, read_stop, write_failure, write_stop, write_usage
+from burncloud.adaptors.chat.blocks import Writing, encoded, write_citation, write_image
+from burncloud.adaptors.chat.calls import Numbers
+from burncloud.adaptors.chat.deltas import Choice, Delta
+from burncloud.adaptors.chat.families import DIALECT
+from burncloud.adaptors.chat.reasoning import needs_details, write_details
+from burncloud.adaptors.chat.turns import write_call
+from burncloud.adaptors.failures import failure_in
+from burncloud.adaptors.openai_chat import ChatUsage, XGroq, usage_of
+from burncloud.adaptors.reading import BAD_JSON, lenient
+from burncloud.adaptors.splitter import Splitter
+from burncloud.domain.usage import Usage
+
+# Reading
+
+
+class _Choice(msgspec.Struct, gc=False):
+    index: int = 0
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: str | None = None
+    logprobs: dict[str, Any] | None = None
+    stop_reason: Any = None
+    matched_stop: Any = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    id: str | None = None
+    model: str | None = None
+    created: int | float | None = None
+    service_tier: str | None = None
+    choices: list[_Choice] | None = None
+    usage: ChatUsage | None = None
+    x_groq: XGroq | None = None
+    error: Any = None
+    object: str | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Chunk).decode
+_KNOWN: Final = frozenset({*_Chunk.__struct_fields__, "obfuscation", "p"})
+_DONE: Final = _Chunk()
+
+
+class StreamReader:
+    """feed() the bytes of the stream, or event() the data of one event where another framing carries it."""
+
+    __slots__ = ("_choices", "_id", "_numbers", "_over", "_split", "_started", "_usage")
+
+    def __init__(self) -> None:
+        self._split = Splitter()
+        self._choices: dict[int, Choice] = {}
+        self._numbers = Numbers()
+        self._started = False
+        self._over = False
+        self._usage: Usage | None = None
+        self._id = ""
+
+    def feed(self, data: bytes) -> list[canon.Event]:
+        """The events that these bytes complete; Unreadable if they are not of this dialect."""
+        found: list[canon.Event] = []
+        for payload in self._split.feed(data):
+            self._read(payload, found)
+        return found
+
+    def event(self, payload: bytes) -> list[canon.Event]:
+        """The same from the data of one whole event."""
+        found: list[canon.Event] = []
+        self._read(payload, found)
+        return found
+
+    def finish(self) -> list[canon.Event]:
+        """What is left at the end of the bytes; without a finish reason or [DONE] the stream was cut: no Ended."""
+        found: list[canon.Event] = []
+        for payload in self._split.finish():
+            try:
+                self._read(payload, found)
+            except canon.Unreadable:
+                break  # an event that was cut off
+        if not self._over and any(told.stop is not None for told in self._choices.values()):
+            self._end(found)
+        return found
+
+    def _read(self, payload: bytes, found: list[canon.Event]) -> None:
+        if self._over:
+            return
+        try:
+            chunk = _decode(payload)
+        except BAD_JSON:
+            chunk = _odd(payload)
+            if chunk is _DONE:
+                self._end(found)
+                return
+        if chunk.error or chunk.object == "error":
+            self._over = True
+            found.append(canon.Failed(_failure(payload)))
+            return
+        if not self._started:
+            self._start(chunk, payload, found)
+        usage = chunk.usage
+        if usage is None and chunk.x_groq is not None:
+            usage = chunk.x_groq.usage
+        if usage is not None:
+            self._usage = usage_of(usage) or self._usage
+        for choice in chunk.choices or ():
+            told = self._choices.get(choice.index)
+            if told is None:
+                told = self._choices[choice.index] = Choice(
+                    choice.index, made_id(self._id, choice.index), self._numbers
+                )
+            delta = choice.delta if choice.delta is not None else choice.message
+            if choice.logprobs is not None and any(choice.logprobs.values()):
+                told.logprobs = choice.logprobs
+            if delta is not None:
+                try:
+                    told.say(delta, found)
+                except ValueError as error:
+                    raise canon.Unreadable(f"the stream is malformed: {error}") from None
+            if choice.finish_reason:
+                told.stop = (choice.finish_reason, choice.stop_reason or choice.matched_stop)
+
+    def _start(self, chunk: _Chunk, payload: bytes, found: list[canon.Event]) -> None:
+        self._started = True
+        self._id = chunk.id or ""
+        created = int(chunk.created) if chunk.created and 0 < chunk.created < 1 << 40 else 0
+        whole = _whole(payload)
+        extra = {name: value for name, value in whole.items() if name not in _KNOWN and value not in (None, "", [])}
+        found.append(
+            canon.Started(self._id, chunk.model or "", created, None, chunk.service_tier or "", extra, DIALECT)
+        )
+
+    def _end(self, found: list[canon.Event]) -> None:
+        """Everything closed, every choice's end, the usage."""
+        self._over = True
+        if not self._started:
+            raise canon.Unreadable("the stream ended before it began")
+        for told in self._choices.values():
+            if told.logprobs is not None and told.kind == "text":
+                found.append(canon.Delta(told.index, logprobs=told.logprobs, choice=told.choice))
+            told.close(found)
+        for told in self._choices.values():
+            reason, sequence = told.stop or ("", None)
+            stop = read_stop(reason, sequence, called=bool(told.calls), refused=told.refused)
+            found.append(canon.Stopped(stop, told.choice))
+        if self._usage is not None:
+            found.append(canon.Used(self._usage))
+        found.append(canon.Ended())
+
+
+def _odd(payload: bytes) -> _Chunk:
+    """A chunk with a member of another type than usual; _DONE for the end."""
+    if payload.strip() == b"[DONE]":
+        return _DONE
+    return lenient(_Chunk, _whole(payload))
+
+
+def _whole(payload: bytes) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(payload)
+    except BAD_JSON:
+        value = None
+    if type(value) is not dict:
+        raise canon.Unreadable("the stream holds something that is no chunk")
+    return value
+
+
+def _failure(payload: bytes) -> canon.Failure:
+    """An error in mid-stream; its status where it says one."""
+    value = _whole(payload)
+    error = value.get("error")
+    status = 500
+    for holder in (error, value):
+        for name in ("status_code", "status", "code"):
+            given = holder.get(name) if type(holder) is dict else None
+            if type(given) is int and 400 <= given < 600:
+                return failure_in(given, value)
+    return failure_in(status, value)
+
+
+# Writing
+
+_END: Final = b'},"logprobs":null,"finish_reason":null}]}\n\n'
+_CALL_END: Final = b"}}]" + _END
+_DONE_EVENT: Final = b"data: [DONE]\n\n"
+_string: Final = msgspec.json.Encoder().encode
+
+
+class _Made:
+    """A block that is being written."""
+
+    __slots__ = ("block", "prefix", "suffix", "texts")
+
+    def __init__(self, block: canon.Block) -> None:
+        self.block = block
+        self.prefix = b""
+        """Of a chunk whose text is written as it comes; b"" for the kinds that need more."""
+        self.suffix = _END
+        self.texts: list[str] = []
+        """What was thought, for the details that are told at the end."""
+
+
+class _Told:
+    """One choice: what was told of it."""
+
+    __slots__ = ("begun", "calls", "chars", "details", "refused", "stopped")
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.calls = 0
+        self.chars = 0
+        """Of text, for the places of citations."""
+        self.details = 0
+        self.refused = False
+        self.stopped = False
+
+
+class StreamWriter:
+    """write() canonical events, get the bytes of Chat's.  `model` is the name to show; "" = the upstream's.
+
+    `include_usage`: the client asked for the chunk with the usage.  `legacy_functions`: it asked with `functions`.
+    """
+
+    __slots__ = (
+        "_created",
+        "_extra",
+        "_head",
+        "_id",
+        "_legacy",
+        "_losses",
+        "_made",
+        "_model",
+        "_to",
+        "_told",
+        "_usage",
+        "_with_usage",
+    )  # fmt: skip
+
+    def __init__(
+        self, model: str, include_usage: bool, losses: canon.Losses, *, legacy_functions: bool = False
+    ) -> None:
+        self._model = model
+        self._with_usage = include_usage
+        self._legacy = legacy_functions
+        self._losses = losses
+        self._to = Writing(losses, own=False, answer=True)
+        self._head = b""
+        self._extra: dict[str, Any] = {}
+        self._made: dict[int, _Made] = {}
+        self._told: dict[int, _Told] = {}
+        self._usage: Usage | None = None
+
+    def write(self, event: canon.Event) -> bytes:
+        """The bytes that are due now; b"" where nothing is."""
+        if type(event) is canon.Delta:
+            made = self._made.get(event.index)
+            if made is None:
+                return b""
+            text = event.text
+            if made.prefix and text and not (event.signature or event.encrypted or event.citation or event.logprobs):
+                if type(made.block) is canon.Text:
+                    self._told[event.choice].chars += len(text)
+                return made.prefix + _string(text) + made.suffix
+            return self._more(made, event)
+        return _WRITERS[type(event)](self, event)
+
+    def _on_started(self, event: canon.Started) -> bytes:
+        if self._head:
+            return b""
+        own = self._to.own = event.dialect == DIALECT
+        head: dict[str, Any] = {
+            "id": event.id or "chatcmpl-0",
+            "object": "chat.completion.chunk",
+            "created": event.created or clock.now_s(),
+            "model": self._model or event.model,
+        }
+        if event.service_tier:
+            head["service_tier"] = event.service_tier
+        if own:
+            head.update((name, value) for name, value in event.extra.items() if not name.startswith("usage."))
+        else:
+            self._losses.extra(event.extra)
+        self._usage = event.usage
+        self._head = b"data: " + _encoded(head)[:-1]
+        return self._choice(0)
+
+    def _choice(self, choice: int) -> bytes:
+        """The chunk that begins a choice, if it is not yet written."""
+        out = b"" if self._head else self._on_started(canon.Started("", ""))
+        told = self._told.setdefault(choice, _Told())
+        if told.begun:
+            return out
+        told.begun = True
+        return out + self._chunk(choice, {"role": "assistant", "content": "", "refusal": None})
+
+    def _chunk(self, choice: int, delta: dict[str, Any], logprobs: Any = None, reason: str | None = None) -> bytes:
+        value = [{"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}]
+        return self._head + b',"choices":' + _encoded(value) + b"}\n\n"
+
+    def _prefix(self, choice: int, member: bytes) -> bytes:
+        return self._head + b',"choices":[{"index":%d,"delta":{%s' % (choice, member)
+
+    def _on_opened(self, event: canon.Opened) -> bytes:
+        choice, block = event.choice, event.block
+        out = self._choice(choice)
+        opener = _OPENERS.get(type(block))
+        if opener is None:
+            self._losses.add(_name(block))
+            return out
+        made = self._made[event.index] = _Made(block)
+        return out + opener(self, made, block, choice)
+
+    def _open_text(self, made: _Made, block: canon.Text | canon.Refusal, choice: int) -> bytes:
+        told = self._told[choice]
+        told.refused = told.refused or isinstance(block, canon.Refusal)
+        made.prefix = self._prefix(choice, b'"content":' if isinstance(block, canon.Text) else b'"refusal":')
+        out = b""
+        if block.text:
+            told.chars += len(block.text)
+            out = made.prefix + _string(block.text) + made.suffix
+        for citation in block.citations if isinstance(block, canon.Text) else ():
+            out += self._cite(citation, told.chars, choice)
+        return out
+
+    def _open_reasoning(self, made: _Made, block: canon.Reasoning, choice: int) -> bytes:
+        prefix = self._prefix(choice, b'"reasoning_content":')
+        if block.origin == DIALECT and not needs_details(block):
+            made.prefix = prefix
+        text = block.text or "\n\n".join(block.summary)
+        made.texts.append(text)
+        return prefix + _string(text) + made.suffix if text else b""
+
+    def _open_call(self, made: _Made, block: canon.ToolCall, choice: int) -> bytes:
+        told = self._told[choice]
+        at = told.calls
+        told.calls += 1
+        call = write_call(block, self._to)
+        if not block.arguments and not block.custom:
+            call["function"]["arguments"] = ""  # they follow
+        if self._legacy and "function" in call:
+            made.prefix = self._prefix(choice, b'"function_call":{"arguments":')
+            made.suffix = b"}" + _END
+            return self._chunk(choice, {"function_call": call["function"]})
+        member = b'"custom":{"input":' if block.custom else b'"function":{"arguments":'
+        made.prefix = self._prefix(choice, b'"tool_calls":[{"index":%d,%s' % (at, member))
+        made.suffix = _CALL_END
+        return self._chunk(choice, {"tool_calls": [{"index": at, **call}]})
+
+    def _open_audio(self, made: _Made, block: canon.Audio, choice: int) -> bytes:
+        value = {"id": block.id or "audio_0"}
+        value |= {"data": block.source.data} if block.source.data else {}
+        value |= {"transcript": block.transcript} if block.transcript else {}
+        return self._chunk(choice, {"audio": value})
+
+    def _open_image(self, made: _Made, block: canon.Image, choice: int) -> bytes:
+        image = write_image(block, self._to)
+        return b"" if image is None else self._chunk(choice, {"images": [image]})
+
+    def _more(self, made: _Made, delta: canon.Delta) -> bytes:
+        """What a delta says, in all its parts."""
+        block, choice = made.block, delta.choice
+        told = self._told[choice]
+        out = b""
+        if isinstance(block, canon.Audio):
+            value = {"data": delta.text} if delta.text else {}
+            value |= {"transcript": delta.transcript} if delta.transcript else {}
+            return self._chunk(choice, {"audio": value}) if value else b""
+        if isinstance(block, canon.Reasoning):
+            return self._think(made, block, delta)
+        if delta.logprobs is not None:
+            member = "refusal" if isinstance(block, canon.Refusal) else "content"
+            out = self._chunk(choice, {member: delta.text}, delta.logprobs)
+        elif delta.text:
+            out = made.prefix + _string(delta.text) + made.suffix
+        if isinstance(block, canon.Text):
+            told.chars += len(delta.text)
+            if delta.citation is not None:
+                out += self._cite(delta.citation, told.chars, choice)
+        if isinstance(block, canon.ToolCall) and delta.signature:
+            signed = {"google": {"thought_signature": delta.signature}}
+            out += self._chunk(choice, {"tool_calls": [{"index": told.calls - 1, "extra_content": signed}]})
+        return out
+
+    def _think(self, made: _Made, block: canon.Reasoning, delta: canon.Delta) -> bytes:
+        """Text at once; signatures are kept for the details, which are told when the block is closed."""
+        if delta.signature or delta.encrypted:
+            made.prefix = b""
+            made.block = msgspec.structs.replace(
+                block, signature=delta.signature or block.signature, encrypted=delta.encrypted or block.encrypted
+            )
+        if not delta.text:
+            return b""
+        made.texts.append(delta.text)
+        return self._prefix(delta.choice, b'"reasoning_content":') + _string(delta.text) + _END
+
+    def _cite(self, citation: dict[str, Any], chars: int, choice: int) -> bytes:
+        link = write_citation(citation, 0, chars)
+        if link is None:
+            self._losses.add("citations")
+            return b""
+        return self._chunk(choice, {"annotations": [link]})
+
+    def _on_closed(self, event: canon.Closed) -> bytes:
+        made = self._made.pop(event.index, None)
+        if made is None or not isinstance(made.block, canon.Reasoning) or not needs_details(made.block):
+            return b""
+        block, told = made.block, self._told[event.choice]
+        text = "".join(made.texts)
+        whole = msgspec.structs.replace(block, text="" if block.summary else text)
+        if block.summary and text != "\n\n".join(block.summary):
+            whole.summary = [text]
+        details = write_details(whole, told.details)
+        told.details += len(details)
+        return self._chunk(event.choice, {"reasoning_details": details})
+
+    def _on_stopped(self, event: canon.Stopped) -> bytes:
+        out = self._choice(event.choice)
+        told = self._told[event.choice]
+        if told.stopped:
+            return out
+        told.stopped = True
+        if not self._to.own:
+            self._losses.extra(event.extra)
+        reason = write_stop(event.stop, told.calls > 0, told.refused, self._losses, own=self._to.own)
+        if self._legacy and reason == "tool_calls":
+            reason = "function_call"
+        return out + self._chunk(event.choice, {}, None, reason)
+
+    def _on_used(self, event: canon.Used) -> bytes:
+        self._usage = event.usage
+        return b""
+
+    def _on_ended(self, event: canon.Ended) -> bytes:
+        out = self._choice(0)
+        for index in list(self._made):
+            out += self._on_closed(canon.Closed(index))
+        for choice, told in self._told.items():
+            if not told.stopped:
+                out += self._on_stopped(canon.Stopped(canon.Stop("stop"), choice))
+        if self._with_usage and self._usage is not None:
+            out += self._head + b',"choices":[],"usage":' + _encoded(write_usage(self._usage, {})) + b"}\n\n"
+        return out + _DONE_EVENT
+
+    def _on_ping(self, event: canon.Ping) -> bytes:
+        return b": ping\n\n"
+
+    def _on_failed(self, event: canon.Failed) -> bytes:
+        return b"data: %s\n\n" % write_failure(event.failure)
+
+    def _on_foreign(self, event: canon.Foreign) -> bytes:
+        delta = event.value.get("delta")
+        if event.dialect != DIALECT or type(delta) is not dict:
+            self._losses.add(str(event.value.get("type") or event.dialect))
+            return b""
+        return self._choice(0) + self._chunk(0, delta)
+
+
+def _encoded(value: Any) -> bytes:
+    """JSON; Unreadable if it cannot be written."""
+    try:
+        return encoded(value)
+    except ValueError as error:
+        raise canon.Unreadable(f"the upstream's stream cannot be translated: {error}") from None
+
+
+def _name(block: canon.Block) -> str:
+    """What is lost with a block that cannot be written."""
+    if isinstance(block, canon.Raw):
+        return str(block.value.get("type") or block.dialect)
+    return str(block.__struct_config__.tag)
+
+
+_OPENERS: Final[dict[type, Callable[[StreamWriter, _Made, Any, int], bytes]]] = {
+    canon.Text: StreamWriter._open_text,
+    canon.Refusal: StreamWriter._open_text,
+    canon.Reasoning: StreamWriter._open_reasoning,
+    canon.ToolCall: StreamWriter._open_call,
+    canon.Audio: StreamWriter._open_audio,
+    canon.Image: StreamWriter._open_image,
+}
+_WRITERS: Final[dict[type, Callable[[StreamWriter, Any], bytes]]] = {
+    canon.Started: StreamWriter._on_started,
+    canon.Opened: StreamWriter._on_opened,
+    canon.Closed: StreamWriter._on_closed,
+    canon.Stopped: StreamWriter._on_stopped,
+    canon.Used: StreamWriter._on_used,
+    canon.Ended: StreamWriter._on_ended,
+    canon.Ping: StreamWriter._on_ping,
+    canon.Failed: StreamWriter._on_failed,
+    canon.Foreign: StreamWriter._on_foreign,
+}
