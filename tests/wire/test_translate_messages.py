@@ -424,7 +424,8 @@ def test_requests_of_other_dialects(dialect: str, model: str) -> None:
             continue
         losses = canon.Losses()
         body = json.loads(write_request(msgspec.structs.replace(request, model=model), losses))
-        body.pop("stream", None)
+        for name in ("stream", "temperature", "top_p", "top_k"):  # the newest models have no sampling, nor has the SDK
+            body.pop(name, None)
         count += 1
         assert drained(PLAIN.validate_python(body)) == body, case.name
         roles = [message["role"] for message in body["messages"]]

@@ -252,6 +252,9 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
     family = to.family
     _name_the_unsupported(request, losses)
     turns = ordered(request.turns, family, losses)
+    if not turns and request.system:  # Anthropic wants somebody to speak to
+        losses.add("first_turn")
+        turns, request = [canon.Turn("user", request.system)], msgspec.structs.replace(request, system=[])
     tools = write_tools(request, family, losses)
     choice = write_choice(request, tools, losses)
     forced = choice is not None and choice["type"] in ("any", "tool")

@@ -166,6 +166,13 @@ def test_a_foreign_request() -> None:
     assert lost == []
 
 
+def test_a_system_prompt_alone() -> None:
+    body, lost = foreign(turns=[], system=[Text("s")])
+    assert body["messages"] == [{"role": "user", "content": "s"}]
+    assert "system" not in body
+    assert lost == ["first_turn"]
+
+
 def test_what_has_no_equal_is_named() -> None:
     _, lost = foreign(
         frequency_penalty=0.1, presence_penalty=0.0, seed=0, n=2, logprobs=True, logit_bias={"1": 1.0}, min_p=0.1,
