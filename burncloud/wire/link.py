@@ -150,7 +150,7 @@ class LinkClient:
 
     def start(self) -> None:
         """Begin to connect."""
-        self._task = asyncio.get_running_loop().create_task(self._connect(), name="link")
+        self._task = asyncio.get_running_loop().create_task(self._connect(0.0), name="link")
 
     def send(self, message: link.ToControl) -> bool:
         """Send a message; False if the link is down."""
@@ -165,7 +165,8 @@ class LinkClient:
         if self._peer is not None:
             self._peer.close()
 
-    async def _connect(self) -> None:
+    async def _connect(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
         loop = asyncio.get_running_loop()
 
         def make() -> Peer[link.ToWorker]:
@@ -186,4 +187,5 @@ class LinkClient:
         self._peer = None
         self._lost(peer)
         if not self._closed:
-            self.start()
+            # not at once: a control process that turns us away must not be asked without a pause
+            self._task = asyncio.get_running_loop().create_task(self._connect(RETRY_S), name="link")
