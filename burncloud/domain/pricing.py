@@ -85,18 +85,19 @@ class Tariff:
     that a cache write or reasoning never overruns the reserve.
     """
 
-    __slots__ = ("input_nano", "output_nano", "price", "request_nano")
+    __slots__ = ("input_nano", "output_nano", "price", "ratio_ppm", "request_nano")
 
     def __init__(self, price: Price) -> None:
         self.price = price
         self.input_nano = max(price.input, price.cache_write, price.cache_write_1h, price.cache_read)
         self.output_nano = max(price.output, price.reasoning)
         self.request_nano = price.request * TOKENS_PER_PRICE
+        self.ratio_ppm = price.ratio_ppm
 
     def reserve(self, prompt_tokens: int, output_tokens: int, group_ratio_ppm: int = RATIO_ONE) -> int:
         """The most an exchange of these sizes can cost, in nano-dollars, rounded up."""
         amount = prompt_tokens * self.input_nano + output_tokens * self.output_nano + self.request_nano
-        ratio = self.price.ratio_ppm
+        ratio = self.ratio_ppm
         if ratio == RATIO_ONE == group_ratio_ppm:
             return -(-amount // TOKENS_PER_PRICE)
         return divide_up(amount * ratio * group_ratio_ppm, TOKENS_PER_PRICE * RATIO_ONE * RATIO_ONE)

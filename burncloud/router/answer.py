@@ -24,6 +24,7 @@ from burncloud.router.ports import House
 from burncloud.wire.heads import STATUS_LINES
 from burncloud.wire.upstream import Upstream
 
+OK_LINE: Final = STATUS_LINES[200]
 JSON_HOLD_BYTES_MAX: Final = 256 << 10
 SSE_HOLD_BYTES_MAX: Final = 16 << 10
 CLIENT_FAULTS: Final = frozenset(
@@ -67,8 +68,9 @@ class Answers:
 
     def on_answer(self, x: Exchange, up: Upstream, content: bytes | None, ended: bool) -> None:
         """A read's worth of the answer."""
-        if x.state is not PASSING:
-            whole = ended and x.state is SENT and up.status == 200 and up.head.whole
+        state = x.state
+        if state is not PASSING:
+            whole = ended and state is SENT and up.status == 200 and up.head.whole
             if whole and content and x.pump is None and not x.relay:
                 self._pass_whole(x, up, content)
             else:
@@ -134,7 +136,15 @@ class Answers:
         assert endpoint is not None
         x.reading = read_plain(endpoint.dialect, endpoint.name, content)
         settle.attempt_over(x, 200, 1, now)
-        self._settle(x, "done", self._head(x, up, len(content)) + content)
+        if x.http11 and x.keep_alive:
+            said = up.head
+            if said.request_id:
+                x.upstream_request = said.request_id.decode("latin-1")
+            ours = b"content-length: %d\r\nx-request-id: %b\r\n" % (len(content), x.request_id.encode())
+            last = b"".join((OK_LINE, *said.forward, ours, x.outlet.ref_field, b"\r\n", content))
+        else:
+            last = self._head(x, up, len(content)) + content
+        self._settle(x, "done", last)
 
     def _hold(self, x: Exchange, up: Upstream, content: bytes | None, ended: bool) -> None:
         """The attempt can still fail: judge the head, wait for the first content."""
@@ -315,7 +325,12 @@ class Answers:
         if crash.ARMED:
             crash.point("worker.after_end")
             crash.point("worker.before_last_write")
-        self._finish(x, x.last, ok)
+        x.state = OVER
+        self._freed(x)
+        if not x.done:
+            client = x.client
+            client.transport.write(x.last)
+            client.finished(x)
 
     def _broken(self, x: Exchange, ok: bool) -> None:
         x.state = OVER

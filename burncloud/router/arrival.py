@@ -88,8 +88,11 @@ class Arrivals:
             return
         body = x.body
         if body is None:
+            if len(piece) == x.length <= self._small and not x.head.multipart:
+                x.body = Body(piece)  # the usual request, whole in one read
+                return
             body = x.body = Body()
-            if not x.relay and x.head.content_type[:10].lower() == b"multipart/":
+            if not x.relay and x.head.multipart:
                 try:
                     x.form = Form(boundary(x.head.content_type))
                 except Refusal as refusal:
@@ -135,10 +138,13 @@ class Arrivals:
 
     def drop(self, x: Exchange) -> None:
         """The request's body is not needed any more."""
-        if x.body is not None:
-            x.body.close()
+        body = x.body
+        if body is not None:
             x.body = None
-        if x.room:
-            (self._spool if x.spooling else self._memory).give(x.room)
+            if body.spooled:
+                body.close()
+        room = x.room
+        if room:
             x.room = 0
+            (self._spool if x.spooling else self._memory).give(room)
         x.pump = None

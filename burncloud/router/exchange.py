@@ -41,11 +41,15 @@ OVER: Final = "over"
 STATES: Final = (ARRIVING, LEASING, DIALLING, SENT, HOLDING, PASSING, ENDING, OVER)
 
 
+def _no_wait() -> None:
+    """What an exchange that waits for no room has to give up."""
+
+
 class Exchange(Inbound):
     """A client's request, the attempts to have it answered, and the answer."""
 
     __slots__ = (
-        "answer_head", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost", "chunked",
+        "answer_head", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost", "chunked", "day", "endpoint",
         "first_ns", "form", "form_peek", "group", "group_ratio_ppm", "held", "held_bytes", "hold_token",
         "hold_user", "last",
         "meter", "model", "money", "no_room", "outlet", "price", "prompt", "prompt_billed", "pump",
@@ -62,10 +66,12 @@ class Exchange(Inbound):
     outlet: Outlet
 
     def __init__(self, client: Downstream, method: bytes, url: bytes, head: Head, length: int, started_ns: int) -> None:
-        super().__init__(client, method, url, head, length)
+        Inbound.__init__(self, client, method, url, head, length)
         self.state = ARRIVING
         self.started_ns = started_ns
         """Wall clock at admission."""
+        self.day = 0
+        """Days since 1970-01-01 UTC then; set with the intent."""
         self.touched = 0.0
         """Loop time of the last sign of life in this state."""
         self.relay = False
@@ -76,9 +82,11 @@ class Exchange(Inbound):
         self.spooling = False
         self.no_room = False
         """Waits for room for its body; `unwait` gives that up."""
-        self.unwait: Callable[[], None] = lambda: None
+        self.unwait: Callable[[], None] = _no_wait
         self.form: Form | None = None
         self.sliced: SlicedPeek | None = None
+        self.endpoint = ""
+        """Its name, as in the ledger."""
         self.model = ""
         self.stream = False
         self.usage_asked = False

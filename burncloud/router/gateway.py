@@ -49,7 +49,7 @@ from burncloud.router.arrival import Arrivals
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import ARRIVING, DIALLING, ENDING, HOLDING, LEASING, OVER, PASSING, SENT, Exchange
 from burncloud.router.ports import House
-from burncloud.router.routes import ANY_GEMINI, Target, target
+from burncloud.router.routes import ANY_GEMINI, ENGINE_EMBEDDINGS, Target, target
 from burncloud.router.upload import make_upload
 from burncloud.router.world import Outlet, World
 from burncloud.wire.body import SPOOL_FROM
@@ -126,15 +126,15 @@ class Gateway:
             if found is None or x.method != b"POST":
                 found = self._look_up(x)
             x.target = found
-            if found.endpoint is None:
-                x.relay = True
-                self.relay.admit(x)
-            else:
+            if found.endpoint is not None:
                 token = x.head.memo
                 if token is None or found.key:
                     token = self._know(x)
                 x.token = token
                 self._admit(x, token)
+            else:
+                x.relay = True
+                self.relay.admit(x)
             self.arrivals.make_room(x)
         except Refusal as refusal:
             self.refuse(x, refusal)
@@ -167,12 +167,13 @@ class Gateway:
             raise Refusal(INVALID_TOKEN)
         if 0 <= token.expires_at <= x.started_ns // 1_000_000_000:
             raise Refusal(TOKEN_EXPIRED)
-        user = self.world.users.get(token.user)
+        world = self.world
+        user = world.users.get(token.user)
         if user is None or not user.enabled:
             raise Refusal(PERMISSION_DENIED, "The user of this token is disabled")
         if token.networks and not relay.allowed_from(self.relay.client_address(x), token.networks):
             raise Refusal(PERMISSION_DENIED, "This token may not be used from your network")
-        if not self._house.journal.ready or not self.world.loaded:
+        if not (world.loaded and self._house.journal.ready):
             raise Refusal(SERVICE_UNAVAILABLE, "Not ready, try again", 1)
         x.group = token.group or user.group
 
@@ -210,7 +211,7 @@ class Gateway:
             peek = Peek(form.model, form.stream)
         elif x.sliced is not None:
             peek = x.sliced.finish()
-        elif endpoint.model_in == "url" and endpoint.dialect == "openai":
+        elif endpoint is ENGINE_EMBEDDINGS:
             # the body need not name the model again, and must not name another
             named = splice(body.whole(), {"model": msgspec.json.encode(x.target.model)})
             peek = peek_json(named, endpoint.dialect)
@@ -218,9 +219,10 @@ class Gateway:
                 raise Refusal(INVALID_REQUEST, "The path and the body name different models")
         else:
             peek = peek_json(body.whole(), endpoint.dialect)
-        x.model = x.target.model or peek.model
-        if not x.model:
+        x.model = model = x.target.model or peek.model
+        if not model:
             raise Refusal(INVALID_REQUEST, "`model` is required")
+        x.endpoint = endpoint.name
         x.stream = peek.stream or x.target.stream
         x.usage_asked = peek.include_usage
         return peek
@@ -229,14 +231,15 @@ class Gateway:
         """May the token use this model, and who has it."""
         endpoint = x.target.endpoint
         assert endpoint is not None
+        model = x.model
         models = x.token.models
-        if models is not None and x.model not in models:
-            raise Refusal(PERMISSION_DENIED, f"This token may not use the model `{x.model}`")
-        route = self.world.route(endpoint.dialect, x.group, x.model)
+        if models is not None and model not in models:
+            raise Refusal(PERMISSION_DENIED, f"This token may not use the model `{model}`")
+        route = self.world.route(endpoint.dialect, x.group, model)
         if route is None:
-            if self.world.served(x.model, x.group):
-                raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{x.model}` can answer this API now", 1)
-            raise Refusal(NOT_FOUND, f"The model `{x.model}` does not exist here")
+            if self.world.served(model, x.group):
+                raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{model}` can answer this API now", 1)
+            raise Refusal(NOT_FOUND, f"The model `{model}` does not exist here")
         x.route = route
 
     def _quote(self, x: Exchange, peek: Peek) -> None:

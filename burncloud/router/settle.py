@@ -26,10 +26,12 @@ FREE: Final = Tariff(Price("", 0, *([0] * 10)))
 
 def intent(x: Exchange) -> Intent:
     """The record that an attempt is about to leave."""
+    token, outlet, price, started_ns = x.token, x.outlet, x.price, x.started_ns
+    x.day = day = started_ns // NS_PER_DAY
     return Intent(
-        x.started_ns, x.started_ns // NS_PER_DAY, x.request_id, x.head.client_request, x.token.user, x.token.id,
-        x.outlet.id, x.outlet.key_id, x.model, x.upstream_model, _endpoint(x), x.group, x.stream,
-        x.price.revision, x.price.ratio_ppm, x.group_ratio_ppm, x.reserve, x.hold_user, x.hold_token, x.charge_lost,
+        started_ns, day, x.request_id, x.head.client_request, token.user, token.id,
+        outlet.id, outlet.key_id, x.model, x.upstream_model, x.endpoint, x.group, x.stream,
+        price.revision, price.ratio_ppm, x.group_ratio_ppm, x.reserve, x.hold_user, x.hold_token, x.charge_lost,
     )  # fmt: skip
 
 
@@ -56,24 +58,28 @@ def used(x: Exchange) -> tuple[Usage, bool]:
 
 def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -> None:
     """Price the exchange, end its holds and queue its receipt."""
-    usage, estimated = used(x) if state != "failed" else (Usage(), False)
+    token, outlet, price, started_ns, first_ns = x.token, x.outlet, x.price, x.started_ns, x.first_ns
     cost = 0
-    if state != "failed" and (usage != _NOTHING or (state == "done" and x.status < 400)):
-        cost = charge(x.price, usage, x.group_ratio_ppm)
-    token = x.token
+    if state == "failed":
+        usage, estimated = Usage(), False
+    else:
+        usage, estimated = used(x)
+        if (state == "done" and x.status < 400) or usage != _NOTHING:
+            cost = charge(price, usage, x.group_ratio_ppm)
     draw_user = desk.settle(desk.users, token.user, x.hold_user, cost) if x.hold_user else 0
     draw_token = desk.settle(desk.tokens, token.id, x.hold_token, cost) if x.hold_token else 0
     if cost and x.attempts:
         x.attempts[-1].charge = cost
-    now = clock.now_ns()
-    answered = x.first_ns != 0
+    channel = key = first_us = 0
+    if first_ns:
+        channel, key, first_us = outlet.id, outlet.key_id, (first_ns - started_ns) // 1000
     journal.end(
         End(
-            x.x, x.started_ns, x.started_ns // NS_PER_DAY, x.request_id, x.head.client_request, token.user, token.id,
-            x.outlet.id if answered else 0, x.outlet.key_id if answered else 0, x.model, x.upstream_model,
-            _endpoint(x), x.group, x.stream, x.price.revision, x.price.ratio_ppm, x.group_ratio_ppm, x.reserve,
+            x.x, started_ns, x.day, x.request_id, x.head.client_request, token.user, token.id,
+            channel, key, x.model, x.upstream_model,
+            x.endpoint, x.group, x.stream, price.revision, price.ratio_ppm, x.group_ratio_ppm, x.reserve,
             x.hold_user, x.hold_token, draw_user, draw_token, cost, usage, estimated, state, status,
-            (now - x.started_ns) // 1000, (x.first_ns - x.started_ns) // 1000 if answered else 0,
+            (clock.now_ns() - started_ns) // 1000, first_us,
             x.bytes_up, x.bytes_down, x.client.peer, x.upstream_request, x.attempts,
         )
     )  # fmt: skip
@@ -91,7 +97,3 @@ def release(x: Exchange, desk: Desk) -> None:
 
 
 _NOTHING: Final = Usage()
-
-
-def _endpoint(x: Exchange) -> str:
-    return x.target.endpoint.name if x.target.endpoint is not None else ""

@@ -45,18 +45,20 @@ def make_upload(x: Exchange) -> None:
         size = _spooled(x, body, name if rename else "", ask)
     else:
         first = body.whole()
-        if rename and x.form is not None:
-            first = rename_model(first, x.form_peek.model_span, name)
-        elif rename:
-            first = splice(first, {"model": msgspec.json.encode(name)})
+        if rename:
+            if x.form is not None:
+                first = rename_model(first, x.form_peek.model_span, name)
+            else:
+                first = splice(first, {"model": msgspec.json.encode(name)})
         if ask and x.form is None:
             first = _ask_for_usage(x, first, endpoint.dialect)
         size = len(first)
     x.bytes_up = size
-    large = len(first) > JOIN_BYTES_MAX
-    x.upload_body = first if large else b""
+    if size > JOIN_BYTES_MAX:
+        x.upload_body = first
+        first = b""
     x.upload = b"%b %b%b HTTP/1.1\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
-        x.method, outlet.path(path), target.query, outlet.head, size, head, b"" if large else first,
+        x.method, outlet.path(path), target.query, outlet.head, size, head, first,
     )  # fmt: skip
 
 

@@ -97,7 +97,9 @@ class World:
         """The channels that answer this model for this group in this dialect; None = there is none."""
         key = (dialect, group, model)
         route = self._routes.get(key)
-        if route is None and key in self._members:
+        if route is not None:
+            return route
+        if key in self._members:
             members = self._members[key].values()
             route = Route((o, o.channel.priority, o.channel.weight) for o in members if o.channel.enabled)
             if not route.size:

@@ -34,10 +34,11 @@ class Budget:
 
     def take(self, amount: int) -> bool:
         """Take room now; False = wait for it with `wait`."""
-        if amount <= self.free and not self.waiting:
-            self.free -= amount
-            return True
-        return False
+        free = self.free - amount
+        if free < 0 or self.waiting:
+            return False
+        self.free = free
+        return True
 
     def wait(self, amount: int, ready: Callable[[], None]) -> Callable[[], None]:
         """Have `ready` called once, with the room taken; returns what cancels the wait."""
@@ -54,8 +55,8 @@ class Budget:
     def give(self, amount: int) -> None:
         """Return room, and let in who fits now."""
         self.free += amount
-        if self._giving:
-            return  # who was let in has given back at once; the loop below goes on with that
+        if not self.waiting or self._giving:
+            return  # the latter: who was let in has given back at once; the loop below goes on with that
         self._giving = True
         try:
             while self.waiting and self.waiting[0][0] <= self.free:
@@ -69,14 +70,13 @@ class Budget:
 class Body:
     """Bytes of one request as they come."""
 
-    __slots__ = ("_fd", "_parts", "memory_taken", "size", "spool_taken")
+    __slots__ = ("_fd", "_parts", "size")
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._parts: list[bytes] = []
+    def __init__(self, first: bytes = b"") -> None:
+        """`first`: what is there of it already, at most SPOOL_FROM bytes."""
+        self.size = len(first)
+        self._parts = [first] if first else []
         self._fd = -1
-        self.memory_taken = 0
-        self.spool_taken = 0
 
     @property
     def spooled(self) -> bool:
@@ -110,10 +110,10 @@ class Body:
 
     def whole(self) -> bytes:
         """All bytes of a body in memory (a spooled one is read in pieces, never whole)."""
-        if len(self._parts) == 1:
-            return self._parts[0]
-        self._parts = [b"".join(self._parts)] if self._parts else []
-        return self._parts[0] if self._parts else b""
+        parts = self._parts
+        if len(parts) != 1:
+            self._parts = parts = [b"".join(parts)]
+        return parts[0]
 
     def replace(self, data: bytes) -> None:
         """Put spliced bytes in the place of a body in memory."""

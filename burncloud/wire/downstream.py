@@ -347,7 +347,11 @@ class Downstream(asyncio.Protocol):
             return
         x.done = True
         if x.complete:
-            self._next()
+            if self._queue or self.closing or not x.keep_alive:
+                self._next()
+            else:
+                self.active = None
+                self._queued_bytes = 0
         elif not x.keep_alive or x.length > DISCARD_BYTES_MAX or (x.length < 0 and x.head.chunked) or x.head.expect:
             self.active = None
             self._linger()

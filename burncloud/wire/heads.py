@@ -157,6 +157,8 @@ def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
             head.content_type = value.strip().lower()
         elif action == LENGTH:
             head.length = int(value)
+        elif action == DROP:
+            continue
         elif action == REQUEST_ID:
             if not head.request_id:
                 head.request_id = value.strip()[:128]
@@ -190,7 +192,7 @@ class Head:
 
     __slots__ = (
         "auth", "chunked", "client_request", "content_type", "error", "error_text",
-        "expect", "fields", "forward", "forwarded_for", "memo",
+        "expect", "fields", "forward", "forwarded_for", "memo", "multipart",
     )  # fmt: skip
 
     def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
@@ -201,6 +203,7 @@ class Head:
         self.auth: bytes | None = None
         """The credential, without a "Bearer " before it."""
         self.content_type = b""
+        self.multipart = False
         self.client_request = ""
         self.forwarded_for = b""
         self.expect = False
@@ -247,7 +250,8 @@ def judge(fields: list[tuple[bytes, bytes]], http11: bool) -> Head:
             if head.content_type:
                 return head.refuse(INVALID_REQUEST, "The request has two Content-Type headers")
             head.content_type = value.strip()
-            kept.append((name, value.strip()))
+            head.multipart = head.content_type[:10].lower() == b"multipart/"
+            kept.append((name, head.content_type))
         elif action == EXPECT:
             head.expect = value.strip().lower() == b"100-continue"
         elif action == REQUEST_ID:

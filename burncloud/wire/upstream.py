@@ -228,12 +228,12 @@ class Upstream(asyncio.Protocol):
         status = parser.get_status_code()
         if status < 200 and status != 101:
             return
-        self.status = status
         self.keep = parser.should_keep_alive()
-        self.http10 = parser.get_http_version() != "1.1"
         self.head = head = judge_answer(self._fields)
-        if head.length == -2 or status > 599:
-            self.status = 0
+        length = head.length
+        self.status = 0 if length == -2 or status > 599 else status
+        # asked only where it matters: the parser makes a text of it
+        self.http10 = length < 0 and parser.get_http_version() != "1.1"
         self.head_known = True
 
     def on_body(self, part: bytes) -> None:
