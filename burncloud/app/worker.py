@@ -47,6 +47,7 @@ from burncloud.wire.listener import Listener, LoadMap
 
 BELL_S: Final = 0.02
 STATS_S: Final = 1.0
+JOURNAL_RETRY_S: Final = 1.0
 _log = logs.logger("burncloud.app.worker")
 
 
@@ -208,7 +209,12 @@ class Worker:
             root = Path(self._settings.data_dir) / "journal"
             writer = JournalWriter(root, self._uuid, message.ledger, message.node, self._settings.journal_bytes_max)
             writer.on_grown = self._grown
-            writer.open()
+            try:
+                writer.open()
+            except OSError as error:
+                _log.error("no journal can be made, so nothing is served yet: %s", error)
+                self._loop.call_later(JOURNAL_RETRY_S, peer.close)  # the link comes back, and with it the next try
+                return
             self._writer, self.journal, self._ledger = writer, writer, message.ledger
         elif message.ledger != self._ledger:
             _log.critical("the control process keeps another ledger now; this worker stops")

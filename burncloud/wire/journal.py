@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -111,13 +112,23 @@ class JournalWriter:
     # Life
 
     def open(self) -> None:
-        """Make the directory, take the lock for life and write the first header.  Raises OSError."""
+        """Make the directory, take the lock for life and write the first header.
+
+        Raises OSError, and then leaves nothing behind: another writer may try the same journal again.
+        """
         self._dir.mkdir(parents=True, mode=0o700)
-        self._lock_fd = os.open(self._dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-        lock_file(self._lock_fd)
-        if not self._start_segment(self._allocate(), 1):
-            raise OSError("the journal's first segment cannot be written")
-        self._spare = self._allocate()
+        try:
+            self._lock_fd = os.open(self._dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+            lock_file(self._lock_fd)
+            if not self._start_segment(self._allocate(), 1):
+                raise OSError("the journal's first segment cannot be written")
+            self._spare = self._allocate()
+        except OSError:
+            for fd in [*(segment.fd for segment in self._segments), self._lock_fd]:
+                if fd >= 0:
+                    os.close(fd)
+            shutil.rmtree(self._dir, ignore_errors=True)
+            raise
         self._flush()
 
     def close(self) -> None:

@@ -550,3 +550,17 @@ def test_an_intent_is_a_small_record() -> None:
     """Sizes above rest on it."""
     assert 40 < len(records.frame(INTENT)) < 120
     assert msgspec.msgpack.decode(records.encode_payload(INTENT))[0] == "I"
+
+
+def test_a_journal_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk at the start: the next try finds the place free."""
+    desk = Desk(tmp_path / "first", monkeypatch)
+    again = JournalWriter(tmp_path / "again", "j" * 32, "l" * 32, "node", 1 << 30)
+    desk.faults = [28]
+    with pytest.raises(OSError, match="cannot be written"):
+        again.open()
+    assert not list((tmp_path / "again").iterdir())
+    again = JournalWriter(tmp_path / "again", "j" * 32, "l" * 32, "node", 1 << 30)
+    again.open()
+    assert again.ready
+    again.close()
