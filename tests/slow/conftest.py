@@ -41,4 +41,4 @@ def make_house(request: pytest.FixtureRequest) -> Iterator[MakeHouse]:
         finally:
             for house in houses:
                 house.close()
-                print(f"the product's log ends with:\n{house.product.log()[-3000:]}")  # shown where the test failed
+                print(house.told())  # shown where the test failed

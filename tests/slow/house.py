@@ -302,6 +302,15 @@ class House:
         lines = [line for line in new.splitlines() if any(word in line for word in COMPLAINTS)]
         return [f"log: {line[:600]}" for line in lines if not any(word in line for word in fine)]
 
+    def told(self) -> str:
+        """The product's log in short: the newest lines, each message once in a row."""
+        lines: list[str] = []
+        for line in self.product.log().splitlines():
+            message = line.partition('"level"')[2] or line
+            if not lines or message != (lines[-1].partition('"level"')[2] or lines[-1]):
+                lines.append(line[:600])
+        return "\n".join(["the product said:", *lines[-60:]])
+
     async def verify(self) -> list[str]:
         """What `ledger verify` finds."""
         db = open_database(self.url)

@@ -20,7 +20,7 @@ from tests.slow.kill_loop import KillLoop
 from tests.slow.kills import Way
 
 MIB = 1 << 20
-SEGMENTS = 6
+SEGMENTS = 4
 
 
 @pytest.fixture
