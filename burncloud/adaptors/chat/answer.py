@@ -194,8 +194,7 @@ def write_answer(answer: canon.Answer, losses: canon.Losses, *, legacy_functions
             body["choices"].append(_write_choice(at, choice, to, legacy_functions))
         if answer.usage is not None:
             body["usage"] = write_usage(answer.usage, answer.extra if own else {})
-        if answer.service_tier:
-            body["service_tier"] = answer.service_tier
+        body.update(write_tier(answer.service_tier, losses, own=own))
         if own:
             body.update((name, value) for name, value in answer.extra.items() if not name.startswith("usage."))
         else:
@@ -237,6 +236,18 @@ def write_stop(stop: canon.Stop, called: bool, refused: bool, losses: canon.Loss
     elif stop.sequence and not own:
         losses.add("stop_sequence")
     return _STOPS_BACK.get(stop.reason, "stop")
+
+
+_TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority"})
+
+
+def write_tier(tier: str, losses: canon.Losses, *, own: bool) -> dict[str, Any]:
+    """service_tier, where it is one of OpenAI's."""
+    if tier and (own or tier in _TIERS):
+        return {"service_tier": tier}
+    if tier:
+        losses.add("service_tier")
+    return {}
 
 
 def write_usage(usage: Usage, extra: canon.Extra) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class Choice:
         for detail in details:
             if type(detail) is not dict:
                 continue
-            origin = origin_of(detail)
+            origin = origin_of(detail, self.origin if self.kind == "reasoning" else DIALECT)
             _, text, signature, encrypted, key = detail_parts(detail, origin)
             if not (text or signature or encrypted):
                 continue

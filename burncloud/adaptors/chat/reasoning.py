@@ -63,9 +63,9 @@ def read_details(details: list[Any]) -> list[canon.Reasoning]:
     for detail in details:
         if type(detail) is not dict:
             continue
-        origin = origin_of(detail)
-        kind, text, signature, encrypted, key = detail_parts(detail, origin)
         last = found[-1] if found else None
+        origin = origin_of(detail, DIALECT if last is None else last.origin)
+        kind, text, signature, encrypted, key = detail_parts(detail, origin)
         if last is None or not _continues(last, origin, kind, key):
             last = canon.Reasoning(id=key, origin=origin)
             found.append(last)
@@ -90,9 +90,9 @@ def detail_parts(detail: dict[str, Any], origin: str) -> tuple[str, str, str, st
     return kind, _text(detail, "text") or _text(detail, "summary"), signature, data, key
 
 
-def origin_of(detail: dict[str, Any]) -> str:
-    """The dialect that a detail's signature belongs to."""
-    return _ORIGINS.get(_text(detail, "format"), DIALECT)
+def origin_of(detail: dict[str, Any], before: str) -> str:
+    """The dialect that a detail's signature belongs to; a piece that does not say so is like the one before it."""
+    return _ORIGINS.get(_text(detail, "format"), DIALECT) if "format" in detail else before
 
 
 def _continues(last: canon.Reasoning, origin: str, kind: str, key: str) -> bool:
@@ -133,6 +133,11 @@ def write_details(block: canon.Reasoning, at: int) -> list[dict[str, Any]]:
         detail["format"] = FORMATS.get(block.origin, "unknown")
         detail["index"] = number
     return found
+
+
+def text_detail(origin: str) -> tuple[str, str]:
+    """(type, member) of a detail with text."""
+    return ("reasoning.summary", "summary") if origin == "responses" else ("reasoning.text", "text")
 
 
 def needs_details(block: canon.Reasoning) -> bool:

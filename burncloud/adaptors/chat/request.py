@@ -110,6 +110,7 @@ def _read_tools(fields: Fields, request: canon.Request) -> None:
         request.tool_choice = read_choice(choice)
     choice = fields.take("function_call")
     if choice is not None and request.tool_choice is None:
+        request.said["tool_choice"] = "function_call"
         request.tool_choice = read_choice(choice, "function_call")
     request.parallel_tools = fields.flag("parallel_tool_calls")
 
@@ -191,7 +192,7 @@ def _own_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
         _legacy_tools(request, body)
     else:
         tools = write_tools(request, to)
-        _put(body, tools=tools or None, tool_choice=write_choice(request, tools, to))
+        _put(body, tools=tools, **{said.get("tool_choice", "tool_choice"): write_choice(request, tools, to)})
     _put(body, parallel_tool_calls=request.parallel_tools, response_format=_write_format(request.output, to))
     body.update(own_thinking(request))
     _put(body, **{said.get("max_tokens", "max_tokens"): request.max_tokens, said.get("seed", "seed"): request.seed})

@@ -13,12 +13,12 @@ import msgspec
 
 from burncloud import clock
 from burncloud.adaptors import canon
-from burncloud.adaptors.chat.answer import made_id, read_stop, write_failure, write_stop, write_usage
+from burncloud.adaptors.chat.answer import made_id, read_stop, write_failure, write_stop, write_tier, write_usage
 from burncloud.adaptors.chat.blocks import Writing, encoded, write_citation, write_image
 from burncloud.adaptors.chat.calls import Numbers
 from burncloud.adaptors.chat.deltas import Choice, Delta
 from burncloud.adaptors.chat.families import DIALECT
-from burncloud.adaptors.chat.reasoning import needs_details, write_details
+from burncloud.adaptors.chat.reasoning import FORMATS, text_detail
 from burncloud.adaptors.chat.turns import write_call
 from burncloud.adaptors.failures import failure_in
 from burncloud.adaptors.openai_chat import ChatUsage, XGroq, usage_of
@@ -202,15 +202,17 @@ _string: Final = msgspec.json.Encoder().encode
 class _Made:
     """A block that is being written."""
 
-    __slots__ = ("block", "prefix", "suffix", "texts")
+    __slots__ = ("block", "detail", "middle", "prefix", "suffix")
 
     def __init__(self, block: canon.Block) -> None:
         self.block = block
         self.prefix = b""
         """Of a chunk whose text is written as it comes; b"" for the kinds that need more."""
+        self.middle = b""
+        """Where the text is told twice: what stands between."""
         self.suffix = _END
-        self.texts: list[str] = []
-        """What was thought, for the details that are told at the end."""
+        self.detail = -1
+        """Index of the detail in which the thinking is told; −1 = not told yet."""
 
 
 class _Told:
@@ -273,6 +275,9 @@ class StreamWriter:
             if made.prefix and text and not (event.signature or event.encrypted or event.citation or event.logprobs):
                 if type(made.block) is canon.Text:
                     self._told[event.choice].chars += len(text)
+                elif made.middle:
+                    string = _string(text)
+                    return made.prefix + string + made.middle + string + made.suffix
                 return made.prefix + _string(text) + made.suffix
             return self._more(made, event)
         return _WRITERS[type(event)](self, event)
@@ -287,8 +292,7 @@ class StreamWriter:
             "created": event.created or clock.now_s(),
             "model": self._model or event.model,
         }
-        if event.service_tier:
-            head["service_tier"] = event.service_tier
+        head.update(write_tier(event.service_tier, self._losses, own=own))
         if own:
             head.update((name, value) for name, value in event.extra.items() if not name.startswith("usage."))
         else:
@@ -336,12 +340,58 @@ class StreamWriter:
         return out
 
     def _open_reasoning(self, made: _Made, block: canon.Reasoning, choice: int) -> bytes:
-        prefix = self._prefix(choice, b'"reasoning_content":')
-        if block.origin == DIALECT and not needs_details(block):
-            made.prefix = prefix
-        text = block.text or "\n\n".join(block.summary)
-        made.texts.append(text)
-        return prefix + _string(text) + made.suffix if text else b""
+        if block.origin in ("", DIALECT):
+            made.prefix = self._prefix(choice, b'"reasoning_content":')
+        made.block = msgspec.structs.replace(block, text="", summary=[])
+        return self._think(made, block.text or "\n\n".join(block.summary), choice)
+
+    def _think(self, made: _Made, text: str, choice: int) -> bytes:
+        """Thinking of another dialect: as text, and in a detail that gets its signature, as OpenRouter streams it."""
+        if not text:
+            return b""
+        if made.prefix:
+            string = _string(text)
+            return made.prefix + string + (made.middle + string if made.middle else b"") + made.suffix
+        block = made.block
+        assert isinstance(block, canon.Reasoning)
+        told = self._told[choice]
+        made.detail = told.details
+        told.details += 1
+        kind, member = text_detail(block.origin)
+        made.prefix = self._prefix(choice, b'"reasoning_content":')
+        made.middle = b',"reasoning_details":[{"type":"%s","index":%d,"%s":' % (
+            kind.encode(), made.detail, member.encode(),
+        )  # fmt: skip
+        made.suffix = b"}]" + _END
+        detail = {
+            "type": kind,
+            "index": made.detail,
+            member: text,
+            **_whose(block),
+        }  # told once: clients add up strings
+        return self._chunk(choice, {"reasoning_content": text, "reasoning_details": [detail]})
+
+    def _sign(self, made: _Made, choice: int) -> bytes:
+        """What the vendor wants back with the thinking, when all of it is known."""
+        block = made.block
+        if not isinstance(block, canon.Reasoning) or not (block.signature or block.encrypted):
+            return b""
+        told = self._told[choice]
+        signature, encrypted = block.signature, block.encrypted
+        if block.origin == "gemini":
+            signature, encrypted = "", signature
+        details: list[dict[str, Any]] = []
+        if signature and made.detail >= 0:
+            details.append({"type": "reasoning.text", "index": made.detail, "signature": signature})
+        elif signature:
+            details.append({"type": "reasoning.text", "text": "", "signature": signature, **_whose(block)})
+        if encrypted:
+            details.append({"type": "reasoning.encrypted", "data": encrypted, **_whose(block)})
+        for detail in details:
+            if "index" not in detail:
+                detail["index"] = told.details
+                told.details += 1
+        return self._chunk(choice, {"reasoning_details": details})
 
     def _open_call(self, made: _Made, block: canon.ToolCall, choice: int) -> bytes:
         told = self._told[choice]
@@ -379,7 +429,11 @@ class StreamWriter:
             value |= {"transcript": delta.transcript} if delta.transcript else {}
             return self._chunk(choice, {"audio": value}) if value else b""
         if isinstance(block, canon.Reasoning):
-            return self._think(made, block, delta)
+            if delta.signature or delta.encrypted:
+                made.block = msgspec.structs.replace(
+                    block, signature=delta.signature or block.signature, encrypted=delta.encrypted or block.encrypted
+                )
+            return self._think(made, delta.text, choice)
         if delta.logprobs is not None:
             member = "refusal" if isinstance(block, canon.Refusal) else "content"
             out = self._chunk(choice, {member: delta.text}, delta.logprobs)
@@ -394,18 +448,6 @@ class StreamWriter:
             out += self._chunk(choice, {"tool_calls": [{"index": told.calls - 1, "extra_content": signed}]})
         return out
 
-    def _think(self, made: _Made, block: canon.Reasoning, delta: canon.Delta) -> bytes:
-        """Text at once; signatures are kept for the details, which are told when the block is closed."""
-        if delta.signature or delta.encrypted:
-            made.prefix = b""
-            made.block = msgspec.structs.replace(
-                block, signature=delta.signature or block.signature, encrypted=delta.encrypted or block.encrypted
-            )
-        if not delta.text:
-            return b""
-        made.texts.append(delta.text)
-        return self._prefix(delta.choice, b'"reasoning_content":') + _string(delta.text) + _END
-
     def _cite(self, citation: dict[str, Any], chars: int, choice: int) -> bytes:
         link = write_citation(citation, 0, chars)
         if link is None:
@@ -415,16 +457,7 @@ class StreamWriter:
 
     def _on_closed(self, event: canon.Closed) -> bytes:
         made = self._made.pop(event.index, None)
-        if made is None or not isinstance(made.block, canon.Reasoning) or not needs_details(made.block):
-            return b""
-        block, told = made.block, self._told[event.choice]
-        text = "".join(made.texts)
-        whole = msgspec.structs.replace(block, text="" if block.summary else text)
-        if block.summary and text != "\n\n".join(block.summary):
-            whole.summary = [text]
-        details = write_details(whole, told.details)
-        told.details += len(details)
-        return self._chunk(event.choice, {"reasoning_details": details})
+        return b"" if made is None else self._sign(made, event.choice)
 
     def _on_stopped(self, event: canon.Stopped) -> bytes:
         out = self._choice(event.choice)
@@ -445,8 +478,6 @@ class StreamWriter:
 
     def _on_ended(self, event: canon.Ended) -> bytes:
         out = self._choice(0)
-        for index in list(self._made):
-            out += self._on_closed(canon.Closed(index))
         for choice, told in self._told.items():
             if not told.stopped:
                 out += self._on_stopped(canon.Stopped(canon.Stop("stop"), choice))
@@ -466,6 +497,11 @@ class StreamWriter:
             self._losses.add(str(event.value.get("type") or event.dialect))
             return b""
         return self._choice(0) + self._chunk(0, delta)
+
+
+def _whose(block: canon.Reasoning) -> dict[str, Any]:
+    """The members of a detail that say whose it is."""
+    return {"format": FORMATS.get(block.origin, "unknown")} | ({"id": block.id} if block.id else {})
 
 
 def _encoded(value: Any) -> bytes:
