@@ -54,7 +54,7 @@ class House:
         """As much to user 1 and token 1."""
         assert keeper.row is not None
         grants = {(keeper.row.id, kind, 1): amount for kind in ("user", "token")}
-        await self.db.run(lambda connection: leases.add_grants(connection, grants))
+        await self.db.ledger(lambda tx: leases.add_grants(tx, grants))
 
     async def close(self, writer: Writer) -> None:
         """The worker dies, another keeper replays."""
@@ -66,5 +66,5 @@ class House:
 
 async def open_house(db: Database, root: Path) -> House:
     """A house of epoch 1."""
-    guard = await db.run(lambda connection: journals.bump_epoch(connection, "here"))
+    guard = await db.ledger(lambda tx: journals.bump_epoch(tx, "here"))
     return House(db, guard, root, await ledger_of(db))

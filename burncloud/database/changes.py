@@ -16,7 +16,6 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from burncloud import clock, logs
-from burncloud.database.driver import fetch
 from burncloud.database.engine import DATABASE_ERRORS, Database
 from burncloud.database.schema import changes
 
@@ -86,8 +85,9 @@ class _Poll(_Bell):
 
     async def wait(self) -> None:
         end_ms = clock.monotonic_ms() + REREAD_MS
+        raw: Any = (await self._connection.get_raw_connection()).driver_connection  # one trip to its thread, not four
         while clock.monotonic_ms() < end_ms:
-            version = (await fetch(self._connection, "PRAGMA data_version"))[0][0]
+            version = (await raw.execute_fetchall("PRAGMA data_version"))[0][0]
             if version != self._version:
                 self._version = version
                 return

@@ -1,9 +1,9 @@
 """One way to SQLite and PostgreSQL: `begin()` to write, `read()` to look, `run()` to write until it succeeds.
 
-SQLite: one writer connection (BEGIN IMMEDIATE, synchronous=FULL: a commit that returned is on the disk)
+SQLite: one writer at a time (BEGIN IMMEDIATE, synchronous=FULL: a commit that returned is on the disk)
 and a few readers, WAL, no automatic checkpoints: only the control process calls `checkpoint()`, so that
-no booking ever waits for one.  PostgreSQL: READ COMMITTED, synchronous_commit=on.  What must be cheap goes past
-SQLAlchemy, inside the same transaction: database/driver.py.
+no booking ever waits for one.  PostgreSQL: READ COMMITTED, synchronous_commit=on.  What the ledger writes is so
+frequent that it goes past SQLAlchemy: `ledger()`, database/driver.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -25,12 +26,16 @@ from sqlalchemy.exc import TimeoutError as SQLAlchemyTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from burncloud import clock
+from burncloud.database.driver import PostgresTx, SqliteTx, Tx
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS: Final = 1_000
 """How long SQLite itself waits for another process's write; `run` goes on from there."""
 READERS: Final = 4
+_PRAGMAS: Final = ("journal_mode=WAL", "wal_autocheckpoint=0", "foreign_keys=ON", "temp_store=MEMORY")
+WRITER_PRAGMAS: Final = (*_PRAGMAS, "synchronous=FULL")
+READER_PRAGMAS: Final = (*_PRAGMAS, "query_only=ON")
 WAL_BYTES: Final = 4 << 20
 WAL_BYTES_MAX: Final = 256 << 20
 PG_CONNECTIONS: Final = 8
@@ -82,6 +87,9 @@ class Database:
         """The SQLite file; None on PostgreSQL."""
         self.dialect: str = writer.dialect.name
         """"sqlite" or "postgresql"."""
+        self._writing = asyncio.Lock()
+        """SQLite: who writes; first come, first served, instead of SQLite's sleeping and trying again."""
+        self._thread = _LedgerThread(path) if path is not None else None
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -89,7 +97,7 @@ class Database:
 
         Raises DBAPIError; after an error of the COMMIT itself it is unknown whether it took effect.
         """
-        async with self._writer.connect() as connection:
+        async with self._writing, self._writer.connect() as connection:
             try:
                 async with connection.begin():
                     yield connection
@@ -122,17 +130,35 @@ class Database:
         `work` must bear being run twice, even where the first COMMIT took effect unseen.
         Raises the last error once `deadline_ms` have passed, anything else at once.
         """
-        end_ms = clock.monotonic_ms() + deadline_ms
-        pause_ms = RETRY_FIRST_MS
-        while True:
+
+        async def once() -> T:
+            async with self.begin() as connection:
+                return await work(connection)
+
+        return await _again(once, deadline_ms)
+
+    async def ledger(self, work: Callable[[Tx], T], deadline_ms: int = 60_000) -> T:
+        """As `run`, for the ledger's own writes: `work` does not await, and costs one trip to SQLite's thread.
+
+        Raises StaleEpoch and whatever else `work` raises; the driver's own errors.
+        """
+        return await _again(lambda: self.ledger_once(work), deadline_ms)
+
+    async def ledger_once(self, work: Callable[[Tx], T]) -> T:
+        """One try of `ledger`: committed when `work` returns, rolled back if it raises."""
+        if self._thread is None:
+            async with self._writer.connect() as connection:
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                async with raw.transaction():
+                    return await connection.run_sync(lambda inner: work(PostgresTx(inner.connection)))
+        async with self._writing:
+            # A cancelled caller waits all the same: the transaction runs on, and the next must not meet it.
+            running = asyncio.ensure_future(self._thread.run(work))
             try:
-                async with self.begin() as connection:
-                    return await work(connection)
-            except Exception as error:
-                if not transient(error) or clock.monotonic_ms() >= end_ms:
-                    raise
-            await asyncio.sleep(pause_ms * random.uniform(0.5, 1.5) / 1000)
-            pause_ms = min(RETRY_MOST_MS, pause_ms * 2)
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.wait([running])
+                raise
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[AsyncConnection]:
@@ -157,9 +183,66 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._thread is not None:
+            await self._thread.close()
         await self._writer.dispose()
         if self._reader is not self._writer:
             await self._reader.dispose()
+
+
+async def _again(once: Callable[[], Awaitable[T]], deadline_ms: int) -> T:
+    """`once`, again with jitter while its failure is transient, until the deadline."""
+    end_ms = clock.monotonic_ms() + deadline_ms
+    pause_ms = RETRY_FIRST_MS
+    while True:
+        try:
+            return await once()
+        except Exception as error:
+            if not transient(error) or clock.monotonic_ms() >= end_ms:
+                raise
+        await asyncio.sleep(pause_ms * random.uniform(0.5, 1.5) / 1000)
+        pause_ms = min(RETRY_MOST_MS, pause_ms * 2)
+
+
+class _LedgerThread:
+    """The ledger's own connection to SQLite, in a thread of its own; opened at first use."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._executor = ThreadPoolExecutor(1, "ledger")
+        self._connection: sqlite3.Connection | None = None
+
+    async def run(self, work: Callable[[Tx], T]) -> T:
+        """A transaction, from BEGIN to COMMIT."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._run, work)
+
+    def _run(self, work: Callable[[Tx], T]) -> T:
+        connection = self._connection
+        if connection is None:
+            timeout_s = BUSY_TIMEOUT_MS / 1000
+            connection = sqlite3.connect(self._path, timeout_s, isolation_level=None, check_same_thread=False)
+            for pragma in WRITER_PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            self._connection = connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(SqliteTx(connection))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return result
+
+    async def close(self) -> None:
+        """After what still runs."""
+
+        def close() -> None:
+            if self._connection is not None:
+                self._connection.close()
+
+        await asyncio.get_running_loop().run_in_executor(self._executor, close)
+        self._executor.shutdown()
 
 
 def _size(path: str) -> int:
@@ -225,9 +308,8 @@ def _sqlite_engine(path: Path, pragmas: Sequence[str], begin: str, connections: 
 
 
 def _open_sqlite(path: Path) -> Database:
-    both = ("journal_mode=WAL", "wal_autocheckpoint=0", "foreign_keys=ON", "temp_store=MEMORY")
-    writer = _sqlite_engine(path, (*both, "synchronous=FULL"), "BEGIN IMMEDIATE", 1)
-    reader = _sqlite_engine(path, (*both, "query_only=ON"), "BEGIN", READERS)
+    writer = _sqlite_engine(path, WRITER_PRAGMAS, "BEGIN IMMEDIATE", 1)
+    reader = _sqlite_engine(path, READER_PRAGMAS, "BEGIN", READERS)
     return Database(writer, reader, path)
 
 

@@ -8,14 +8,14 @@ begins with `check_epoch`: of two control processes of one node, the one that st
 
 from __future__ import annotations
 
+import json
 from typing import Final, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from burncloud.database.connection import insert_into
-from burncloud.database.driver import execute, fetch, is_postgres
-from burncloud.database.schema import journals, meta, quarantine, receipts
+from burncloud.database.driver import Tx
+from burncloud.database.schema import journals, meta, quarantine
 
 
 class StaleEpoch(Exception):
@@ -40,11 +40,8 @@ class JournalRow(NamedTuple):
     acked: int
 
 
-_ROW = (journals.c.id, journals.c.uuid, journals.c.node, journals.c.state, journals.c.acked)
-
-
-_EPOCH: Final = "SELECT value FROM meta WHERE key = $1"
-_MOVE: Final = "UPDATE journals SET acked = $1 WHERE id = $2 AND acked = $3 AND state = $4"
+_ROW: Final = (journals.c.id, journals.c.uuid, journals.c.node, journals.c.state, journals.c.acked)
+_MADE: Final = "ON CONFLICT DO NOTHING"
 
 
 def epoch_key(node: str) -> str:
@@ -52,56 +49,79 @@ def epoch_key(node: str) -> str:
     return f"epoch:{node}"
 
 
-async def read_ledger(connection: AsyncConnection) -> str:
-    """The uuid of this database's money, as it stands in each journal's header."""
-    return str((await connection.execute(select(meta.c.value).where(meta.c.key == "ledger"))).scalar_one())
+# Writing
 
 
-async def bump_epoch(connection: AsyncConnection, node: str) -> Guard:
+def bump_epoch(tx: Tx, node: str) -> Guard:
     """Take over the node's books: whoever held them is refused from now on."""
     key = epoch_key(node)
-    await connection.execute(insert_into(connection, meta).values(key=key, value="0").on_conflict_do_nothing())
-    mine = select(meta.c.value).where(meta.c.key == key).with_for_update()
-    epoch = int((await connection.execute(mine)).scalar_one()) + 1
-    await connection.execute(update(meta).where(meta.c.key == key).values(value=str(epoch)))
+    tx.execute(f"INSERT INTO meta (key, value) VALUES ($1, '0') {_MADE}", key)
+    # One at a time: the row stays locked from the read to the commit.
+    lock = " FOR UPDATE" if tx.postgres else ""
+    epoch = int(tx.fetch(f"SELECT value FROM meta WHERE key = $1{lock}", key)[0][0]) + 1
+    tx.execute("UPDATE meta SET value = $1 WHERE key = $2", str(epoch), key)
     return Guard(node, epoch)
 
 
-async def check_epoch(connection: AsyncConnection, guard: Guard) -> None:
+def check_epoch(tx: Tx, guard: Guard) -> None:
     """The first statement of every transaction of the ledger.  Raises StaleEpoch.
 
     The shared lock makes a successor's `bump_epoch` wait until this transaction has ended.
     """
-    if is_postgres(connection):  # through SQLAlchemy, which begins the transaction at its first statement
-        found = (await connection.exec_driver_sql(f"{_EPOCH} FOR SHARE", (epoch_key(guard.node),))).all()
-        compare_epoch(guard, found[0][0] if found else None)
+    lock = " FOR SHARE" if tx.postgres else ""
+    rows = tx.fetch(f"SELECT value FROM meta WHERE key = $1{lock}", epoch_key(guard.node))
+    if not rows or rows[0][0] != str(guard.epoch):
+        raise StaleEpoch(f"epoch {guard.epoch} of node {guard.node} was taken over by {rows}")
+
+
+def ensure_journal(tx: Tx, guard: Guard, uuid: str, now_s: int) -> JournalRow:
+    """The journal's row, made if there is none.  Raises StaleEpoch."""
+    check_epoch(tx, guard)
+    values = (uuid, guard.node, guard.epoch, now_s)
+    tx.execute(f"INSERT INTO journals (uuid, node, epoch, created_at) VALUES ($1, $2, $3, $4) {_MADE}", *values)
+    return JournalRow(*tx.fetch("SELECT id, uuid, node, state, acked FROM journals WHERE uuid = $1", uuid)[0])
+
+
+def move_watermark(tx: Tx, journal: int, state: str, before: int, after: int) -> bool:
+    """Compare-and-set of `acked`, which also locks the journal; False if it (or the state) is another by now."""
+    move = "UPDATE journals SET acked = $1 WHERE id = $2 AND acked = $3 AND state = $4"
+    return tx.execute(move, after, journal, before, state) == 1
+
+
+def mark_closed(tx: Tx, journal: int, now_s: int) -> None:
+    """Set the state; for `ledger.close`, which has locked the row."""
+    tx.execute("UPDATE journals SET state = 'closed', closed_at = $1 WHERE id = $2", now_s, journal)
+
+
+def booked(tx: Tx, journal: int, xs: list[int]) -> set[int]:
+    """Those of the exchanges that have a receipt."""
+    if tx.postgres:
+        rows = tx.fetch("SELECT x FROM receipts WHERE journal = $1 AND x = ANY($2::bigint[])", journal, xs)
     else:
-        rows = await fetch(connection, _EPOCH, epoch_key(guard.node))
-        compare_epoch(guard, rows[0][0] if rows else None)
+        listed = "SELECT value FROM json_each($2)"
+        rows = tx.fetch(f"SELECT x FROM receipts WHERE journal = $1 AND x IN ({listed})", journal, json.dumps(xs))
+    return {x for (x,) in rows}
 
 
-def compare_epoch(guard: Guard, value: str | None) -> None:
-    """Raises StaleEpoch unless the epoch in the database is the guard's."""
-    if value != str(guard.epoch):
-        raise StaleEpoch(f"epoch {guard.epoch} of node {guard.node} was taken over by {value}")
+def put_aside(tx: Tx, journal: int, seq: int, x: int, payload: bytes, reason: str, now_s: int) -> None:
+    """Keep a record that cannot be booked (once)."""
+    columns = 'journal, seq, x, payload, reason, "at"'
+    values = (journal, seq, x, payload, reason, now_s)
+    tx.execute(f"INSERT INTO quarantine ({columns}) VALUES ($1, $2, $3, $4, $5, $6) {_MADE}", *values)
+
+
+# Reading
+
+
+async def read_ledger(connection: AsyncConnection) -> str:
+    """The uuid of this database's money, as it stands in each journal's header."""
+    return str((await connection.execute(select(meta.c.value).where(meta.c.key == "ledger"))).scalar_one())
 
 
 async def find_journal(connection: AsyncConnection, uuid: str) -> JournalRow | None:
     """The journal's row, if it has one."""
     row = (await connection.execute(select(*_ROW).where(journals.c.uuid == uuid))).first()
     return JournalRow(*row) if row else None
-
-
-async def ensure_journal(connection: AsyncConnection, guard: Guard, uuid: str, now_s: int) -> JournalRow:
-    """The journal's row, made if there is none.  Raises StaleEpoch."""
-    await check_epoch(connection, guard)
-    found = await find_journal(connection, uuid)
-    if found is None:
-        values = {"uuid": uuid, "node": guard.node, "epoch": guard.epoch, "created_at": now_s}
-        await connection.execute(insert_into(connection, journals).values(values).on_conflict_do_nothing())
-        found = await find_journal(connection, uuid)
-    assert found is not None
-    return found
 
 
 async def open_journals(connection: AsyncConnection, node: str | None = None) -> list[JournalRow]:
@@ -115,32 +135,6 @@ async def open_journals(connection: AsyncConnection, node: str | None = None) ->
 async def all_journals(connection: AsyncConnection) -> list[JournalRow]:
     """Every journal there ever was, oldest first."""
     return [JournalRow(*row) for row in await connection.execute(select(*_ROW).order_by(journals.c.id))]
-
-
-async def move_watermark(connection: AsyncConnection, journal: int, state: str, before: int, after: int) -> bool:
-    """Compare-and-set of `acked`, which also locks the journal; False if it (or the state) is another by now."""
-    return await execute(connection, _MOVE, after, journal, before, state) == 1
-
-
-async def mark_closed(connection: AsyncConnection, journal: int, now_s: int) -> None:
-    """Set the state; for `ledger.close`, which has locked the row."""
-    await connection.execute(update(journals).where(journals.c.id == journal).values(state="closed", closed_at=now_s))
-
-
-async def booked(connection: AsyncConnection, journal: int, xs: list[int]) -> set[int]:
-    """Those of the exchanges that have a receipt."""
-    if not xs:
-        return set()
-    query = select(receipts.c.x).where(receipts.c.journal == journal, receipts.c.x.in_(xs))
-    return set((await connection.execute(query)).scalars())
-
-
-async def put_aside(
-    connection: AsyncConnection, journal: int, seq: int, x: int, payload: bytes, reason: str, now_s: int
-) -> None:
-    """Keep a record that cannot be booked (once)."""
-    values = {"journal": journal, "seq": seq, "x": x, "payload": payload, "reason": reason, "at": now_s}
-    await connection.execute(insert_into(connection, quarantine).values(values).on_conflict_do_nothing())
 
 
 async def put_aside_xs(connection: AsyncConnection, journal: int) -> set[int]:

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from burncloud.database.driver import Row, add_rows, fetch, is_postgres
-from burncloud.database.journals import Guard, check_epoch, compare_epoch, epoch_key
+from burncloud.database.driver import Row, Tx
+from burncloud.database.journals import Guard, check_epoch
 from burncloud.database.schema import balances, journals, leases
 
 Account = tuple[str, int]
@@ -49,7 +49,6 @@ class Holding(NamedTuple):
 
 _READ: Final = """
 SELECT 'open', '', 0, count(*), 0 FROM journals WHERE state = 'open'
-UNION ALL SELECT 'epoch', value, 0, 0, 0 FROM meta WHERE key = $4
 UNION ALL SELECT 'journal', state, id, 0, 0 FROM journals WHERE id IN {journals}
 UNION ALL SELECT 'limit', 'user', id, quota_limit, 0 FROM users WHERE id IN {users} AND deleted_at IS NULL
 UNION ALL SELECT 'limit', 'token', id, quota_limit, 0 FROM tokens WHERE id IN {tokens} AND deleted_at IS NULL
@@ -74,38 +73,33 @@ ORDER BY kind, id FOR UPDATE
 """
 
 
-async def _lock(connection: AsyncConnection, ids: list[int], accounts: list[Account]) -> None:
+def _lock(tx: Tx, ids: list[int], accounts: list[Account]) -> None:
     """PostgreSQL: lock the rows in the one order; a missing balance is made, so that there is a row to lock.
 
     The leases need no lock of their own: whoever touches one holds its journal's.
     """
-    await fetch(connection, _LOCK_JOURNALS, ids)
-    found = await fetch(connection, _LOCK_BALANCES, [kind for kind, _ in accounts], [id_ for _, id_ in accounts])
+    tx.fetch(_LOCK_JOURNALS, ids)
+    found = tx.fetch(_LOCK_BALANCES, [kind for kind, _ in accounts], [id_ for _, id_ in accounts])
     missing = set(accounts) - set(found)
-    await add_rows(connection, balances, ("kind", "id"), ("used",), [(*account, 0) for account in sorted(missing)])
+    tx.add_rows(balances, ("kind", "id"), ("used",), [(*account, 0) for account in sorted(missing)])
 
 
-async def read_standing(
-    connection: AsyncConnection, guard: Guard, ids: Collection[int], accounts: Collection[Account]
-) -> Standing:
+def read_standing(tx: Tx, guard: Guard, ids: Collection[int], accounts: Collection[Account]) -> Standing:
     """What the questions of these journals about these accounts depend on.  Raises StaleEpoch."""
+    check_epoch(tx, guard)
     users = sorted(account for kind, account in accounts if kind == "user")
     tokens = sorted(account for kind, account in accounts if kind == "token")
     lists = (sorted(ids), users, tokens)
-    if is_postgres(connection):
-        await check_epoch(connection, guard)
-        await _lock(connection, lists[0], sorted(accounts))
-        rows = await fetch(connection, _READ_POSTGRES, *lists, epoch_key(guard.node))
+    if tx.postgres:
+        _lock(tx, lists[0], sorted(accounts))
+        rows = tx.fetch(_READ_POSTGRES, *lists)
     else:
-        rows = await fetch(connection, _READ_SQLITE, *map(json.dumps, lists), epoch_key(guard.node))
+        rows = tx.fetch(_READ_SQLITE, *map(json.dumps, lists))
     standing = Standing(0, {}, {}, {}, {})
     opened = 0
-    epoch: str | None = None
     for what, word, id_, first, second in rows:
         if what == "open":
             opened = first
-        elif what == "epoch":
-            epoch = word
         elif what == "journal":
             standing.states[id_] = word
         elif what == "limit":
@@ -114,18 +108,17 @@ async def read_standing(
             standing.balances[word, id_] = (first, second)
         else:
             standing.granted[first, word, id_] = second
-    compare_epoch(guard, epoch)
     return standing._replace(open_journals=opened)
 
 
-async def add_grants(connection: AsyncConnection, grants: dict[tuple[int, str, int], int]) -> None:
+def add_grants(tx: Tx, grants: dict[tuple[int, str, int], int]) -> None:
     """Write what was granted: (journal, kind, account) → amount, on the leases and on the balances."""
     rows: list[Row] = [(*key, grants[key]) for key in sorted(grants)]
-    await add_rows(connection, leases, ("journal", "kind", "account"), ("granted",), rows)
+    tx.add_rows(leases, ("journal", "kind", "account"), ("granted",), rows)
     sums: dict[Account, int] = {}
     for _, kind, account, amount in rows:
         sums[kind, account] = sums.get((kind, account), 0) + amount
-    await add_rows(connection, balances, ("kind", "id"), ("leased",), [(*key, sums[key]) for key in sorted(sums)])
+    tx.add_rows(balances, ("kind", "id"), ("leased",), [(*key, sums[key]) for key in sorted(sums)])
 
 
 async def holdings(connection: AsyncConnection, account: Account) -> list[Holding]:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, and_, delete, func, select
+from sqlalchemy import Column, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from burncloud.database.driver import Row, add_rows, insert_rows
+from burncloud.database.driver import Row, Tx
 from burncloud.database.journals import Guard, check_epoch, mark_closed, move_watermark
 from burncloud.database.schema import attempts, balances, leases, ledger_carry, receipts, usage_hourly
 from burncloud.domain.usage import KINDS
 
 LEASE_KEYS: Final = ("journal", "kind", "account")
 LEASE_SUMS: Final = ("granted", "drawn", "returned")
+BALANCE_KEYS: Final = ("kind", "id")
+BALANCE_SUMS: Final = ("used", "leased")
 HOURLY_KEYS: Final = ("hour", "user", "token", "channel", "model")
 HOURLY_SUMS: Final = ("requests", *KINDS, "charge")
 FAULTS_MAX: Final = 100
@@ -53,38 +55,35 @@ class Fault(NamedTuple):
     """What its rows add up to."""
 
 
-async def book(
-    connection: AsyncConnection, guard: Guard, journal: int, state: str, before: int, after: int, booking: Booking
-) -> bool:
+def book(tx: Tx, guard: Guard, journal: int, state: str, before: int, after: int, booking: Booking) -> bool:
     """Book a batch that covers the journal's records up to `after`.
 
     False, and nothing is written, if the watermark is not at `before` or the journal not in `state`: somebody
-    (perhaps an earlier try whose COMMIT was unknown) was here.  Raises StaleEpoch, DBAPIError, driver errors.
+    (perhaps an earlier try whose COMMIT was unknown) was here.  Raises StaleEpoch, the driver's errors.
     """
-    await check_epoch(connection, guard)
-    if not await move_watermark(connection, journal, state, before, after):
+    check_epoch(tx, guard)
+    if not move_watermark(tx, journal, state, before, after):
         return False
-    await insert_rows(connection, receipts, booking.receipts)
-    await insert_rows(connection, attempts, booking.attempts)
-    await add_rows(connection, leases, LEASE_KEYS, LEASE_SUMS, booking.leases)
-    await add_rows(connection, balances, ("kind", "id"), ("used", "leased"), booking.balances)
-    await add_rows(connection, usage_hourly, HOURLY_KEYS, HOURLY_SUMS, booking.hourly)
+    tx.insert_rows(receipts, booking.receipts)
+    tx.insert_rows(attempts, booking.attempts)
+    tx.add_rows(leases, LEASE_KEYS, LEASE_SUMS, booking.leases)
+    tx.add_rows(balances, BALANCE_KEYS, BALANCE_SUMS, booking.balances)
+    tx.add_rows(usage_hourly, HOURLY_KEYS, HOURLY_SUMS, booking.hourly)
     return True
 
 
-async def close(connection: AsyncConnection, journal: int, now_s: int) -> list[tuple[str, int]]:
+def close(tx: Tx, journal: int, now_s: int) -> list[tuple[str, int]]:
     """Give back all that is outstanding on the journal's leases and close it; its accounts.
 
-    To be called after `book` in the same transaction, which has locked the journal.  The lease rows go: what they
-    granted is drawn (and stands in receipts) or returned by now.
+    To be called after `book` in the same transaction, which has locked the journal and with it its leases.  The
+    lease rows go: what they granted is drawn (and stands in receipts) or returned by now.
     """
-    left = (leases.c.granted - leases.c.drawn - leases.c.returned).label("amount")
-    mine = select(leases.c.kind, leases.c.account, left).where(leases.c.journal == journal)
-    found = (await connection.execute(mine.order_by(leases.c.kind, leases.c.account).with_for_update())).all()
-    await connection.execute(delete(leases).where(leases.c.journal == journal))
+    left = "SELECT kind, account, granted - drawn - returned FROM leases WHERE journal = $1"
+    found = sorted(tx.fetch(left, journal))
+    tx.execute("DELETE FROM leases WHERE journal = $1", journal)
     rows: list[Row] = [(kind, account, 0, -amount) for kind, account, amount in found if amount]
-    await add_rows(connection, balances, ("kind", "id"), ("used", "leased"), rows)
-    await mark_closed(connection, journal, now_s)
+    tx.add_rows(balances, BALANCE_KEYS, BALANCE_SUMS, rows)
+    mark_closed(tx, journal, now_s)
     return [(kind, account) for kind, account, _ in found]
 
 

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Protocol
 from burncloud import clock, crash, logs
 from burncloud.database import journals as rows
 from burncloud.database import ledger
-from burncloud.database.connection import Conn
+from burncloud.database.driver import Tx
 from burncloud.database.engine import DATABASE_ERRORS, Database, transient
 from burncloud.database.journals import Guard, JournalRow
 from burncloud.database.leases import Account
@@ -148,9 +148,8 @@ class Keeper:
 
     async def ensure_row(self) -> JournalRow:
         """The journal's row, made if need be, and the reader at its watermark.  Raises Foreign, database errors."""
-        row = await self._house.db.run(
-            lambda connection: rows.ensure_journal(connection, self._house.guard, self.uuid, clock.now_s()),
-            RUN_DEADLINE_MS,
+        row = await self._house.db.ledger(
+            lambda tx: rows.ensure_journal(tx, self._house.guard, self.uuid, clock.now_s()), RUN_DEADLINE_MS
         )
         if self.row is None:
             self._stand(row)
@@ -297,22 +296,22 @@ class Keeper:
         guard = self._house.guard
         now_s = clock.now_s()
 
-        async def work(connection: Conn) -> list[Account] | None:
+        def work(tx: Tx) -> list[Account] | None:
             good, bad = batch.good, batch.bad
             if batch.unseen:
-                good, again = await _unseen(connection, row.id, good)
+                good, again = _unseen(tx, row.id, good)
                 bad = bad + again
             booking = billing.booking(row.id, (record for _, record in good), late)
-            if not await ledger.book(connection, guard, row.id, row.state, self.acked, batch.upto, booking):
+            if not ledger.book(tx, guard, row.id, row.state, self.acked, batch.upto, booking):
                 return None
             for seq, x, payload, reason in bad:
-                await rows.put_aside(connection, row.id, seq, x, payload, reason, now_s)
-            freed = await ledger.close(connection, row.id, now_s) if batch.closing and not late else []
+                rows.put_aside(tx, row.id, seq, x, payload, reason, now_s)
+            freed = ledger.close(tx, row.id, now_s) if batch.closing and not late else []
             if crash.ARMED:
                 crash.point("control.in_close" if batch.closing else "control.before_commit")
             return freed
 
-        freed = await self._house.db.run(work, RUN_DEADLINE_MS)
+        freed = await self._house.db.ledger(work, RUN_DEADLINE_MS)
         if crash.ARMED:
             crash.point("control.after_commit")
         if freed is None:
@@ -360,10 +359,10 @@ class Keeper:
         self.folder.rmdir()
 
 
-async def _unseen(connection: Conn, journal: int, good: list[Good]) -> tuple[list[Good], list[Bad]]:
+def _unseen(tx: Tx, journal: int, good: list[Good]) -> tuple[list[Good], list[Bad]]:
     """Those without a receipt, and what the others are put aside as."""
     ends = [record.x for _, record in good if isinstance(record, End)]
-    seen = await rows.booked(connection, journal, ends)
+    seen = rows.booked(tx, journal, ends)
     fresh: list[Good] = []
     again: list[Bad] = []
     for seq, record in good:

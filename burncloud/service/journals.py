@@ -29,7 +29,7 @@ from burncloud import clock, logs
 from burncloud.database import journals as rows
 from burncloud.database import leases as lease_rows
 from burncloud.database import ledger
-from burncloud.database.connection import Conn
+from burncloud.database.driver import Tx
 from burncloud.database.engine import DATABASE_ERRORS, Database, transient
 from burncloud.database.journals import Guard, JournalRow, StaleEpoch
 from burncloud.database.leases import Account
@@ -145,10 +145,10 @@ class Books:
         Raises the database's errors if it cannot be reached within RUN_DEADLINE_MS.
         """
 
-        async def take_over(connection: Conn) -> tuple[Guard, str]:
-            return await rows.bump_epoch(connection, self.guard.node), await rows.read_ledger(connection)
-
-        self.guard, self.ledger = await self.db.run(take_over, RUN_DEADLINE_MS)
+        node = self.guard.node
+        self.guard = await self.db.ledger(lambda tx: rows.bump_epoch(tx, node), RUN_DEADLINE_MS)
+        async with self.db.read() as connection:
+            self.ledger = await rows.read_ledger(connection)
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._granter = Granter(self.db, self.guard, self)
         self._granter.start()
@@ -350,12 +350,12 @@ class Books:
     async def _close_row(self, row: JournalRow) -> None:
         nothing = billing.booking(row.id, [])
 
-        async def work(connection: Conn) -> list[Account]:
-            if not await ledger.book(connection, self.guard, row.id, "open", row.acked, row.acked, nothing):
+        def work(tx: Tx) -> list[Account]:
+            if not ledger.book(tx, self.guard, row.id, "open", row.acked, row.acked, nothing):
                 return []
-            return await ledger.close(connection, row.id, clock.now_s())
+            return ledger.close(tx, row.id, clock.now_s())
 
-        self.freed(await self.db.run(work, RUN_DEADLINE_MS))
+        self.freed(await self.db.ledger(work, RUN_DEADLINE_MS))
 
     async def _checkpoint(self) -> None:
         while self.db.path is not None:

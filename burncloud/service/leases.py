@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import msgspec
 
 from burncloud import clock, crash, logs
-from burncloud.database.connection import Conn
+from burncloud.database.driver import Tx
 from burncloud.database.engine import DATABASE_ERRORS, Database
 from burncloud.database.journals import Guard, StaleEpoch
 from burncloud.database.leases import Account, Holding, Standing, add_grants, holdings, read_standing
@@ -260,16 +260,16 @@ class Granter:
                     _refuse(questions)
 
     async def _answer(self, questions: list[Question]) -> None:
-        async def work(connection: Conn) -> list[Grant]:
+        def work(tx: Tx) -> list[Grant]:
             journals = {question.journal for question in questions}
             accounts = {account for question in questions for account, _, _ in question.parts()}
-            standing = await read_standing(connection, self._guard, journals, accounts)
+            standing = read_standing(tx, self._guard, journals, accounts)
             answers, grants = decide(standing, questions)
-            await add_grants(connection, grants)
+            add_grants(tx, grants)
             return answers
 
         try:
-            answers = await self._db.run(work, GRANT_DEADLINE_MS)
+            answers = await self._db.ledger(work, GRANT_DEADLINE_MS)
         except StaleEpoch as error:
             self._books.fail(error)
         except Exception as error:

@@ -25,7 +25,7 @@ from burncloud.service import billing, bookkeeper, segments
 from burncloud.service.bookkeeper import Keeper
 from burncloud.service.segments import Reader
 from tests.postgres import Databases
-from tests.property.world import OPERATIONS, Step, World, faulty_begin, run
+from tests.property.world import OPERATIONS, Step, World, faulty_ledger, run
 
 STEPS = st.lists(
     st.builds(Step, st.sampled_from(sorted(OPERATIONS)), st.integers(0, 5), st.integers(0, 40)), max_size=60
@@ -43,7 +43,7 @@ async def play(url: str, root: Path, limit: int, steps: list[Step]) -> list[str]
     with pytest.MonkeyPatch.context() as patch:
         try:
             world = await World.create(db, root, limit)
-            patch.setattr(Database, "begin", faulty_begin(world))
+            patch.setattr(Database, "ledger_once", faulty_ledger(world))
             patch.setattr(segments, "_sync_file", world.note_sync)
             patch.setattr(segments, "_sync_folder", lambda folder: None)
             patch.setattr(bookkeeper, "CLOSE_BATCH", 2)
@@ -122,7 +122,7 @@ def from_the_watermark(patch: pytest.MonkeyPatch) -> None:
 def no_watermark(patch: pytest.MonkeyPatch) -> None:
     """The watermark is not compared, and nobody looks whether an exchange has a receipt."""
 
-    async def move(*_: Any) -> bool:
+    def move(*_: Any) -> bool:
         return True
 
     patch.setattr(ledger, "move_watermark", move)
@@ -179,7 +179,7 @@ def replay_the_living(patch: pytest.MonkeyPatch) -> None:
 def forget_the_rest(patch: pytest.MonkeyPatch) -> None:
     """Closing gives nothing back."""
 
-    async def close(*_: Any) -> list[Any]:
+    def close(*_: Any) -> list[Any]:
         return []
 
     patch.setattr(ledger, "close", close)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burncloud.database.engine import open_database
-from burncloud.domain.journal import Return, frame
+from burncloud.domain.journal import JournalRecord, Return, frame
 from burncloud.service.billing import verify
 from tests.books import Writer, balance, count, end, intent, receipts
 from tests.keepers import House, open_house
@@ -32,7 +32,7 @@ async def _cut_everywhere(url: str, root: Path) -> None:
     db = open_database(url)
     house = await open_house(db, root)
     used = rows = 0
-    records = [
+    records: list[JournalRecord] = [
         intent(hold=HOLD, lost=7),
         end(1, 30, HOLD),
         intent(hold=HOLD, lost=7),

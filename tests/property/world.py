@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from burncloud.database import journals
+from burncloud.database.driver import Tx
 from burncloud.database.engine import Database
 from burncloud.database.journals import Guard, JournalRow
 from burncloud.database.leases import Account, add_grants, read_standing
 from burncloud.domain.journal import Again, End, Intent, Kept, Progress, scan
 from burncloud.domain.leases import Lease
-from burncloud.domain.link import Ask
+from burncloud.domain.link import Ask, Grant
 from burncloud.domain.usage import Usage
 from burncloud.service.billing import verify
 from burncloud.service.bookkeeper import Keeper
@@ -132,21 +133,20 @@ class World:
         """A worker starts."""
         if len(self.workers) < WORKERS_MAX:
             writer = Writer(self.root, self.ledger)
-            async with self.db.begin() as connection:
-                row = await journals.ensure_journal(connection, self.guard, writer.uuid, 1)
+            row = await self.db.ledger(lambda tx: journals.ensure_journal(tx, self.guard, writer.uuid, 1))
             self.workers.append(Worker(writer, row))
 
     async def _grant(self, worker: Worker, need: int, told: bool = True) -> None:
         question = Question(worker.row.id, Ask(1, 1, need, need * 3, 1, need, need * 3))
 
-        async def work(connection: Any) -> Any:
+        def work(tx: Tx) -> Grant:
             accounts = {("user", 1), ("token", 1)}
-            standing = await read_standing(connection, self.guard, {worker.row.id}, accounts)
+            standing = read_standing(tx, self.guard, {worker.row.id}, accounts)
             (grant,), rows = decide(standing, [question])
-            await add_grants(connection, rows)
+            add_grants(tx, rows)
             return grant
 
-        grant = await self.db.run(work)
+        grant = await self.db.ledger(work)
         if told:
             for kind, total in (("user", grant.user_granted), ("token", grant.token_granted)):
                 worker.leases[kind].granted = max(total, worker.leases[kind].granted)
@@ -279,7 +279,7 @@ class World:
         for keeper in self.keepers.values():
             keeper.let_go()
         self.keepers = {}
-        self.guard = await self.db.run(lambda connection: journals.bump_epoch(connection, "here"))
+        self.guard = await self.db.ledger(lambda tx: journals.bump_epoch(tx, "here"))
 
     async def _round(self, folder: Path, fault: str, live: bool, hurry: bool = True) -> bool:
         """A round of a journal's keeper, dying at the first commit if so told."""
@@ -372,29 +372,25 @@ def _exchanges(path: Path) -> set[tuple[int, bool]]:
     }
 
 
-def faulty_begin(world: World) -> Any:
-    """In place of Database.begin: the control process dies before or after a commit, when the world says so."""
-    begin = Database.begin
+def faulty_ledger(world: World) -> Any:
+    """In place of Database.ledger_once: the control process dies before or after a commit, when the world says so."""
+    real = Database.ledger_once
 
-    def block_of(self: Database) -> Any:
-        block = begin(self)
+    async def ledger_once(self: Database, work: Any) -> Any:
+        fault, world.fault = world.fault, "none"
 
-        class Block:
-            async def __aenter__(self) -> Any:
-                return await block.__aenter__()
+        def dying(tx: Tx) -> Any:
+            result = work(tx)
+            if fault == "before_commit":
+                raise Killed
+            return result
 
-            async def __aexit__(self, *what: Any) -> Any:
-                fault, world.fault = world.fault, "none"
-                if fault == "before_commit" and what[0] is None:
-                    what = (Killed, Killed(), None)
-                done = await block.__aexit__(*what)
-                if fault == "before_commit" or (fault == "after_commit" and what[0] is None):
-                    raise Killed
-                return done
+        result = await real(self, dying)
+        if fault == "after_commit":
+            raise Killed
+        return result
 
-        return Block()
-
-    return block_of
+    return ledger_once
 
 
 def run(world_of: Any) -> list[str]:

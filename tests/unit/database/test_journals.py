@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from burncloud.database import journals
+from burncloud.database.driver import Tx
 from burncloud.database.engine import Database
 from burncloud.database.journals import Guard, JournalRow, StaleEpoch
 
 
 async def _take_over(db: Database, node: str = "here") -> Guard:
-    return await db.run(lambda connection: journals.bump_epoch(connection, node))
+    return await db.ledger(lambda tx: journals.bump_epoch(tx, node))
 
 
 async def _ensure(db: Database, guard: Guard, uuid: str) -> JournalRow:
-    return await db.run(lambda connection: journals.ensure_journal(connection, guard, uuid, 1_700_000_000))
+    return await db.ledger(lambda tx: journals.ensure_journal(tx, guard, uuid, 1_700_000_000))
 
 
 async def test_the_ledger_has_an_id_of_its_own(db: Database) -> None:
@@ -54,11 +55,17 @@ async def test_a_successor_waits_for_the_transaction_that_runs(postgres_url: str
     db = open_database(postgres_url)
     await ensure_schema(db)
     guard = await _take_over(db)
-    async with db.begin() as connection:
-        await journals.check_epoch(connection, guard)
-        taking = asyncio.create_task(_take_over(db))
-        await asyncio.sleep(0.1)
-        assert not taking.done()
+
+    def slow(tx: Tx) -> None:
+        journals.check_epoch(tx, guard)
+        tx.fetch("SELECT 1 FROM pg_sleep(0.3)")
+
+    booking = asyncio.create_task(db.ledger(slow))
+    await asyncio.sleep(0.1)
+    taking = asyncio.create_task(_take_over(db))
+    await asyncio.sleep(0.1)
+    assert not taking.done()
+    await booking
     assert (await taking).epoch == guard.epoch + 1
     await db.close()
 
@@ -76,14 +83,13 @@ async def test_the_watermark_moves_from_where_it_is_only(db: Database) -> None:
     guard = await _take_over(db)
     row = await _ensure(db, guard, "a")
 
-    async def move(connection: AsyncConnection, state: str, before: int, after: int) -> bool:
-        await journals.check_epoch(connection, guard)
-        return await journals.move_watermark(connection, row.id, state, before, after)
+    async def move(state: str, before: int, after: int) -> bool:
+        return await db.ledger(lambda tx: journals.move_watermark(tx, row.id, state, before, after))
 
-    assert await db.run(lambda connection: move(connection, "open", 0, 7))
-    assert not await db.run(lambda connection: move(connection, "open", 0, 7))
-    assert not await db.run(lambda connection: move(connection, "closed", 7, 9))
-    assert await db.run(lambda connection: move(connection, "open", 7, 7))
+    assert await move("open", 0, 7)
+    assert not await move("open", 0, 7)
+    assert not await move("closed", 7, 9)
+    assert await move("open", 7, 7)
     assert (await _ensure(db, guard, "a")).acked == 7
 
 
@@ -92,7 +98,7 @@ async def test_open_journals_of_a_node(db: Database) -> None:
     for guard, uuid in ((here, "a"), (there, "b"), (here, "c")):
         await _ensure(db, guard, uuid)
     closed = await _ensure(db, here, "c")
-    await db.run(lambda connection: journals.mark_closed(connection, closed.id, 5))
+    await db.ledger(lambda tx: journals.mark_closed(tx, closed.id, 5))
     async with db.read() as connection:
         assert [row.uuid for row in await journals.open_journals(connection)] == ["a", "b"]
         assert [row.uuid for row in await journals.open_journals(connection, "here")] == ["a"]
@@ -103,9 +109,8 @@ async def test_open_journals_of_a_node(db: Database) -> None:
 
 async def test_a_record_is_put_aside_once(db: Database) -> None:
     for reason in ("bad", "worse"):
-        async with db.begin() as connection:
-            await journals.put_aside(connection, 1, 7, 3, b"\x00\xff", reason, 5)
-            await journals.put_aside(connection, 2, 7, 9, b"", "other journal", 5)
+        await db.ledger(partial(journals.put_aside, journal=1, seq=7, x=3, payload=b"\x00", reason=reason, now_s=5))
+        await db.ledger(partial(journals.put_aside, journal=2, seq=7, x=9, payload=b"", reason=reason, now_s=5))
     async with db.read() as connection:
         assert await journals.put_aside_xs(connection, 1) == {3}
         assert await journals.count_put_aside(connection) == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from sqlalchemy import text
 
@@ -16,16 +18,16 @@ USER, TOKEN = ("user", 1), ("token", 1)
 
 async def _prepare(db: Database) -> tuple[Guard, int, int]:
     await add_accounts(db, 1_000, -1, tokens=2)
-    guard = await db.run(lambda connection: journals.bump_epoch(connection, "here"))
+    guard = await db.ledger(lambda tx: journals.bump_epoch(tx, "here"))
     ids = []
     for uuid in ("a", "b"):
-        async with db.begin() as connection:
-            ids.append((await journals.ensure_journal(connection, guard, uuid, 1)).id)
+        row = await db.ledger(partial(journals.ensure_journal, guard=guard, uuid=uuid, now_s=1))
+        ids.append(row.id)
     return guard, ids[0], ids[1]
 
 
 async def _read(db: Database, guard: Guard, *ids: int) -> Standing:
-    return await db.run(lambda connection: leases.read_standing(connection, guard, ids, {USER, TOKEN, ("token", 9)}))
+    return await db.ledger(lambda tx: leases.read_standing(tx, guard, ids, {USER, TOKEN, ("token", 9)}))
 
 
 async def test_the_standing_of_a_question(db: Database) -> None:
@@ -36,7 +38,7 @@ async def test_the_standing_of_a_question(db: Database) -> None:
     assert standing.limits == {USER: 1_000, TOKEN: -1}  # no token 9
     assert standing.granted == {}
     grants = {(first, *USER): 30, (second, *USER): 5, (first, *TOKEN): 7}
-    await db.run(lambda connection: leases.add_grants(connection, grants))
+    await db.ledger(lambda tx: leases.add_grants(tx, grants))
     standing = await _read(db, guard, first)
     assert standing.granted == {(first, *USER): 30, (first, *TOKEN): 7}
     assert (standing.balances[USER], standing.balances[TOKEN]) == ((0, 35), (0, 7))
@@ -52,7 +54,7 @@ async def test_the_deleted_have_no_limit_left(db: Database) -> None:
 
 async def test_a_stale_control_process_reads_nothing(db: Database) -> None:
     guard, first, _ = await _prepare(db)
-    await db.run(lambda connection: journals.bump_epoch(connection, "here"))
+    await db.ledger(lambda tx: journals.bump_epoch(tx, "here"))
     with pytest.raises(StaleEpoch):
         await _read(db, guard, first)
 
@@ -60,7 +62,7 @@ async def test_a_stale_control_process_reads_nothing(db: Database) -> None:
 async def test_who_holds_something(db: Database) -> None:
     _, first, second = await _prepare(db)
     grants = {(first, *USER): 30, (second, *USER): 5, (first, *TOKEN): 7}
-    await db.run(lambda connection: leases.add_grants(connection, grants))
+    await db.ledger(lambda tx: leases.add_grants(tx, grants))
     async with db.begin() as connection:
         await connection.execute(text("UPDATE leases SET drawn = 10, returned = 2 WHERE granted = 30"))
         await connection.execute(text("UPDATE leases SET returned = 5 WHERE granted = 5"))

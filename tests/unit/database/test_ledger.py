@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from burncloud.database import journals, leases, ledger
+from burncloud.database.driver import Tx
 from burncloud.database.engine import DATABASE_ERRORS, Database
 from burncloud.database.journals import Guard, StaleEpoch
 from burncloud.database.ledger import Booking, Fault
@@ -19,8 +20,8 @@ from tests.books import Account, balance, count, end
 
 
 async def _open(db: Database, uuid: str = "a") -> tuple[Guard, int]:
-    guard = await db.run(lambda connection: journals.bump_epoch(connection, "here"))
-    row = await db.run(lambda connection: journals.ensure_journal(connection, guard, uuid, 1))
+    guard = await db.ledger(lambda tx: journals.bump_epoch(tx, "here"))
+    row = await db.ledger(lambda tx: journals.ensure_journal(tx, guard, uuid, 1))
     return guard, row.id
 
 
@@ -28,12 +29,12 @@ async def _book(
     db: Database, guard: Guard, journal: int, before: int, after: int, *records: End | Return, state: str = "open"
 ) -> bool:
     what = booking(journal, records)
-    return await db.run(lambda connection: ledger.book(connection, guard, journal, state, before, after, what))
+    return await db.ledger(lambda tx: ledger.book(tx, guard, journal, state, before, after, what))
 
 
 async def test_a_batch_is_booked_with_its_watermark(db: Database) -> None:
     guard, journal = await _open(db)
-    await db.run(lambda connection: leases.add_grants(connection, {(journal, "token", 1): 100}))
+    await db.ledger(lambda tx: leases.add_grants(tx, {(journal, "token", 1): 100}))
     assert await _book(db, guard, journal, 0, 6, end(1, 30, 50), end(3, 5), Return("token", 1, 20))
     assert await balance(db, "user") == Account(35, -30)
     assert await balance(db, "token") == Account(35, 50)
@@ -59,7 +60,7 @@ async def test_the_unique_key_is_the_backstop(db: Database) -> None:
 
 async def test_a_stale_control_process_books_nothing(db: Database) -> None:
     guard, journal = await _open(db)
-    await db.run(lambda connection: journals.bump_epoch(connection, "here"))
+    await db.ledger(lambda tx: journals.bump_epoch(tx, "here"))
     with pytest.raises(StaleEpoch):
         await _book(db, guard, journal, 0, 2, end(1, 30))
     assert await count(db, "receipts") == 0
@@ -80,14 +81,14 @@ async def test_the_roll_up_adds_up(db: Database) -> None:
 async def test_closing_gives_the_rest_back(db: Database) -> None:
     guard, journal = await _open(db)
     grants = {(journal, "token", 1): 100, (journal, "token", 2): 10, (journal, "user", 1): 40}
-    await db.run(lambda connection: leases.add_grants(connection, grants))
+    await db.ledger(lambda tx: leases.add_grants(tx, grants))
     await _book(db, guard, journal, 0, 2, end(1, 30, 40), Return("token", 2, 10))
 
-    async def close(connection: AsyncConnection) -> list[tuple[str, int]]:
-        assert await ledger.book(connection, guard, journal, "open", 2, 5, Booking([], [], [], [], []))
-        return await ledger.close(connection, journal, 99)
+    def close(tx: Tx) -> list[tuple[str, int]]:
+        assert ledger.book(tx, guard, journal, "open", 2, 5, Booking([], [], [], [], []))
+        return ledger.close(tx, journal, 99)
 
-    assert await db.run(close) == [("token", 1), ("token", 2), ("user", 1)]
+    assert await db.ledger(close) == [("token", 1), ("token", 2), ("user", 1)]
     for kind, account in (("token", 1), ("token", 2), ("user", 1)):
         assert (await balance(db, kind, account)).leased == 0
     async with db.read() as connection:
@@ -116,7 +117,7 @@ async def _faults(db: Database) -> list[Fault]:
 )
 async def test_what_does_not_add_up_is_named(db: Database, damage: str, fault: Fault) -> None:
     guard, journal = await _open(db)
-    await db.run(lambda connection: leases.add_grants(connection, {(journal, "token", 1): 100}))
+    await db.ledger(lambda tx: leases.add_grants(tx, {(journal, "token", 1): 100}))
     assert await _book(db, guard, journal, 0, 2, end(1, 30, 30, hold_user=0, draw_user=0))
     assert await _faults(db) == []
     async with db.begin() as connection:
@@ -143,17 +144,17 @@ async def test_rows_and_attempts_are_compared_one_by_one(db: Database) -> None:
 
 async def test_bookings_at_once_do_not_deadlock(db: Database) -> None:
     """Eight journals over the same accounts, in every order; each lock is taken in the one order."""
-    guard = await db.run(lambda connection: journals.bump_epoch(connection, "here"))
+    guard = await db.ledger(lambda tx: journals.bump_epoch(tx, "here"))
 
     async def journal(name: str) -> None:
-        row = await db.run(lambda connection: journals.ensure_journal(connection, guard, name, 1))
+        row = await db.ledger(lambda tx: journals.ensure_journal(tx, guard, name, 1))
         shuffle = random.Random(name)
         for batch in range(10):
             tokens = shuffle.sample(range(1, 41), 30)
             records = [end(batch * 100 + n, 10, user=token % 5 + 1, token=token) for n, token in enumerate(tokens)]
             what = booking(row.id, records)
-            async with db.begin() as connection:  # not run(): a deadlock must show
-                assert await ledger.book(connection, guard, row.id, "open", batch, batch + 1, what)
+            book = partial(ledger.book, guard=guard, journal=row.id, state="open", before=batch, after=batch + 1)
+            assert await db.ledger_once(partial(book, booking=what))  # not ledger(): a deadlock must show
 
     await asyncio.gather(*(journal(str(n)) for n in range(8)))
     assert await count(db, "receipts") == 8 * 10 * 30

@@ -56,10 +56,9 @@ async def test_nothing_is_booked_that_is_not_synced(house: House, monkeypatch: p
         order.append("sync")
         sync(self)
 
-    async def booking(*arguments: Any) -> bool:
+    def booking(*arguments: Any) -> bool:
         order.append("book")
-        booked: bool = await book(*arguments)
-        return booked
+        return book(*arguments)
 
     monkeypatch.setattr(segments.Reader, "sync", syncing)
     monkeypatch.setattr(ledger, "book", booking)
@@ -117,10 +116,9 @@ async def test_transactions_are_bounded(house: House, monkeypatch: pytest.Monkey
     sizes: list[int] = []
     book = ledger.book
 
-    async def booking(*arguments: Any) -> bool:
+    def booking(*arguments: Any) -> bool:
         sizes.append(len(arguments[-1].receipts))
-        booked: bool = await book(*arguments)
-        return booked
+        return book(*arguments)
 
     monkeypatch.setattr(ledger, "book", booking)
     writer = house.writer()

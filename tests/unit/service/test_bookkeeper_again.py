@@ -48,12 +48,12 @@ async def test_a_crash_anywhere_in_the_close_changes_nothing(house: House, monke
         calls = 0
         book, remove = ledger.book, Keeper._remove
 
-        async def booking(*arguments: Any, book: Any = book, fail_at: int = fail_at) -> Any:
+        def booking(*arguments: Any, book: Any = book, fail_at: int = fail_at) -> Any:
             nonlocal calls
             calls += 1
             if calls == fail_at:
                 raise ZeroDivisionError
-            return await book(*arguments)
+            return book(*arguments)
 
         def removing(self: Keeper, remove: Any = remove, fail_at: int = fail_at) -> None:
             if fail_at == 0:
@@ -103,10 +103,7 @@ async def test_what_a_closed_journal_still_brings_is_booked_late(house: House) -
     assert keeper.row is not None
     row = keeper.row
 
-    async def close(connection: Any) -> None:
-        await ledger.close(connection, row.id, 5)
-
-    await house.db.run(close)
+    await house.db.ledger(lambda tx: ledger.close(tx, row.id, 5))
     writer.exchange(40, hold=50)
     writer.put(Return("user", 1, 20))
     x = writer.put(intent(hold=50, lost=6))
@@ -153,24 +150,15 @@ async def test_a_commit_whose_reply_was_lost_is_found_again(house: House, monkey
     """The connection breaks after COMMIT took effect: nothing is booked twice, the ack comes."""
     writer = house.writer()
     keeper = await house.keeper(writer)
-    begin, lost = Database.begin, [True, False, True, False]
+    once, lost = Database.ledger_once, [True, False, True, False]
 
-    def breaking(self: Database) -> Any:
-        block = begin(self)
+    async def breaking(self: Database, work: Any) -> Any:
+        result = await once(self, work)
+        if lost and lost.pop(0):
+            raise ConnectionResetError("reply lost")
+        return result
 
-        class Block:
-            async def __aenter__(self) -> Any:
-                return await block.__aenter__()
-
-            async def __aexit__(self, *what: Any) -> Any:
-                done = await block.__aexit__(*what)
-                if what[0] is None and lost and lost.pop(0):
-                    raise ConnectionResetError("reply lost")
-                return done
-
-        return Block()
-
-    monkeypatch.setattr(Database, "begin", breaking)
+    monkeypatch.setattr(Database, "ledger_once", breaking)
     writer.exchange(30)
     await keeper.round()
     assert house.acks == [2]
@@ -235,7 +223,7 @@ async def test_something_broken_is_kept(house: House, tmp_path: Path) -> None:
 async def test_a_stale_keeper_writes_nothing(house: House) -> None:
     writer = house.writer()
     keeper = await house.keeper(writer)
-    await house.db.run(lambda connection: journals.bump_epoch(connection, "here"))
+    await house.db.ledger(lambda tx: journals.bump_epoch(tx, "here"))
     writer.exchange(30)
     with pytest.raises(StaleEpoch):
         await keeper.round()

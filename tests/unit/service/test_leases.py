@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from burncloud.database.engine import Database
 from burncloud.database.journals import Guard
 from burncloud.database.leases import Standing
 from burncloud.domain.link import Ask, Grant, Recall
+from burncloud.service import leases as service
 from burncloud.service.leases import Granter, Question, decide
 from tests.books import Account, add_accounts, balance
 
@@ -160,11 +162,11 @@ class Room:
 async def make_room(db: Database, limit: int) -> Room:
     await add_accounts(db, limit, limit)
     books = FakeBooks(db)
-    guard = await db.run(lambda connection: journals.bump_epoch(connection, "here"))
+    guard = await db.ledger(lambda tx: journals.bump_epoch(tx, "here"))
     ids = {}
     for uuid in ("a", "b"):
-        async with db.begin() as connection:
-            ids[uuid] = (await journals.ensure_journal(connection, guard, uuid, 1)).id
+        row = await db.ledger(partial(journals.ensure_journal, guard=guard, uuid=uuid, now_s=1))
+        ids[uuid] = row.id
     granter = Granter(db, guard, books)
     granter.start()
     return Room(db, books, granter, ids)
@@ -188,9 +190,8 @@ async def test_a_grant_stands_on_lease_and_balance(room: Room) -> None:
 
 
 async def test_many_at_once_never_exceed_the_limit(room: Room) -> None:
-    start = time.monotonic()
     answers = await asyncio.gather(*(room.ask("ab"[n % 2], 7, kind="both") for n in range(60)))
-    assert time.monotonic() - start < 1.5, "one gathering a worker, not one a question"
+    assert len(room.books.recalls) <= 4, "one gathering a worker, not one a question"
     granted = [answer for answer in answers if answer.outcome == "ok"]
     assert len(granted) == 100 // 7
     assert {answer.outcome for answer in answers} == {"ok", "denied"}
@@ -204,22 +205,23 @@ async def test_before_a_no_the_others_give_back(room: Room) -> None:
     assert room.books.recalls == [("b", Recall("user", 1, 100))]
 
 
-async def test_a_no_comes_after_100_ms(room: Room) -> None:
+async def test_a_no_comes_when_nothing_came_back(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "RECALL_MS", 600)
     await room.ask("b", 100)
     start = time.monotonic()
     assert (await room.ask("a", 50)).outcome == "denied"
-    assert 0.09 < time.monotonic() - start < 0.6
+    assert time.monotonic() - start > 0.55
     start = time.monotonic()
     assert (await room.ask("a", 50)).outcome == "denied"
-    assert time.monotonic() - start < 0.09, "so soon after, nobody is asked again"
+    assert time.monotonic() - start < 0.5, "so soon after, nobody is asked again"
     assert len(room.books.recalls) == 1
 
 
-async def test_a_no_is_quick_where_nobody_else_holds(room: Room) -> None:
+async def test_a_no_is_quick_where_nobody_else_holds(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "RECALL_MS", 60_000)
     await room.ask("a", 100)
-    start = time.monotonic()
-    assert await room.ask("a", 1) == Grant(1, "denied", 100, 0, "user")
-    assert time.monotonic() - start < 0.09
+    async with asyncio.timeout(10):
+        assert await room.ask("a", 1) == Grant(1, "denied", 100, 0, "user")
     assert room.books.recalls == []
 
 
@@ -281,24 +283,23 @@ async def test_two_workers_do_not_pass_the_last_money_to_and_fro(room: Room) -> 
 
 
 async def test_a_closed_journal_is_granted_nothing(room: Room) -> None:
-    async with room.db.begin() as connection:
-        await journals.mark_closed(connection, room.ids["a"], 5)
+    await room.db.ledger(lambda tx: journals.mark_closed(tx, room.ids["a"], 5))
     assert (await room.ask("a", 10)).outcome == "unavailable"
     assert (await balance(room.db, "user")).leased == 0
 
 
 async def test_a_stale_epoch_ends_it(room: Room) -> None:
-    await room.db.run(lambda connection: journals.bump_epoch(connection, "here"))
+    await room.db.ledger(lambda tx: journals.bump_epoch(tx, "here"))
     assert (await room.ask("a", 10)).outcome == "unavailable"
     assert len(room.books.failed) == 1
 
 
 async def test_a_database_that_is_gone_is_no_reason_for_402(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def gone(*_: Any) -> None:
+    def gone(*_: Any) -> None:
         raise ConnectionResetError("gone")
 
-    monkeypatch.setattr("burncloud.service.leases.GRANT_DEADLINE_MS", 50)
-    monkeypatch.setattr("burncloud.service.leases.read_standing", gone)
+    monkeypatch.setattr(service, "GRANT_DEADLINE_MS", 50)
+    monkeypatch.setattr(service, "read_standing", gone)
     assert (await room.ask("a", 10)).outcome == "unavailable"
 
 
