@@ -254,7 +254,7 @@ def test_answers_there_and_back() -> None:
             events = read_stream(case.content, len(case.content))
             written = write_stream(events, losses)
             for chunk in events_in(written):
-                if chunk.get("service_tier") != "on_demand":  # Groq's
+                if chunk.get("service_tier") != "on_demand" and b'"eos"' not in case.content:  # Groq's, Together's
                     accepted(CHUNK, chunk, case.name)
             assert written.endswith(b"data: [DONE]\n\n")
             again = read_stream(written, len(written))

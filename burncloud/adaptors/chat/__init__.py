@@ -12,5 +12,6 @@ model takes it, and what does not fit is named.
     families.py   what the families of models accept
     answer.py     plain answers, usage, finish reasons, failures, both ways
     stream.py     chunks, both ways
+    deltas.py     what the deltas of one choice say
     calls.py      tool calls whose pieces come in any order
 """

@@ -107,9 +107,11 @@ class StreamReader:
                 return
         if chunk.error or chunk.object == "error":
             self._over = True
-            found.append(canon.Failed(_failure(payload)))
+            found.append(canon.Failed(failure_in_stream(payload)))
             return
         if not self._started:
+            if chunk.choices is None and chunk.usage is None:
+                raise canon.Unreadable("the stream is none of chat completions")
             self._start(chunk, payload, found)
         usage = chunk.usage
         if usage is None and chunk.x_groq is not None:
@@ -137,7 +139,7 @@ class StreamReader:
         self._started = True
         self._id = chunk.id or ""
         created = int(chunk.created) if chunk.created and 0 < chunk.created < 1 << 40 else 0
-        whole = _whole(payload)
+        whole = whole_chunk(payload)
         extra = {name: value for name, value in whole.items() if name not in _KNOWN and value not in (None, "", [])}
         found.append(
             canon.Started(self._id, chunk.model or "", created, None, chunk.service_tier or "", extra, DIALECT)
@@ -165,10 +167,11 @@ def _odd(payload: bytes) -> _Chunk:
     """A chunk with a member of another type than usual; _DONE for the end."""
     if payload.strip() == b"[DONE]":
         return _DONE
-    return lenient(_Chunk, _whole(payload))
+    return lenient(_Chunk, whole_chunk(payload))
 
 
-def _whole(payload: bytes) -> dict[str, Any]:
+def whole_chunk(payload: bytes) -> dict[str, Any]:
+    """All members of a chunk; Unreadable if it is no object."""
     try:
         value = msgspec.json.decode(payload)
     except BAD_JSON:
@@ -178,9 +181,9 @@ def _whole(payload: bytes) -> dict[str, Any]:
     return value
 
 
-def _failure(payload: bytes) -> canon.Failure:
+def failure_in_stream(payload: bytes) -> canon.Failure:
     """An error in mid-stream; its status where it says one."""
-    value = _whole(payload)
+    value = whole_chunk(payload)
     error = value.get("error")
     status = 500
     for holder in (error, value):

@@ -1,0 +1,213 @@
+"""Streams of legacy Completions: chunks of text of each choice, a finish reason, the usage, [DONE]."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from burncloud import clock
+from burncloud.adaptors import canon
+from burncloud.adaptors.chat.answer import read_stop, write_failure, write_stop, write_usage
+from burncloud.adaptors.chat.blocks import encoded
+from burncloud.adaptors.chat.stream import failure_in_stream, whole_chunk
+from burncloud.adaptors.completions.answer import read_logprobs, write_logprobs
+from burncloud.adaptors.completions.prompt import DIALECT
+from burncloud.adaptors.openai_chat import ChatUsage, usage_of
+from burncloud.adaptors.reading import BAD_JSON, lenient
+from burncloud.adaptors.splitter import Splitter
+from burncloud.domain.usage import Usage
+
+# Reading
+
+
+class _Choice(msgspec.Struct, gc=False):
+    index: int = 0
+    text: str | None = None
+    finish_reason: str | None = None
+    logprobs: dict[str, Any] | None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    id: str | None = None
+    model: str | None = None
+    created: int | float | None = None
+    choices: list[_Choice] | None = None
+    usage: ChatUsage | None = None
+    error: Any = None
+    object: str | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Chunk).decode
+
+
+class _Told:
+    """One choice: its block, and how it ended."""
+
+    __slots__ = ("finish", "index", "open")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.open = False
+        self.finish = ""
+
+
+class StreamReader:
+    """feed() the bytes of the stream."""
+
+    __slots__ = ("_choices", "_over", "_split", "_started", "_usage")
+
+    def __init__(self) -> None:
+        self._split = Splitter()
+        self._choices: dict[int, _Told] = {}
+        self._started = False
+        self._over = False
+        self._usage: Usage | None = None
+
+    def feed(self, data: bytes) -> list[canon.Event]:
+        """The events that these bytes complete; Unreadable if they are not of this dialect."""
+        found: list[canon.Event] = []
+        for payload in self._split.feed(data):
+            self._read(payload, found)
+        return found
+
+    def finish(self) -> list[canon.Event]:
+        """What is left at the end of the bytes; without a finish reason or [DONE] the stream was cut: no Ended."""
+        found: list[canon.Event] = []
+        for payload in self._split.finish():
+            try:
+                self._read(payload, found)
+            except canon.Unreadable:
+                break  # an event that was cut off
+        if not self._over and any(told.finish for told in self._choices.values()):
+            self._end(found)
+        return found
+
+    def _read(self, payload: bytes, found: list[canon.Event]) -> None:
+        if self._over:
+            return
+        try:
+            chunk = _decode(payload)
+        except BAD_JSON:
+            if payload.strip() == b"[DONE]":
+                self._end(found)
+                return
+            chunk = lenient(_Chunk, whole_chunk(payload))
+        if chunk.error or chunk.object == "error":
+            self._over = True
+            found.append(canon.Failed(failure_in_stream(payload)))
+            return
+        if not self._started:
+            if chunk.choices is None and chunk.usage is None:
+                raise canon.Unreadable("the stream is none of completions")
+            self._started = True
+            created = int(chunk.created) if chunk.created and 0 < chunk.created < 1 << 40 else 0
+            found.append(canon.Started(chunk.id or "", chunk.model or "", created, dialect=DIALECT))
+        if chunk.usage is not None:
+            self._usage = usage_of(chunk.usage) or self._usage
+        for choice in chunk.choices or ():
+            told = self._choices.get(choice.index)
+            if told is None:
+                told = self._choices[choice.index] = _Told(len(self._choices))
+            if choice.text:
+                if not told.open:
+                    told.open = True
+                    found.append(canon.Opened(told.index, canon.Text(""), choice.index))
+                logprobs = read_logprobs(choice.logprobs) if choice.logprobs is not None else None
+                found.append(canon.Delta(told.index, choice.text, logprobs=logprobs, choice=choice.index))
+            told.finish = choice.finish_reason or told.finish
+
+    def _end(self, found: list[canon.Event]) -> None:
+        self._over = True
+        if not self._started:
+            raise canon.Unreadable("the stream ended before it began")
+        found.extend(canon.Closed(told.index, choice) for choice, told in self._choices.items() if told.open)
+        found.extend(canon.Stopped(read_stop(told.finish), choice) for choice, told in self._choices.items())
+        if self._usage is not None:
+            found.append(canon.Used(self._usage))
+        found.append(canon.Ended())
+
+
+# Writing
+
+
+class StreamWriter:
+    """write() canonical events, get the bytes of this dialect's.  `model` is the name to show; "" = the upstream's."""
+
+    __slots__ = ("_chars", "_head", "_losses", "_model", "_own", "_stopped", "_texts", "_usage", "_with_usage")
+
+    def __init__(self, model: str, include_usage: bool, losses: canon.Losses) -> None:
+        self._model = model
+        self._with_usage = include_usage
+        self._losses = losses
+        self._own = False
+        self._head: dict[str, Any] = {}
+        self._texts: set[int] = set()
+        self._chars: dict[int, int] = {}
+        self._stopped: set[int] = set()
+        self._usage: Usage | None = None
+
+    def write(self, event: canon.Event) -> bytes:
+        """The bytes that are due now; b"" where nothing is."""
+        match event:
+            case canon.Delta():
+                return self._text(event.choice, event.text, event.logprobs) if event.index in self._texts else b""
+            case canon.Started():
+                self._begin(event)
+            case canon.Opened(block=canon.Text() | canon.Refusal() as block):
+                self._texts.add(event.index)
+                return self._text(event.choice, block.text) if block.text else b""
+            case canon.Opened():
+                self._losses.add(str(event.block.__struct_config__.tag))
+            case canon.Stopped():
+                self._stopped.add(event.choice)
+                reason = write_stop(event.stop, False, False, self._losses, own=self._own)
+                return self._chunk([{"index": event.choice, "text": "", "logprobs": None, "finish_reason": reason}])
+            case canon.Used():
+                self._usage = event.usage
+            case canon.Ended():
+                return self._end()
+            case canon.Ping():
+                return b": ping\n\n"
+            case canon.Failed():
+                return b"data: %s\n\n" % write_failure(event.failure)
+            case canon.Foreign():
+                self._losses.add(str(event.value.get("type") or event.dialect))
+            case canon.Closed():
+                pass
+        return b""
+
+    def _begin(self, event: canon.Started) -> None:
+        self._own = event.dialect == DIALECT
+        self._usage = event.usage
+        self._losses.extra(event.extra)
+        self._head = {
+            "id": event.id or "cmpl-0",
+            "object": "text_completion",
+            "created": event.created or clock.now_s(),
+            "model": self._model or event.model,
+        }
+
+    def _chunk(self, choices: list[dict[str, Any]], **members: Any) -> bytes:
+        if not self._head:
+            self._begin(canon.Started("", ""))
+        try:
+            return b"data: %s\n\n" % encoded({**self._head, "choices": choices, **members})
+        except ValueError as error:
+            raise canon.Unreadable(f"the upstream's stream cannot be translated: {error}") from None
+
+    def _text(self, choice: int, text: str, logprobs: dict[str, Any] | None = None) -> bytes:
+        chars = self._chars.get(choice, 0)
+        self._chars[choice] = chars + len(text)
+        old = None if logprobs is None else write_logprobs(logprobs, chars)
+        if not text and old is None:
+            return b""
+        return self._chunk([{"index": choice, "text": text, "logprobs": old, "finish_reason": None}])
+
+    def _end(self) -> bytes:
+        out = b""
+        if not self._stopped:
+            out = self.write(canon.Stopped(canon.Stop("stop")))
+        if self._with_usage and self._usage is not None:
+            out += self._chunk([], usage=write_usage(self._usage, {}))
+        return out + b"data: [DONE]\n\n"
