@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any, Final
 
 
@@ -74,25 +73,16 @@ def watermark_in_booking() -> None:
     from sqlalchemy import update
 
     from burncloud.database import ledger
-    from burncloud.database.driver import driver, is_postgres, quoted
+    from burncloud.database.driver import PostgresTx, SqliteTx, quoted
     from burncloud.database.schema import journals
     from burncloud.service.bookkeeper import Keeper
 
-    async def always(*_: Any) -> bool:
-        return True
-
-    async def insert_or_ignore(connection: Any, table: Any, rows: Any) -> None:
-        raw = await driver(connection)
+    def insert_or_ignore(self: Any, table: Any, rows: Any) -> None:
         columns = ",".join(quoted(column.name) for column in table.columns)
-        count = len(table.columns)
-        if is_postgres(connection):
-            places = ",".join(f"${n}" for n in range(1, count + 1))
-            statement = f"INSERT INTO {quoted(table.name)} ({columns}) VALUES ({places}) ON CONFLICT DO NOTHING"
-        else:
-            places = ",".join("?" * count)
-            statement = f"INSERT OR IGNORE INTO {quoted(table.name)} ({columns}) VALUES ({places})"
-        if rows:
-            await raw.executemany(statement, rows)
+        places = ",".join(f"${n}" for n in range(1, len(table.columns) + 1))
+        statement = f"INSERT INTO {quoted(table.name)} ({columns}) VALUES ({places}) ON CONFLICT DO NOTHING"
+        for row in rows:
+            self.execute(statement, *row)
 
     def then_watermark(old: Any) -> Any:
         async def write(self: Any, batch: Any) -> None:
@@ -105,47 +95,47 @@ def watermark_in_booking() -> None:
 
         return write
 
-    replace(ledger, "move_watermark", lambda old: always)
-    replace(ledger, "insert_rows", lambda old: insert_or_ignore)
+    replace(ledger, "move_watermark", lambda old: lambda *_: True)
+    for tx in (SqliteTx, PostgresTx):
+        replace(tx, "insert_rows", lambda old: insert_or_ignore)
     replace(Keeper, "_write", then_watermark)
 
 
 def draw_with_receipt() -> None:
     """What receipts draw on leases is booked in a transaction of its own, before them."""
     from burncloud.database import journals, ledger
-    from burncloud.database.driver import add_rows
     from burncloud.database.schema import balances, leases
     from burncloud.service import billing
     from burncloud.service.bookkeeper import Keeper
 
-    drawn_before: ContextVar[bool] = ContextVar("drawn_before", default=False)
+    drawn_before: set[int] = set()
 
     def draw_first(old: Any) -> Any:
         async def write(self: Any, batch: Any) -> None:
             sums = billing.booking(self.row.id, (record for _, record in batch.good))
             drawn = [(kind, id_, 0, leased) for kind, id_, _, leased in sums.balances if leased]
 
-            async def draw(connection: Any) -> None:
-                await journals.check_epoch(connection, self._house.guard)
-                await add_rows(connection, leases, ledger.LEASE_KEYS, ledger.LEASE_SUMS, sums.leases)
-                await add_rows(connection, balances, ("kind", "id"), ("used", "leased"), drawn)
+            def draw(tx: Any) -> None:
+                journals.check_epoch(tx, self._house.guard)
+                tx.add_rows(leases, ledger.LEASE_KEYS, ledger.LEASE_SUMS, sums.leases)
+                tx.add_rows(balances, ("kind", "id"), ("used", "leased"), drawn)
 
             if not batch.unseen:
-                await self._house.db.run(draw)
-            token = drawn_before.set(not batch.unseen)
+                await self._house.db.ledger(draw)
+                drawn_before.add(self.row.id)
             try:
                 await old(self, batch)
             finally:
-                drawn_before.reset(token)
+                drawn_before.discard(self.row.id)
 
         return write
 
     def without_draws(old: Any) -> Any:
-        async def book(*arguments: Any) -> Any:
+        def book(tx: Any, guard: Any, journal: int, *arguments: Any) -> Any:
             *others, what = arguments
-            if drawn_before.get():
+            if journal in drawn_before:
                 what = what._replace(leases=[], balances=[(k, i, used, 0) for k, i, used, _ in what.balances])
-            return await old(*others, what)
+            return old(tx, guard, journal, *others, what)
 
         return book
 
@@ -181,12 +171,8 @@ def epoch() -> None:
     """Nobody asks whether another control process has taken over the books."""
     from burncloud.database import journals, leases, ledger
 
-    async def unchecked(*_: Any) -> None:
-        return None
-
     for module in (journals, ledger, leases):
-        replace(module, "check_epoch", lambda old: unchecked)
-    replace(leases, "compare_epoch", lambda old: lambda *_: None)
+        replace(module, "check_epoch", lambda old: lambda *_: None)
 
 
 def replay_under_lock() -> None:
