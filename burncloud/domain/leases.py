@@ -7,10 +7,11 @@ totals since the journal began, so a lost or repeated grant reply changes nothin
 
 from __future__ import annotations
 
-import msgspec
+from dataclasses import dataclass
 
 
-class Lease(msgspec.Struct, gc=False):
+@dataclass(slots=True)
+class Lease:
     """One account (a user's or a token's) as one worker holds it; amounts in nano-dollars."""
 
     kind: str

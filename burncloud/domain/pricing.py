@@ -74,7 +74,7 @@ def charge(price: Price, usage: Usage, group_ratio_ppm: int = RATIO_ONE) -> int:
     """What the exchange costs its payer, in nano-dollars, rounded half up once."""
     amount = gross(price, usage)
     if price.ratio_ppm == RATIO_ONE == group_ratio_ppm:
-        return divide_half_up(amount, TOKENS_PER_PRICE)
+        return (amount + TOKENS_PER_PRICE // 2) // TOKENS_PER_PRICE  # divide_half_up
     return divide_half_up(amount * price.ratio_ppm * group_ratio_ppm, TOKENS_PER_PRICE * RATIO_ONE * RATIO_ONE)
 
 
@@ -94,10 +94,11 @@ class Tariff:
         self.request_nano = price.request * TOKENS_PER_PRICE
         self.ratio_ppm = price.ratio_ppm
 
-    def reserve(self, prompt_tokens: int, output_tokens: int, group_ratio_ppm: int = RATIO_ONE) -> int:
-        """The most an exchange of these sizes can cost, in nano-dollars, rounded up."""
-        amount = prompt_tokens * self.input_nano + output_tokens * self.output_nano + self.request_nano
-        ratio = self.ratio_ppm
-        if ratio == RATIO_ONE == group_ratio_ppm:
-            return -(-amount // TOKENS_PER_PRICE)
-        return divide_up(amount * ratio * group_ratio_ppm, TOKENS_PER_PRICE * RATIO_ONE * RATIO_ONE)
+    def quote(self, prompt: int, output: int, prompt_billed: int, group_ratio_ppm: int = RATIO_ONE) -> tuple[int, int]:
+        """(the most that so many tokens can cost, what the prompt alone costs), in nano-dollars, rounded up."""
+        most = prompt * self.input_nano + output * self.output_nano + self.request_nano
+        alone = prompt_billed * self.input_nano + self.request_nano
+        if self.ratio_ppm == RATIO_ONE == group_ratio_ppm:
+            return -(-most // TOKENS_PER_PRICE), -(-alone // TOKENS_PER_PRICE)
+        ratio, divisor = self.ratio_ppm * group_ratio_ppm, TOKENS_PER_PRICE * RATIO_ONE * RATIO_ONE
+        return divide_up(most * ratio, divisor), divide_up(alone * ratio, divisor)

@@ -201,7 +201,7 @@ class Gateway:
             self.refuse(x, refusal)
 
     def _peek(self, x: Exchange) -> Peek:
-        """What routing and money must know of the body."""
+        """What routing and money must know of the body, the size of the prompt included."""
         endpoint = x.target.endpoint
         body = x.body
         if body is None or endpoint is None:
@@ -209,16 +209,19 @@ class Gateway:
         if x.form is not None:
             x.form_peek = form = x.form.finish()
             peek = Peek(form.model, form.stream)
+            x.prompt = x.prompt_billed = form_tokens(form.text_bytes, form.files, form.file_bytes)
         elif x.sliced is not None:
             peek = x.sliced.finish()
-        elif endpoint is ENGINE_EMBEDDINGS:
-            # the body need not name the model again, and must not name another
-            named = splice(body.whole(), {"model": msgspec.json.encode(x.target.model)})
-            peek = peek_json(named, endpoint.dialect)
-            if b'"model"' in body.whole() and peek_json(body.whole(), endpoint.dialect).model != peek.model:
-                raise Refusal(INVALID_REQUEST, "The path and the body name different models")
+            x.prompt, x.prompt_billed = x.sliced.prompt_both()
         else:
-            peek = peek_json(body.whole(), endpoint.dialect)
+            whole = named = body.whole()
+            if endpoint is ENGINE_EMBEDDINGS:
+                # the body need not name the model again, and must not name another
+                named = splice(whole, {"model": msgspec.json.encode(x.target.model)})
+            peek = peek_json(named, endpoint.dialect)
+            if named is not whole and b'"model"' in whole and peek_json(whole, endpoint.dialect).model != peek.model:
+                raise Refusal(INVALID_REQUEST, "The path and the body name different models")
+            x.prompt, x.prompt_billed = prompt_both(whole)
         x.model = model = x.target.model or peek.model
         if not model:
             raise Refusal(INVALID_REQUEST, "`model` is required")
@@ -246,7 +249,6 @@ class Gateway:
         """The price of the request and the most it can cost."""
         endpoint = x.target.endpoint
         assert endpoint is not None
-        assert x.body is not None
         tariff = self.world.tariffs.get(x.model)
         if endpoint.free or (tariff is None and self._settings.unpriced == "free"):
             tariff = settle.FREE
@@ -259,22 +261,16 @@ class Gateway:
         x.price = price = tariff.price
         group = self.world.groups.get(x.group)
         x.group_ratio_ppm = ratio = RATIO_ONE if group is None else group.ratio_ppm
-        if x.form is not None:
-            x.prompt = x.prompt_billed = form_tokens(x.form_peek.text_bytes, x.form_peek.files, x.form_peek.file_bytes)
-        elif x.sliced is not None:
-            x.prompt, x.prompt_billed = x.sliced.prompt_both()
-        else:
-            x.prompt, x.prompt_billed = prompt_both(x.body.whole())
         output = peek.output_tokens
         if not output and endpoint.name not in NO_OUTPUT:
             output = self._settings.default_reserve_output
             if 0 < price.output_tokens_max < output:
                 output = price.output_tokens_max
             output *= peek.choices
-        x.reserve = tariff.reserve(x.prompt, output, ratio)
+        x.reserve, alone = tariff.quote(x.prompt, output, x.prompt_billed, ratio)
         lost = self._settings.interrupted_charge
         if lost != "none":
-            x.charge_lost = x.reserve if lost == "reserved" else tariff.reserve(x.prompt_billed, 0, ratio)
+            x.charge_lost = x.reserve if lost == "reserved" else alone
 
     def _reserve(self, x: Exchange) -> bool:
         """Hold the reserve on the leases; False = an answer of the control process calls `_choose`."""
@@ -288,16 +284,15 @@ class Gateway:
         if not (amount and (user or limited)):
             return True
         if self.desk.hold(user, limited, amount):
-            self._held(x, user, limited)
+            if user:
+                x.hold_user = amount
+            if limited:
+                x.hold_token = amount
+            x.money = True
             return True
         x.state = LEASING
         self.desk.wait(user, limited, amount, lambda refusal: self._leased(x, user, limited, refusal))
         return False
-
-    def _held(self, x: Exchange, user: int, token: int) -> None:
-        x.hold_user = x.reserve if user else 0
-        x.hold_token = x.reserve if token else 0
-        x.money = True
 
     def _leased(self, x: Exchange, user: int, token: int, refusal: Refusal | None) -> None:
         """The control process has answered."""
@@ -305,7 +300,9 @@ class Gateway:
             if not x.done:
                 self.refuse(x, refusal)
             return
-        self._held(x, user, token)
+        x.hold_user = x.reserve if user else 0
+        x.hold_token = x.reserve if token else 0
+        x.money = True
         if x.done:
             settle.release(x, self.desk)
             return

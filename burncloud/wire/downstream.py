@@ -419,7 +419,7 @@ class Downstream(asyncio.Protocol):
         The parser is not asked again: the same bytes give the same verdict (DATAPLANE.md rule 20).  False = it is
         not such a request, or it did not come in one piece.
         """
-        prefix, suffix = again.prefix, again.suffix
+        prefix, suffix, method, url, head = again
         if not data.startswith(prefix):
             return False
         start = len(prefix)
@@ -431,17 +431,19 @@ class Downstream(asyncio.Protocol):
             return False
         length = int(digits)
         body = data[end + len(suffix) :]
-        if len(body) > length:
+        missing = length - len(body)
+        if missing < 0:
             return False
         self.deadline = 0.0
         app = self._app
-        self.active = x = app.exchange(self, again.method, again.url, again.head, length)
-        self._missing = length - len(body)
-        x.complete = not self._missing
+        self.active = x = app.exchange(self, method, url, head, length)
+        self._missing = missing
+        if not missing:
+            x.complete = True
         app.on_head(x)
         if body and not (x.done or x.discard):
             app.on_piece(x, body)
-        if x.complete and not (x.done or x.discard):
+        if not (missing or x.done or x.discard):
             app.on_complete(x)
         return True
 

@@ -146,9 +146,11 @@ def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
     head = AnswerHead()
     forward = head.forward
     named: list[bytes] = []
+    actions = _response_names
     for name, value in fields:
-        action = _response_names.get(name, -1)
-        if action < 0:
+        try:
+            action = actions[name]
+        except KeyError:
             action = _response_action(name)
         if action == KEEP:
             forward += (name, b": ", value, b"\r\n")

@@ -270,7 +270,7 @@ class JournalWriter:
         queue = self._queue
         if not queue:
             return True
-        if not self._write(queue) and not self._write_in_spare(queue):
+        if not (self._write(queue) or self._write_in_spare(queue)):
             self.failed = CANNOT_WRITE
             return False
         queue.clear()
