@@ -11,5 +11,6 @@ vocabulary that Anthropic accepts, and what does not fit is named.
     envelope.py  other dialects' signatures, carried through a Messages client and back
     answer.py    plain answers, usage, stop reasons, failures, both ways
     stream.py    events, both ways
+    sequence.py  blocks of a stream one by one
     frames.py    the bytes of events
 """

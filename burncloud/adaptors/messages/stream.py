@@ -29,6 +29,7 @@ from burncloud.adaptors.messages.answer import (
 )
 from burncloud.adaptors.messages.blocks import DIALECT, Writing, read_block, tool_id, write_citation
 from burncloud.adaptors.messages.envelope import sealed_call, sealed_reasoning
+from burncloud.adaptors.messages.sequence import Sequence
 from burncloud.adaptors.reading import BAD_JSON, lenient
 from burncloud.adaptors.splitter import Splitter
 from burncloud.domain.usage import Usage
@@ -61,12 +62,11 @@ _TEXTS: Final = frozenset({"text_delta", "thinking_delta", "input_json_delta"})
 class StreamReader:
     """feed() the bytes of the stream, or event() the data of one event where another framing carries it."""
 
-    __slots__ = ("_next", "_open", "_over", "_split", "_started", "_stopped", "_usage")
+    __slots__ = ("_blocks", "_over", "_split", "_started", "_stopped", "_usage")
 
     def __init__(self) -> None:
         self._split = Splitter()
-        self._open: set[int] = set()
-        self._next = 0
+        self._blocks = Sequence()
         self._started = False
         self._stopped = False
         self._over = False
@@ -107,9 +107,10 @@ class StreamReader:
             event = _odd(payload)
         delta = event.delta
         if event.type == "content_block_delta" and delta is not None:
-            index = event.index
-            if index not in self._open:
-                index = self._assume(index, delta.type, found)
+            index = self._blocks.open
+            if event.index != self._blocks.wire or index < 0:
+                self._head(found)
+                index, found = self._blocks.elsewhere(event.index, delta.type, found)
             if delta.type in _TEXTS:
                 text = delta.text or delta.thinking or delta.partial_json
                 if text:
@@ -127,34 +128,15 @@ class StreamReader:
         elif event.type:
             found.append(canon.Foreign(DIALECT, _whole(payload)))
 
-    def _assume(self, index: int, kind: str, found: list[canon.Event]) -> int:
-        """The block that a delta belongs to where it does not say so, or that began without a word."""
-        if index < 0 and self._open:
-            return max(self._open)
-        block: canon.Block = canon.Text("")
-        if kind in ("thinking_delta", "signature_delta"):
-            block = canon.Reasoning(origin=DIALECT)
-        elif kind == "input_json_delta":
-            raise canon.Unreadable("the stream gives arguments of a tool call that it did not begin")
-        return self._begin(index, block, found)
-
-    def _begin(self, index: int, block: canon.Block, found: list[canon.Event]) -> int:
+    def _head(self, found: list[canon.Event]) -> None:
+        """A beginning for a stream that came without one."""
         if not self._started:
             self._started = True
             found.append(canon.Started("", "", dialect=DIALECT))
-        self._close(found)
-        if index < 0:
-            index = self._next
-        self._next = max(self._next, index + 1)
-        self._open.add(index)
-        found.append(canon.Opened(index, block))
-        return index
-
-    def _close(self, found: list[canon.Event]) -> None:
-        found.extend(canon.Closed(index) for index in sorted(self._open))
-        self._open.clear()
 
     def _on_start(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:
+        if self._started:
+            return
         given = event.message or {}
         usage = given.get("usage")
         if type(usage) is not dict:
@@ -188,15 +170,14 @@ class StreamReader:
         elif type(block) is canon.Reasoning and not block.encrypted:
             rest = canon.Delta(0, block.text, block.signature)
             block.text = block.signature = ""
-        index = self._begin(event.index, block, found)
+        self._head(found)
+        index, found = self._blocks.begin(event.index, block, found)
         if rest is not None and (rest.text or rest.signature):
             rest.index = index
             found.append(rest)
 
     def _on_block_end(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:
-        if event.index in self._open:
-            self._open.discard(event.index)
-            found.append(canon.Closed(event.index))
+        self._blocks.end(event.index, found)
 
     def _on_end(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:
         whole = _whole(payload)
@@ -205,7 +186,7 @@ class StreamReader:
         usage = usage if type(usage) is dict else {}
         stop = read_stop(delta.get("stop_reason"), delta.get("stop_sequence"))
         if stop is not None:
-            self._close(found)
+            self._blocks.end_all(found)
             extra = {
                 name if name in _IN_DELTA else f"delta.{name}": value
                 for name, value in delta.items()
@@ -220,7 +201,7 @@ class StreamReader:
             found.append(canon.Used(known))
 
     def _on_stop(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:
-        self._close(found)
+        self._blocks.end_all(found)
         self._over = True
         found.append(canon.Ended())
 

@@ -19,8 +19,9 @@ FIRST: Final = "."
 
 def ordered(turns: list[canon.Turn], family: Family, losses: canon.Losses) -> list[canon.Turn]:
     """The same conversation in Anthropic's order; the given turns are left alone."""
-    merged = _merged(_without_systems(turns, family, losses))
-    placed = _with_results(merged, losses)
+    if any(turn.name for turn in turns):
+        losses.add("name")
+    placed = _merged(_without_systems(_with_results(_merged(turns), losses), family, losses))
     if placed and placed[0].role == "assistant":
         losses.add("first_turn")
         placed.insert(0, canon.Turn("user", [canon.Text(FIRST)]))
@@ -34,8 +35,6 @@ def _without_systems(turns: list[canon.Turn], family: Family, losses: canon.Loss
     found: list[canon.Turn] = []
     for at, turn in enumerate(turns):
         if turn.role in ("user", "assistant"):
-            if turn.name:
-                losses.add("name")
             found.append(turn)
             continue
         follows = at + 1 == len(turns) or turns[at + 1].role == "assistant"

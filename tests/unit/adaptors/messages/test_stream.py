@@ -180,6 +180,25 @@ def test_streams_that_leave_something_out() -> None:
         read(START, {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta"}})
 
 
+def test_calls_side_by_side_are_told_one_by_one() -> None:
+    calls = [block(at, {"type": "tool_use", "id": f"c{at}", "name": "f", "input": {}}) for at in range(3)]
+    piece = [{"type": "content_block_delta", "index": at, "delta": {"type": "input_json_delta", "partial_json": "{}"}}
+             for at in range(3)]  # fmt: skip
+    want: list[canon.Event] = []
+    for at in range(3):
+        want += [Opened(at, ToolCall(f"c{at}", "f", "")), Delta(at, "{}"), Closed(at)]
+    (a, z), (b, y), (c, x) = calls
+    found = read(START, a, b, c, piece[2], x, piece[1], piece[0], z, y)
+    assert found[1:] == want
+    assert read(START, a, b, piece[1], piece[0], c, piece[2], {"type": "message_stop"})[1:] == [*want, Ended()]
+
+
+def test_a_text_that_is_not_closed_holds_nothing_up() -> None:
+    first, _ = block(0, {"type": "text", "text": ""})
+    second, _ = block(1, {"type": "text", "text": ""})
+    assert read(START, first, second)[1:] == [Opened(0, Text("")), Closed(0), Opened(1, Text(""))]
+
+
 def test_odd_types_are_read_as_far_as_they_go() -> None:
     data = b'data: {"type":"content_block_start","index":"0","content_block":{"type":"text","text":""}}\n\n'
     data += b'data: {"type":"content_block_delta","index":null,"delta":{"type":"text_delta","text":"a"}}\n\n'

@@ -6,7 +6,7 @@ import copy
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burncloud.adaptors import canon
@@ -105,6 +105,20 @@ def test_system_turns_where_the_model_takes_them() -> None:
     assert losses.names() == ["mid_conversation_system"], "only right behind the user, and before the assistant"
 
 
+def test_a_system_turn_keeps_behind_the_user() -> None:
+    losses = canon.Losses()
+    turns = [user("a"), assistant(call("1")), user("b"), assistant("c"), user(result("1")), system("s"), assistant("d")]
+    assert ordered(turns, NEW, losses) == [
+        user("a"), assistant(call("1")), user(result("1"), "b"), assistant("c"), user("<system>s</system>"),
+        assistant("d"),
+    ]  # fmt: skip
+    turns = [user("a"), assistant(call("1")), system("s"), user(result("1")), assistant("d")]
+    assert ordered(turns, OLD, losses) == [
+        user("a"), assistant(call("1")), user(result("1"), "<system>s</system>"), assistant("d"),
+    ]  # fmt: skip
+    assert ordered([user(), system("s")], NEW, losses) == [user("<system>s</system>")]
+
+
 BLOCKS = st.one_of(
     st.builds(Text, st.sampled_from(["", "x", " "])),
     st.builds(call, st.sampled_from(["1", "2", "3"])),
@@ -113,6 +127,7 @@ BLOCKS = st.one_of(
 ROLES = st.sampled_from(["user", "assistant", "system"])
 
 
+@settings(max_examples=300)
 @given(st.lists(st.builds(Turn, ROLES, st.lists(BLOCKS, max_size=4)), max_size=8), st.booleans())
 def test_any_turns(turns: list[Turn], new: bool) -> None:
     for turn in turns:  # who may say what
