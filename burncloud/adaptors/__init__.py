@@ -6,4 +6,9 @@ end what was used; each dialect's own knowledge is one file (`openai_chat`, `ope
 `openai_responses`, `openai_embeddings`, `openai_other`, `anthropic_messages`, `gemini_generate`),
 the same definitions in the same order.  `estimate` counts tokens where nobody else did; `vendors`
 is the table of who can be reached how.
+
+Where the caller's dialect is not the upstream's, bodies are translated: `canon` is the form in which
+dialects meet, and each dialect is a folder of its own (`messages`, `chat`, …) that reads into it and
+writes from it.  They share `fields` (typed members of a request), `splitter` (events of a stream) and
+`failures` (what an upstream says went wrong, without its secrets).
 """
