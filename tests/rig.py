@@ -147,6 +147,8 @@ class Upstream:
 
     def close(self) -> None:
         """No more connections."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
 

@@ -8,6 +8,7 @@ coding of its own is cut off (DATAPLANE.md rules 1, 2, 12).
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any, Final, Protocol
 
 import httptools
@@ -44,6 +45,7 @@ class Upstream(asyncio.Protocol):
         "_part",
         "_silent_bytes",
         "_sink",
+        "closed_properly",
         "exchange",
         "head",
         "head_known",
@@ -74,6 +76,7 @@ class Upstream(asyncio.Protocol):
         """Exchanges answered on this connection: > 0 means that it was reused."""
         self.idle_since = 0.0
         self.lost = False
+        self.closed_properly = False
         self.paused = False
         self.writable = True
         # Per-request state
@@ -182,6 +185,8 @@ class Upstream(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The upstream closed: the end of an answer without framing, or a break; connection_lost tells which."""
+        if self.exchange is not None:
+            self.closed_properly = self._said_goodbye()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, by whomever."""
@@ -192,7 +197,7 @@ class Upstream(asyncio.Protocol):
             return
         head = self.head
         unframed = head.length < 0 and not head.chunked and (self.http10 or head.close)
-        if self.head_known and exc is None and unframed:
+        if self.head_known and exc is None and unframed and self.closed_properly:
             self.keep = False
             self._sink.on_answer(x, self, None, True)
         else:
@@ -259,6 +264,17 @@ class Upstream(asyncio.Protocol):
             return False
         self._fail("the upstream sends heads or trailers without end")
         return True
+
+    def _said_goodbye(self) -> bool:
+        """Whether an end of the connection is the upstream's own word: over TLS anybody on the way can send FIN."""
+        tls = self.transport.get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            # b"" only if its close_notify has come
+            return not tls.read(1)
+        except ssl.SSLError:
+            return False
 
     def _fail(self, reason: str) -> None:
         x = self.exchange
