@@ -75,8 +75,10 @@ def billable(reading: Reading, prompt_estimate: int) -> tuple[Usage, bool]:
 def read_plain(dialect: str, endpoint: str, data: bytes) -> Reading:
     """The reading of a plain answer that is here whole, as a Meter fed with it would give."""
     tally = Tally()
-    if reader_of(dialect, endpoint).body(data, tally) and tally.usage is not None:
-        return Reading(tally.usage, tally.terminal, tally.finish, tally.error, 0)
+    if reader_of(dialect, endpoint).body(data, tally):
+        usage = tally.usage
+        if usage is not None:
+            return Reading(usage, tally.terminal, tally.finish, tally.error, 0)
     meter = Meter(dialect, endpoint, False)
     meter.feed(data)
     return meter.finish()

@@ -45,7 +45,8 @@ def used(x: Exchange) -> tuple[Usage, bool]:
     """What the exchange used so far, and whether that is an estimate."""
     if x.state is DIALLING or not x.attempts or not (x.first_ns or x.attempts[-1].sent):
         return Usage(), False  # no attempt is under way that anybody received
-    if x.status >= 400 or x.target.endpoint is None or x.target.endpoint.free:
+    endpoint = x.target.endpoint
+    if x.status >= 400 or endpoint is None or endpoint.free:
         return Usage(), False
     reading = x.reading
     if reading is None and x.meter is not None:

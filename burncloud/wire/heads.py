@@ -146,6 +146,7 @@ def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
     head = AnswerHead()
     forward = head.forward
     named: list[bytes] = []
+    content_type = b""
     actions = _response_names
     for name, value in fields:
         try:
@@ -156,7 +157,7 @@ def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
             forward += (name, b": ", value, b"\r\n")
         elif action == TYPE:
             forward += (name, b": ", value, b"\r\n")
-            head.content_type = value.strip().lower()
+            content_type = value.strip().lower()
         elif action == LENGTH:
             head.length = int(value)
         elif action == DROP:
@@ -185,7 +186,8 @@ def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
         head.close = b"close" in named
         fields_ = [forward[at : at + 4] for at in range(0, len(forward), 4)]
         head.forward = [part for field in fields_ if field[0].lower() not in named for part in field]
-    head.whole = head.content_type[:16] == b"application/json" and not head.encoding
+    head.content_type = content_type
+    head.whole = content_type.startswith(b"application/json") and not head.encoding
     return head
 
 

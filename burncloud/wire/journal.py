@@ -260,8 +260,9 @@ class JournalWriter:
         """
         self._scheduled = False
         ok = self._put_down()
-        if self._waiters:
-            waiters, self._waiters = self._waiters, []
+        waiters = self._waiters
+        if waiters:
+            self._waiters = []
             for waiter, argument in waiters:
                 waiter(argument, ok)
 
