@@ -111,6 +111,15 @@ def measure(row: Row, gateway: Gateway, upstream: Upstream, quick: bool) -> Cell
     return Cell.of(figures, {role: after[role] - before[role] for role in roles}, row.stream)
 
 
+def round_of(result: Result, row: Row, gateway: Gateway, upstream: Upstream, quick: bool) -> None:
+    """Measure once; what fails is kept as a failure, and the rest of the run goes on."""
+    try:
+        result.add(row, gateway.name, measure(row, gateway, upstream, quick))
+    except (RuntimeError, OSError) as error:
+        result.failures.append(str(error))
+        print(error, file=sys.stderr)
+
+
 def run(options: argparse.Namespace) -> Result:
     """All rounds of all rows."""
     with contextlib.suppress(PermissionError):
@@ -131,7 +140,7 @@ def run(options: argparse.Namespace) -> Result:
                 for row in options.rows:
                     for gateway in gateways:
                         if gateway.serves(row.tls):
-                            result.add(row, gateway.name, measure(row, gateway, upstream, options.quick))
+                            round_of(result, row, gateway, upstream, options.quick)
                 print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
             for gateway in gateways:
                 result.rss[gateway.name] = {

@@ -68,7 +68,7 @@ def measure(folder: Path, tokens: int, channels: int) -> bool:
         key = configure(product, upstream)
         idle = memory(product)
         product.stop()
-        starts = [_restart(product, key) for _ in range(3)]
+        starts = [_restart(product, key) for _ in range(5)]
         small = memory(product)
         product.stop()
         print(f"| {'figure':<58} | {'':12} | {'bound':<8} |        |")
@@ -85,7 +85,7 @@ def measure(folder: Path, tokens: int, channels: int) -> bool:
         product.stop()
         fill(product.folder, 0, channels)
         name = f"{tokens:,} tokens, {channels:,} channels"
-        loaded_start = min(_restart(product, key) for _ in range(2))
+        loaded_start = min(_restart(product, key) for _ in range(4))
         kept.append(show(f"{name}: start to the first answer", loaded_start, "s", 3))
         more = memory(product)["worker"][0] - small["worker"][0]
         print(f"with {name} the worker has grown by {more:.1f} MB")

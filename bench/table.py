@@ -70,6 +70,8 @@ class Result:
     cells: dict[tuple[str, str], list[Cell]] = field(default_factory=dict)
     rss: dict[str, dict[str, float]] = field(default_factory=dict)
     """Gateway → role → resident MB after the run."""
+    failures: list[str] = field(default_factory=list)
+    """Measurements that gave no figure, and why."""
 
     def add(self, row: Row, gateway: str, cell: Cell) -> None:
         """One more round."""
@@ -122,14 +124,17 @@ class Result:
         return "ok" if ratio <= row.bound else "MISSED"
 
     def passed(self) -> bool:
-        """No bound was missed."""
-        return all("MISSED" not in self.verdict(row, gateway) for row in self.rows for gateway in self.gateways(row))
+        """No bound was missed, and nothing failed."""
+        return not self.failures and all(
+            "MISSED" not in self.verdict(row, gateway) for row in self.rows for gateway in self.gateways(row)
+        )
 
     def plain(self) -> dict[str, Any]:
         """Everything, for JSON."""
         return {
             "about": self.about,
             "rss_mb": self.rss,
+            "failures": self.failures,
             "rows": [
                 {
                     **asdict(row),
@@ -197,4 +202,4 @@ def table(result: Result) -> str:
         if roles
     ]
     facts = [f"{name}: {fact}" for name, fact in result.about.items()]
-    return "\n".join([*text, "", *memory, *facts])
+    return "\n".join([*text, "", *memory, *(f"FAILED: {failure}" for failure in result.failures), *facts])

@@ -87,6 +87,7 @@ def test_a_short_run(tmp_path: Path) -> None:
     for row in found["rows"]:
         for gateway in ("nginx", "burncloud"):
             assert row["gateways"][gateway]["value_us"] > 1, (row["name"], gateway)
+    assert found["failures"] == []
     assert found["rss_mb"]["burncloud"]["worker"] > 10
     assert "CPU per request, 0.3 KB" in (tmp_path / "results.md").read_text()
     assert (tmp_path / "results.svg").read_text().startswith("<svg ")
