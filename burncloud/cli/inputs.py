@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Annotated, Final
 
 import typer
 
 from burncloud import clock
-from burncloud.domain.money import RATIO_ONE, parse_usd
+from burncloud.domain.money import parse_decimal, parse_usd
 from burncloud.errors import INVALID_REQUEST, Refusal
 
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 UNLIMITED_WORDS: Final = ("unlimited", "-1", "none")
+SINCE_MAX_S: Final = 9_000_000_000
+"""In the year 2255; a later moment has no place in 64 bits of nanoseconds."""
 NEVER_WORDS: Final = ("never", "-1", "none")
 ASK: Final = "-"
 """Instead of a secret: ask for it, hidden, on a terminal; else read it from the input."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether that is meant.")]
-After = Annotated[int, typer.Option(help="Begin after this id.", min=0)]
+After = Annotated[int, typer.Option(help="Begin after this id.", min=0, max=(1 << 63) - 1)]
 Limit = Annotated[int, typer.Option(help="At most this many.", min=1, max=100_000)]
 
 
@@ -46,9 +47,9 @@ def price(text: str | None) -> int | None:
 def ratio(text: str) -> int:
     """1.5 → 1_500_000; six decimal places at most."""
     try:
-        ppm = Decimal(text.strip()) * RATIO_ONE
-    except InvalidOperation:
-        raise Refusal(INVALID_REQUEST, f"{text!r} is no ratio; write it like 1.5") from None
+        ppm = parse_decimal(text).scaleb(6)
+    except ValueError:
+        raise Refusal(INVALID_REQUEST, f"{text[:40]!r} is no ratio; write it like 1.5") from None
     if not ppm.is_finite() or ppm < 0 or ppm != ppm.to_integral_value():
         raise Refusal(
             INVALID_REQUEST, f"{text!r} is no ratio; write a number from 0 up, with six decimal places at most"
@@ -72,7 +73,8 @@ def since(text: str) -> int:
     if not text:
         return 0
     span = _span(text)
-    return max(0, clock.now_s() - span) if span is not None else _date(text, "24h, 7d or 2027-01-31")
+    at = clock.now_s() - span if span is not None else _date(text, "24h, 7d or 2027-01-31")
+    return min(max(0, at), SINCE_MAX_S)
 
 
 def _span(text: str) -> int | None:
@@ -117,7 +119,11 @@ def secret(given: str | None, prompt: str, confirm: bool = False) -> str:
         return given
     if sys.stdin.isatty():
         return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
-    text = sys.stdin.read().strip()
+    try:
+        text = sys.stdin.read().strip()
+        text.encode()
+    except UnicodeError:
+        raise Refusal(INVALID_REQUEST, f"{prompt}: what came from the input is not UTF-8 text") from None
     if not text:
         raise Refusal(INVALID_REQUEST, f"{prompt}: nothing came from the input; give it there, or as an option")
     return text

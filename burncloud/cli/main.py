@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+import sys
+from typing import Annotated, Final, NoReturn
 
 import typer
 
-from burncloud.cli import channels, groups, ledger, logs, prices, settings, tokens, users
+from burncloud.cli import channels, groups, ledger, logs, output, prices, settings, tokens, users
+from burncloud.cli.session import FAILED
+
+USAGE: Final = 2
+"""Exit status of wrong usage, as Typer's."""
 
 app = typer.Typer(
     name="burncloud",
@@ -54,5 +59,13 @@ def router() -> None:
 
 def main() -> int:
     """Run the command in sys.argv; the exit status."""
-    app(prog_name="burncloud")
+    output.prepare()
+    if any("\ud800" <= char <= "\udfff" for char in "".join(sys.argv)):  # how Python passes on bytes it cannot read
+        output.note("Error: an argument is not UTF-8 text.")
+        return USAGE
+    try:
+        app(prog_name="burncloud")
+    except OSError as error:  # a full disk behind stdout
+        output.note(f"Error: {output.os_error_text(error)}.")
+        return FAILED
     return 0

@@ -6,6 +6,7 @@ since not every reader of JSON holds 64-bit integers.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,8 @@ from typing import Any, Final
 from burncloud.domain.money import RATIO_ONE, format_usd
 from burncloud.errors import ErrorRow, error_body
 
+TIME_MAX_S: Final = 253_402_300_799
+"""The end of the year 9999, the last one that has a name."""
 WIDTH_PIPED: Final = 400
 """Where there is no terminal nothing is cut off."""
 
@@ -67,6 +70,19 @@ def error(row: ErrorRow, message: str, as_json: bool) -> None:
     note(error_body(row, message).decode() if as_json else f"Error: {message.rstrip('.')}.")
 
 
+def os_error_text(error: OSError) -> str:
+    """What the system refused, and where."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def prepare() -> None:
+    """What the terminal's or the file's encoding cannot show is written as an escape; nothing fails for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def first_password(password: str) -> None:
     """The first administrator's password, once; nothing if it is ""."""
     if password:
@@ -102,7 +118,9 @@ def ratio_text(ppm: int) -> str:
 
 def time_text(at: int, never: str = "never") -> str:
     """Unix seconds in UTC."""
-    return never if at < 0 else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    if at < 0:
+        return never
+    return datetime.fromtimestamp(min(at, TIME_MAX_S), UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def flag(value: bool) -> str:

@@ -54,7 +54,8 @@ def set_(
     image_input: Annotated[str | None, _kind("--image-input", "--image", what="Images in")] = None,
     image_output: Annotated[str | None, _kind("--image-output", what="Images out")] = None,
     request: Annotated[
-        str | None, typer.Option(metavar="USD", help="For each answered request besides.", show_default=False)
+        str | None,
+        typer.Option(metavar="USD", help="For each answered request besides; none takes it away.", show_default=False),
     ] = None,
     ratio: Annotated[str | None, typer.Option(help="Multiplies the whole price: 1.5.", show_default=False)] = None,
     alias: Annotated[
@@ -74,11 +75,12 @@ def set_(
 
     async def work(s: Session) -> PriceView:
         given = {kind: inputs.price(text) for kind, text in zip(KINDS, values, strict=True) if text is not None}
+        if request is not None:
+            given["request"] = inputs.price(request)
         return await prices.update_price(
             s.db,
             model,
             given,
-            request=inputs.price(request),
             ratio_ppm=None if ratio is None else inputs.ratio(ratio),
             alias="" if alias == "none" else alias,
             output_tokens_max=max_output,

@@ -45,6 +45,8 @@ def run(work: Callable[[Session], Awaitable[T]], as_json: bool) -> T:
     except (config.ConfigError, DatabaseError, secrets.KeyMismatch) as error:
         fail(INVALID_REQUEST, str(error), as_json)
     except Exception as error:
+        if isinstance(error, OSError) and error.filename:  # a file, so not the database's connection
+            fail(INVALID_REQUEST, output.os_error_text(error), as_json)
         if not transient(error):
             raise
         reason = str(getattr(error, "orig", None) or error).splitlines()[:1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,6 +12,17 @@ if TYPE_CHECKING:
 
 Conn = AsyncConnection
 """What `Database.begin()`, `.read()` and `.run()` give; only database/ calls its methods."""
+
+
+ROW_ID_DIGITS_MAX: Final = 18
+"""As many as always fit into 64 bits."""
+
+
+def row_id(text: str) -> int | None:
+    """The id that people typed; None if it is none; −1, which is nobody's, if it is too large for any table."""
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text) if len(text) <= ROW_ID_DIGITS_MAX else -1
 
 
 def insert_into(conn: Conn, table: Table) -> sqlite.Insert | postgresql.Insert:

@@ -15,11 +15,12 @@ from burncloud import clock
 from burncloud.adaptors.vendors import VENDORS
 from burncloud.database import channels as rows
 from burncloud.database.channels import ChannelRow
-from burncloud.database.connection import Conn
+from burncloud.database.connection import Conn, row_id
 from burncloud.database.engine import Database
 from burncloud.errors import INVALID_REQUEST, NOT_FOUND, Refusal
 from burncloud.service import secrets
 from burncloud.service.groups import DEFAULT_GROUP, ensure_groups
+from burncloud.service.prices import check_model
 from burncloud.service.secrets import MasterKey, WrongKey
 
 NAME: Final = re.compile(r"(?!\d+$)(?!ch_)[^\s,=](?:[^,=\n]{0,126}[^\s,=])?")
@@ -113,7 +114,8 @@ async def delete_channel(db: Database, which: str) -> ChannelRow:
 
 async def find(conn: Conn, which: str) -> ChannelRow:
     """By id, name or ref."""
-    channel = await (rows.get_channel(conn, int(which)) if which.isdecimal() else rows.find_channel(conn, which))
+    channel_id = row_id(which)
+    channel = await (rows.find_channel(conn, which) if channel_id is None else rows.get_channel(conn, channel_id))
     if channel is None:
         raise Refusal(NOT_FOUND, f"There is no channel {which!r}; `burncloud channel list` shows them all")
     return channel
@@ -123,9 +125,7 @@ async def _replace_keys(conn: Conn, key: MasterKey, channel: int, secret_texts: 
     """Make these the channel's keys."""
     wanted = list(dict.fromkeys(text.strip() for text in secret_texts))
     if not all(text and text.isascii() and text.isprintable() for text in wanted):
-        raise Refusal(
-            INVALID_REQUEST, "A key is one line of printable ASCII; this one is not"
-        )
+        raise Refusal(INVALID_REQUEST, "A key is one line of printable ASCII; this one is not")
     gone: list[int] = []
     for row in await rows.list_keys(conn, channel, channel):
         try:
@@ -174,6 +174,9 @@ def _check(values: dict[str, Any], vendor: str) -> None:
     models = values.get("models")
     if models is not None and (not models or not all(models) or not all(models.values())):
         raise Refusal(INVALID_REQUEST, "A channel needs models; write them like gpt-4o,fast=gpt-4o-mini")
+    for public, upstream in (models or {}).items():
+        check_model(public)
+        check_model(upstream)
     _check_options(values.get("options", {}))
     if values.get("groups") == []:
         raise Refusal(INVALID_REQUEST, "A channel needs a group; the usual one is 'default'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from burncloud.database import logs as rows
-from burncloud.database.connection import Conn
+from burncloud.database.connection import Conn, row_id
 from burncloud.database.engine import Database
 from burncloud.database.logs import LogFilter, LogRow, Position, UsageRow
 from burncloud.errors import INVALID_REQUEST, Refusal
@@ -44,16 +44,18 @@ def cursor(row: LogRow) -> str:
 def parse_cursor(text: str) -> Position:
     """The reverse of `cursor`."""
     parts = text.split("-")
-    if len(parts) != 3 or not all(part.isdecimal() and len(part) < 20 for part in parts):
+    if len(parts) != 3 or not all(part.isdecimal() and len(part) < 20 and int(part) < 1 << 63 for part in parts):
         raise Refusal(INVALID_REQUEST, f"{text!r} is no cursor; take it from the end of the page before")
     return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 async def _ids(conn: Conn, who: str, token: str) -> tuple[int, int]:
     """An id is taken as it is: rows outlive what they name."""
-    user_id = int(who or "0") if not who or who.isdecimal() else (await users.find(conn, who)).id
-    token_id = int(token or "0") if not token or token.isdecimal() else (await tokens.find(conn, token)).id
-    return user_id, token_id
+    user_id, token_id = row_id(who or "0"), row_id(token or "0")
+    return (
+        (await users.find(conn, who)).id if user_id is None else user_id,
+        (await tokens.find(conn, token)).id if token_id is None else token_id,
+    )
 
 
 def _check_limit(limit: int) -> None:

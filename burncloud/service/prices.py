@@ -60,8 +60,8 @@ async def update_price(
 ) -> PriceView:
     """Set what is given and leave the rest as it is; make the price where it is missing.
 
-    A kind that is None is taken away.  `alias` names the model whose price is shared: what was set before goes,
-    what is given beside it stays the model's own; "" ends an alias.
+    A kind that is None is taken away, and so is "request" among them.  `alias` names the model whose price is
+    shared: what was set before goes, what is given beside it stays the model's own; "" ends an alias.
     """
     _check(model, kinds, request, ratio_ppm, output_tokens_max)
 
@@ -197,12 +197,21 @@ async def _check_alias(conn: Conn, model: str, alias: str) -> None:
         name = row.alias
 
 
+def check_model(model: str) -> None:
+    """Refuse what cannot be a model's public name."""
+    if not model or len(model) > MODEL_CHARS_MAX or not model.isprintable() or model != model.strip():
+        shown = repr(model if len(model) <= 40 else f"{model[:40]}…")
+        raise Refusal(
+            INVALID_REQUEST,
+            f"{shown} cannot be a model's name; use up to {MODEL_CHARS_MAX} printable characters, no blank at an end",
+        )
+
+
 def _check(
     model: str, kinds: Mapping[str, int | None], request: int | None, ratio_ppm: int | None, output_max: int | None
 ) -> None:
-    if not model or len(model) > MODEL_CHARS_MAX or not model.isprintable() or model != model.strip():
-        raise Refusal(INVALID_REQUEST, f"{model!r} cannot be a model's name")
-    if unknown := set(kinds) - set(KINDS):
+    check_model(model)
+    if unknown := set(kinds) - {*KINDS, "request"}:
         raise Refusal(INVALID_REQUEST, f"{', '.join(sorted(unknown))}: no such kind; use one of {', '.join(KINDS)}")
     if any(amount is not None and not 0 <= amount <= PRICE_NANO_MAX for amount in (*kinds.values(), request)):
         raise Refusal(INVALID_REQUEST, "A price is between 0 and 1000000 dollars")

@@ -11,7 +11,7 @@ import msgspec
 from burncloud import clock
 from burncloud.database import tokens as rows
 from burncloud.database import users as user_rows
-from burncloud.database.connection import Conn
+from burncloud.database.connection import Conn, row_id
 from burncloud.database.engine import Database
 from burncloud.database.tokens import TokenRow
 from burncloud.errors import INVALID_REQUEST, INVALID_TOKEN, NOT_FOUND, PERMISSION_DENIED, TOKEN_EXPIRED, Refusal
@@ -21,6 +21,8 @@ from burncloud.service.users import UNLIMITED, check_limit
 
 NEVER: Final = -1
 NAME_CHARS_MAX: Final = 128
+EXPIRES_AT_MAX: Final = 253_402_300_799
+"""The end of the year 9999."""
 
 
 class NewToken(msgspec.Struct, frozen=True):
@@ -126,12 +128,13 @@ async def find_holder(db: Database, key: str, peer: str) -> Holder:
 
 async def find(conn: Conn, token: str) -> TokenRow:
     """By id or key."""
-    if token.isdecimal():
-        row = await rows.get_token(conn, int(token))
+    token_id = row_id(token)
+    if token_id is not None:
+        row = await rows.get_token(conn, token_id)
     else:
         row = await rows.find_token(conn, secrets.hash_token_key(token))
     if row is None:
-        shown = token if token.isdecimal() else secrets.hint(token)
+        shown = secrets.hint(token) if token_id is None else token
         raise Refusal(NOT_FOUND, f"There is no token {shown!r}; `burncloud token list` shows the ids of all")
     return row
 
@@ -150,6 +153,8 @@ def _check(values: dict[str, Any]) -> None:
         check_limit(values["quota_limit"])
     if len(values.get("name", "")) > NAME_CHARS_MAX:
         raise Refusal(INVALID_REQUEST, f"A token's name has at most {NAME_CHARS_MAX} characters")
+    if values.get("expires_at", NEVER) > EXPIRES_AT_MAX:
+        raise Refusal(INVALID_REQUEST, "A token expires before the year 10000, or never")
     if values.get("models") is not None and not all(values["models"]):
         raise Refusal(INVALID_REQUEST, "A model's name cannot be empty; write the models like gpt-4,gpt-4o")
     if "networks" in values:

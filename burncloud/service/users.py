@@ -12,7 +12,7 @@ from typing import Any, Final
 from burncloud import clock
 from burncloud.database import tokens as token_rows
 from burncloud.database import users as rows
-from burncloud.database.connection import Conn
+from burncloud.database.connection import Conn, row_id
 from burncloud.database.engine import Database
 from burncloud.database.users import UserRow
 from burncloud.domain.money import AMOUNT_NANO_MAX, format_usd
@@ -151,7 +151,8 @@ async def ensure_admin(db: Database) -> str:
 
 async def find(conn: Conn, who: str, lock: bool = False) -> UserRow:
     """By id or name; `lock` keeps others from changing the row until the transaction ends."""
-    user = await (rows.get_user(conn, int(who), lock) if who.isdecimal() else rows.find_user(conn, who, lock))
+    user_id = row_id(who)
+    user = await (rows.find_user(conn, who, lock) if user_id is None else rows.get_user(conn, user_id, lock))
     if user is None:
         raise Refusal(NOT_FOUND, f"There is no user {who!r}; `burncloud user list` shows them all")
     return user

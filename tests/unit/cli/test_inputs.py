@@ -32,7 +32,9 @@ def test_quotas(text: str, nano: int) -> None:
     assert inputs.quota(text) == nano
 
 
-@pytest.mark.parametrize("text", ["", "ten", "-5", "0.0000000001", "inf", "$5"])
+@pytest.mark.parametrize(
+    "text", ["", "ten", "-5", "0.0000000001", "inf", "$5", "1e400", "1e999999", "1e-999999", "0." + "0" * 8 + "9" * 200]
+)
 def test_no_quotas(text: str) -> None:
     with pytest.raises(Refusal):
         inputs.quota(text)
@@ -51,7 +53,7 @@ def test_ratios(text: str, ppm: int) -> None:
     assert inputs.ratio(text) == ppm
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "0.0000001", "nan", "inf"])
+@pytest.mark.parametrize("text", ["", "x", "-1", "0.0000001", "nan", "inf", "1e999999", "1e-999999"])
 def test_no_ratios(text: str) -> None:
     with pytest.raises(Refusal, match="no ratio"):
         inputs.ratio(text)
@@ -85,6 +87,8 @@ def test_since() -> None:
     assert inputs.since("") == 0
     assert inputs.since("24h") == NOW_S - 86400
     assert inputs.since("2020-01-01") == 1_577_836_800
+    assert inputs.since("0001-01-01") == 0
+    assert inputs.since("9999-12-31") * 1_000_000_000 < 1 << 63
     with pytest.raises(Refusal, match="no time"):
         inputs.since("yesterday")
 
@@ -126,3 +130,10 @@ def test_questions_are_asked_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch)
     assert asked == []
     inputs.confirm("Sure?", yes=False)
     assert asked == ["Sure?"]
+
+
+def test_a_secret_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding_errors in ("strict", "surrogateescape"):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\n"), "utf-8", encoding_errors))
+        with pytest.raises(Refusal, match="not UTF-8"):
+            inputs.secret("-", "Password")

@@ -84,3 +84,22 @@ def test_completion_knows_the_commands() -> None:
 
 def test_the_app_is_typer_s() -> None:
     assert isinstance(app, typer.Typer)
+
+
+@pytest.mark.parametrize(
+    ("shell", "status", "sentence"),
+    [
+        ('"$0" -m burncloud price list --json "$(printf "\\377")"', 2, "Error: an argument is not UTF-8 text.\n"),
+        ('"$0" -m burncloud price list --json > /dev/full', 1, "Error: No space left on device.\n"),
+        ('PYTHONIOENCODING=ascii "$0" -m burncloud user create Zo\u00eb', 0, ""),
+    ],
+)
+def test_what_the_terminal_brings(tmp_path: Path, shell: str, status: int, sentence: str) -> None:
+    if "/dev/full" in shell and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    first = [sys.executable, "-m", "burncloud", "user", "list"]
+    subprocess.run(first, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    done = subprocess.run(
+        ["sh", "-c", shell, sys.executable], cwd=tmp_path, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr.decode()) == (status, sentence)

@@ -67,3 +67,7 @@ def test_the_first_password_is_shown_beside_the_result(capsys: pytest.CaptureFix
     printed = capsys.readouterr()
     assert "s3cret" in printed.err
     assert printed.out == ""
+
+
+def test_times_past_the_calendar_do_not_end_a_list() -> None:
+    assert output.time_text(1 << 60) == "9999-12-31 23:59:59Z"

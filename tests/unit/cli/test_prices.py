@@ -58,3 +58,11 @@ def test_what_cannot_be_asked(cli: Cli) -> None:
     assert "write it like" in cli("price", "set", "a", "--input", "one", "--output", "2", status=1).err
     assert "no ratio" in cli("price", "set", "a", "--ratio", "x", status=1).err
     cli("price", "set", status=2)
+
+
+def test_a_price_per_request_can_be_taken_away(cli: Cli) -> None:
+    cli("price", "set", "a", "--input", "1", "--output", "2", "--request", "0.01")
+    assert cli("price", "set", "a", "--request", "none", "--json").json["request"] == "0.00"
+    cli("price", "set", "b", "--request", "0.01")
+    assert "needs --input" in cli("price", "set", "b", "--request", "none", status=1).err  # or it would be free
+    assert cli("price", "get", "b", "--json").json["request"] == "0.01"

@@ -68,3 +68,23 @@ def test_a_bug_is_not_dressed_up(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(session, "_run", broken)
     with pytest.raises(KeyError):
         cli("user", "list")
+
+
+HUGE = "9" * 25
+
+
+@pytest.mark.parametrize("name", ["user", "channel", "token"])
+def test_ids_that_no_table_can_hold(cli: Cli, name: str) -> None:
+    cli("user", "list")
+    assert "There is no" in cli(name, "show", HUGE, status=1).err
+    assert "Invalid value" in cli(name, "list", "--after", HUGE, status=2).err
+    assert cli("log", "list", "--json", "--user", HUGE, "--token", HUGE).json == []
+    assert "no cursor" in cli("log", "list", "--before", f"{'9' * 19}-1-1", status=1).err
+
+
+def test_what_the_system_refuses_is_a_sentence(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "file"))
+    done = cli("channel", "add", "-t", "openai", "-k", "sk-x", "-m", "a", status=1)
+    assert str(tmp_path / "file") in done.err
+    assert done.err.splitlines()[-1].startswith("Error: ")

@@ -59,3 +59,10 @@ def test_what_cannot_be_asked(cli: Cli) -> None:
     assert "no user" in cli("token", "create", "--user", "nobody", status=1).err
     assert "no time" in cli("token", "create", "--user", "admin", "--expires", "soon", status=1).err
     assert "no network" in cli("token", "create", "--user", "admin", "--networks", "home", status=1).err
+
+
+def test_a_time_that_no_calendar_knows(cli: Cli) -> None:
+    cli("user", "list")
+    assert "year 10000" in cli("token", "create", "--user", "admin", "--expires", "999999999w", status=1).err
+    cli("token", "create", "--user", "admin", "--expires", "9999-12-31")
+    assert "9999-12-31" in cli("token", "list").out

@@ -150,3 +150,10 @@ async def test_a_certificate_file_is_found_from_anywhere(
     monkeypatch.chdir(tmp_path)
     channel = await add(db, options={"ca_file": "ca.pem"})
     assert channel.options == {"ca_file": str(tmp_path / "ca.pem")}
+
+
+@pytest.mark.parametrize("model", ["m" * 257, "a\x07", "a\nb", " a", "\udcff"])
+async def test_a_model_must_have_a_name_that_can_have_a_price(db: Database, model: str) -> None:
+    for models in ({model: "a"}, {"a": model}):
+        with pytest.raises(Refusal, match="cannot be a model's name"):
+            await add(db, models=models)
