@@ -98,7 +98,8 @@ def test_several_choices_have_blocks_of_their_own() -> None:
 
 
 def test_logprobs_go_with_the_text() -> None:
-    probs: dict[str, Any] = {"content": [{"token": "a", "logprob": -1.0, "bytes": None, "top_logprobs": []}], "refusal": None}
+    token = {"token": "a", "logprob": -1.0, "bytes": None, "top_logprobs": []}
+    probs: dict[str, Any] = {"content": [token], "refusal": None}
     choice = {"index": 0, "delta": {"content": "a"}, "logprobs": probs, "finish_reason": None}
     data = b"data: " + json.dumps({**HEAD, "choices": [choice]}).encode() + b"\n\n" + DONE
     events = read(data)
