@@ -255,6 +255,8 @@ class Rig:
         ]
         self.control = Control(str(folder / "run" / "link.sock"), puts)
         self._files_max = files_max
+        self.killed = False
+        """The test killed it: its journal was not closed."""
         self._settings = {name.upper(): value for name, value in settings.items()}
         self._door = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.port: int = self._door.getsockname()[1]
@@ -280,7 +282,7 @@ class Rig:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         try:
-            if kind is None:
+            if kind is None and not self.killed:
                 self.stop()
                 self.check()
         finally:
@@ -309,7 +311,11 @@ class Rig:
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(WAIT_S)
-        sock.connect(("127.0.0.1", self.port))
+        try:
+            sock.connect(("127.0.0.1", self.port))
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     def ask(self, message: bytes, count: int = 1) -> list[Answer]:
@@ -323,6 +329,12 @@ class Rig:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(WAIT_S)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.killed = True
+        self.process.kill()
+        self.process.wait()
 
     def memory_bytes(self) -> int:
         """The worker's resident memory."""
