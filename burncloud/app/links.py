@@ -128,7 +128,7 @@ class Links:
         elif worker is None:
             peer.close()
         elif isinstance(message, Bell):
-            self._books.bell(worker.journal, message.seq)
+            self._books.bell(worker.journal, message.seq, message.recalled)
         elif isinstance(message, Ask):
             self._spawn(self._answer(peer, worker.journal, message))
         elif isinstance(message, Stats):

@@ -69,6 +69,8 @@ class Worker:
         self._ledger = ""
         self.journal: Journal = Closed()  # type: ignore[assignment]  # replaced at Welcome, before anything is admitted
         self._bell_due = False
+        self._recalled = 0
+        """Number of the newest Recall that this link has brought."""
         local = boot.http_path if not boot.http_port else f"127.0.0.1:{boot.http_port}"
         self.gateway = Gateway(self, settings, local, self._uuid[:12])
         self._sweep = Sweep(self.gateway, settings)
@@ -151,13 +153,14 @@ class Worker:
 
     def ask(self, question: Ask) -> bool:
         """A question about leases."""
+        self.ring()  # what this worker gave back must count in the answer
         return self._writer is not None and self._link.send(question)
 
     def ring(self) -> None:
         """Tell control now that the journal has grown."""
         self._bell_due = False
         if self._writer is not None:
-            self._link.send(Bell(self._writer.seq))
+            self._link.send(Bell(self._writer.seq, self._recalled))
 
     def _grown(self, seq: int) -> None:
         if not self._bell_due:
@@ -167,6 +170,7 @@ class Worker:
     # Link
 
     def _linked(self, peer: Peer[ToWorker]) -> None:
+        self._recalled = 0
         peer.send(Hello(os.getpid(), self._boot.index, self._boot.secret))
 
     def _unlinked(self, peer: Peer[ToWorker]) -> None:

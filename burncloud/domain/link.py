@@ -92,6 +92,8 @@ class Recall(msgspec.Struct, array_like=True, tag="recall"):
     account: int
     granted: int = 0
     """Cumulative, as in Grant: heals a grant whose reply was lost, before it is given back."""
+    n: int = 0
+    """Counts up for each journal; the Bell that answers it says so."""
 
 
 class Rewrite(msgspec.Struct, array_like=True, tag="rewrite"):
@@ -106,9 +108,14 @@ class Quota(msgspec.Struct, array_like=True, tag="quota"):
 
 
 class Bell(msgspec.Struct, array_like=True, tag="bell"):
-    """Worker: my journal has grown to record `seq`."""
+    """Worker: my journal has grown to record `seq`.
+
+    Sent before every Ask, so that what was given back counts, and in answer to every Recall.
+    """
 
     seq: int
+    recalled: int = 0
+    """Number of the newest Recall that is answered: its Return is among the records."""
 
 
 class Ack(msgspec.Struct, array_like=True, tag="ack"):

@@ -12,7 +12,7 @@ How app/control.py uses it::
     await books.start()                             # quick; dead journals are closed in the background
     …Welcome(books.ledger, node)
     …Opened: acked = await books.open_journal(uuid) # before the Snapshot; JournalRefused: close the link
-    …Bell:   books.bell(uuid, seq)
+    …Bell:   books.bell(uuid, seq, recalled)
     …Ask:    peer.send(await books.ask(uuid, ask))  # in a task of its own; never raises
     …link closed: books.journal_lost(uuid)
     await books.stop()                              # after the workers; closes what they left
@@ -24,6 +24,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import msgspec
 
 from burncloud import clock, logs
 from burncloud.database import journals as rows
@@ -87,6 +89,14 @@ class _Desk:
         self.keeper = keeper
         self.foreign = False
         self.bell_seq = 0
+        self.recall_n = 0
+        """Number of the newest recall sent."""
+        self.recalled = 0
+        """Number of the newest recall answered."""
+        self.busy = False
+        """In the midst of a round."""
+        self.turn = asyncio.Event()
+        """Set at the end of the round under way, or of the next one."""
         self.wake = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
@@ -99,6 +109,21 @@ class _Desk:
         """Book everything at once for a while, beginning now."""
         self.keeper.hurry_until_ms = clock.monotonic_ms() + time_ms
         self.wake.set()
+
+    def caught_up(self) -> bool:
+        """The worker has answered every recall, and all that it is known to have written is booked."""
+        answered = self.keeper.live and self.recalled >= self.recall_n
+        return answered and not self.busy and not self.keeper.lag(self.bell_seq)
+
+    async def round(self) -> bool:
+        """A round of the keeper; whoever waits for its end hears of it, however it ends."""
+        self.busy = True
+        try:
+            return await self.keeper.round()
+        finally:
+            self.busy = False
+            self.turn.set()
+            self.turn = asyncio.Event()
 
     def try_for_lock(self) -> None:
         """The worker is gone from the link: perhaps it is gone."""
@@ -203,11 +228,12 @@ class Books:
         desk.wake.set()
         return keeper.acked
 
-    def bell(self, uuid: str, seq: int) -> None:
-        """The journal has grown to record `seq`."""
+    def bell(self, uuid: str, seq: int, recalled: int = 0) -> None:
+        """The journal has grown to record `seq`; recalls up to number `recalled` are answered."""
         desk = self._desks.get(uuid)
         if desk is not None:
             desk.bell_seq = seq
+            desk.recalled = max(desk.recalled, recalled)
             hurry_ms = desk.keeper.hurry_until_ms
             if seq - desk.keeper.reader.seq >= BOOK_SOON or (hurry_ms and clock.monotonic_ms() < hurry_ms):
                 desk.wake.set()
@@ -254,7 +280,27 @@ class Books:
         desk = self._desks.get(uuid)
         if desk is not None:
             desk.hurry(HURRY_MS)
-            self.send_recall(uuid, recall)
+            desk.recall_n += 1
+            self.send_recall(uuid, msgspec.structs.replace(recall, n=desk.recall_n))
+
+    async def caught_up(self, uuids: Iterable[str], timeout_ms: int) -> bool:
+        """Wait until these workers have answered every recall and what they had written by then is booked.
+
+        A journal whose worker is gone is waited for until it is closed.  False if it takes longer.
+        """
+        end_ms = clock.monotonic_ms() + timeout_ms
+        for uuid in uuids:
+            desk = self._desks.get(uuid)
+            if desk is None or desk.caught_up():
+                continue
+            desk.hurry(timeout_ms)
+            while self._desks.get(uuid) is desk and not desk.caught_up():
+                try:
+                    async with asyncio.timeout(max(0, end_ms - clock.monotonic_ms()) / 1000):
+                        await desk.turn.wait()
+                except TimeoutError:
+                    return False
+        return True
 
     # What the keepers ask of us
 
@@ -296,7 +342,7 @@ class Books:
         while True:
             last = self._stopping
             try:
-                if await keeper.round():
+                if await desk.round():
                     del self._desks[keeper.uuid]
                     return keeper.let_go()
                 if last and not keeper.dead:

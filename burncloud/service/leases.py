@@ -11,7 +11,7 @@ the database's own: while money lies with a worker that is gone and not yet repl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 import msgspec
@@ -26,9 +26,12 @@ from burncloud.domain.money import AMOUNT_NANO_MAX
 
 GRANT_DEADLINE_MS: Final = 5_000
 """As long a question waits for the database; then "unavailable"."""
-RECALL_MS: Final = 100
 LAPSE_MS: Final = 1_000
-"""As long a question waits for the replay of a dead worker that holds the money."""
+"""As long a question waits for workers to answer a recall, or for the replay of a dead one that holds the money."""
+ELSEWHERE_MS: Final = 50
+"""As often it is looked whether money that nobody here can recall came back."""
+REFUSED_MS: Final = 100
+"""As long after a gathering in vain nobody is asked again for the same journal."""
 BATCH: Final = 64
 GATHERINGS_MAX: Final = 3
 REMEMBERED_MAX: Final = 10_000
@@ -54,6 +57,9 @@ class Books(Protocol):
 
     def recall(self, uuid: str, recall: Recall) -> None:
         """Ask it to, and book what comes without waiting for the next round."""
+
+    async def caught_up(self, uuids: Iterable[str], timeout_ms: int) -> bool:
+        """Wait until these have answered and what they wrote is booked; False if that takes longer."""
 
     def fail(self, error: BaseException) -> None:
         """The books are another's now."""
@@ -198,27 +204,37 @@ class Granter:
         return await question.answer
 
     async def _gather(self, uuid: str, journal: int, ask: Ask, account: Account, asked_ms: int) -> Grant:
-        """Have other journals return what they do not use of the account, and ask again as it comes in."""
+        """Have journals return what they do not use of the account, and ask again as it comes in.
+
+        It is a no once everybody has answered, the asker's own returns are booked, and still too little is there.
+        """
         started_ms = clock.monotonic_ms()
-        then_ms, outcome = self._refused.get((uuid, account), (asked_ms - RECALL_MS, DENIED))
-        if then_ms > asked_ms - RECALL_MS:
+        then_ms, outcome = self._refused.get((uuid, account), (asked_ms - REFUSED_MS, DENIED))
+        if then_ms > asked_ms - REFUSED_MS:
             # All was gathered for this journal while this question waited its turn, and it was not enough for another.
+            if not await self._books.caught_up([uuid], LAPSE_MS):
+                outcome = UNAVAILABLE
             grant = await self._once(journal, ask)
             return grant if grant.outcome != DENIED else msgspec.structs.replace(grant, outcome=outcome)
         event = self._returned[account] = asyncio.Event()
         try:
             while True:
                 event.clear()
-                holders = await self._holdings(account)
-                others = [holding for holding in holders if holding.uuid != uuid]
-                outcome = DENIED if self._recall(account, others) else UNAVAILABLE
-                patience_ms = (RECALL_MS if outcome == DENIED else LAPSE_MS) if others else 0
-                await _wait(event, started_ms + patience_ms - clock.monotonic_ms())
+                others = [holding for holding in await self._holdings(account) if holding.uuid != uuid]
+                here = self._recall(account, others)
+                left_ms = started_ms + LAPSE_MS - clock.monotonic_ms()
+                quiet = await self._quiet([uuid, *(holding.uuid for holding in others)], event, left_ms)
                 grant = await self._once(journal, ask)
                 if grant.outcome != DENIED or _short(ask, grant) != account:
                     return grant
-                if clock.monotonic_ms() - started_ms >= patience_ms:
+                if here and quiet:
+                    outcome = DENIED
                     break
+                if clock.monotonic_ms() - started_ms >= LAPSE_MS:
+                    outcome = UNAVAILABLE
+                    break
+                if quiet:
+                    await asyncio.sleep(ELSEWHERE_MS / 1000)
         except DATABASE_ERRORS as error:
             log.warning("holders of a lease cannot be read", extra={"error": str(error)})
             return Grant(ask.n, UNAVAILABLE)
@@ -227,6 +243,17 @@ class Granter:
         self._refused[uuid, account] = (clock.monotonic_ms(), outcome)
         self._forget()
         return msgspec.structs.replace(grant, outcome=outcome)
+
+    async def _quiet(self, uuids: list[str], event: asyncio.Event, timeout_ms: int) -> bool:
+        """Wait until something came back (False), or until all have answered and nothing did (True)."""
+        caught_up = asyncio.ensure_future(self._books.caught_up(uuids, timeout_ms))
+        returned = asyncio.ensure_future(event.wait())
+        try:
+            await asyncio.wait((caught_up, returned), return_when=asyncio.FIRST_COMPLETED)
+            return not event.is_set() and caught_up.done() and caught_up.result()
+        finally:
+            for task in (caught_up, returned):
+                task.cancel()
 
     async def _holdings(self, account: Account) -> list[Holding]:
         async with self._db.read() as connection:
@@ -291,11 +318,3 @@ def _refuse(questions: list[Question]) -> None:
     for question in questions:
         if not question.answer.done():
             question.answer.set_result(Grant(question.ask.n, UNAVAILABLE))
-
-
-async def _wait(event: asyncio.Event, timeout_ms: int) -> None:
-    try:
-        async with asyncio.timeout(max(0, timeout_ms) / 1000):
-            await event.wait()
-    except TimeoutError:
-        pass

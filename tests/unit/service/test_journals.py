@@ -225,18 +225,17 @@ async def test_a_journal_copied_back_is_found_and_taken_away(
     await fresh.stop()
 
 
-async def test_money_moves_from_worker_to_worker(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_money_moves_from_worker_to_worker(db: Database, tmp_path: Path) -> None:
     """The whole way: question, recall, return in the journal, booked without waiting for the next round, granted."""
-    monkeypatch.setattr("burncloud.service.leases.RECALL_MS", 5_000)
     await add_accounts(db, 100, -1)
     books = Books(db, tmp_path, NODE, 60_000)
     await books.start()
     rich, poor = writer_of(books, tmp_path), writer_of(books, tmp_path)
 
     def recall(uuid: str, message: Recall) -> None:
-        assert (uuid, message) == (rich.uuid, Recall("user", 1, 100))
+        assert (uuid, message) == (rich.uuid, Recall("user", 1, 100, 1))
         rich.give_back("user", 1, 100)
-        asyncio.get_running_loop().call_later(0.05, books.bell, uuid, rich.seq)
+        asyncio.get_running_loop().call_later(0.05, books.bell, uuid, rich.seq, message.n)
 
     books.send_recall = recall
     for writer in (rich, poor):
@@ -245,6 +244,48 @@ async def test_money_moves_from_worker_to_worker(db: Database, tmp_path: Path, m
     assert await books.ask(poor.uuid, Ask(2, 1, 60, 60, 0, 0, 0)) == Grant(2, "ok", 60)
     for writer in (rich, poor):
         writer.kill()
+    await books.stop()
+
+
+async def test_a_bell_from_before_the_recall_is_no_answer(db: Database, tmp_path: Path) -> None:
+    """It was on its way already: what the worker returns upon the recall comes with the next one."""
+    await add_accounts(db, 100, -1)
+    books = Books(db, tmp_path, NODE, 60_000)
+    await books.start()
+    rich, poor = writer_of(books, tmp_path), writer_of(books, tmp_path)
+
+    def recall(uuid: str, message: Recall) -> None:
+        books.bell(uuid, rich.seq, message.n - 1)
+
+        def answer() -> None:
+            rich.give_back("user", 1, 100)
+            books.bell(uuid, rich.seq, message.n)
+
+        asyncio.get_running_loop().call_later(0.2, answer)
+
+    books.send_recall = recall
+    for writer in (rich, poor):
+        await books.open_journal(writer.uuid)
+    assert (await books.ask(rich.uuid, Ask(1, 1, 100, 100, 0, 0, 0))).outcome == "ok"
+    assert await books.ask(poor.uuid, Ask(2, 1, 60, 60, 0, 0, 0)) == Grant(2, "ok", 60)
+    for writer in (rich, poor):
+        writer.kill()
+    await books.stop()
+
+
+async def test_what_the_asker_gave_back_counts(db: Database, tmp_path: Path) -> None:
+    """Its return lies in its journal, not yet booked, when it asks for more: no 402 for that."""
+    await add_accounts(db, 100, -1)
+    books = Books(db, tmp_path, NODE, 60_000)
+    await books.start()
+    writer = writer_of(books, tmp_path)
+    await books.open_journal(writer.uuid)
+    assert (await books.ask(writer.uuid, Ask(1, 1, 60, 60, 0, 0, 0))).outcome == "ok"
+    writer.give_back("user", 1, 60)
+    books.bell(writer.uuid, writer.seq)
+    assert await books.ask(writer.uuid, Ask(2, 1, 60, 60, 0, 0, 0)) == Grant(2, "ok", 120)
+    assert (await books.ask(writer.uuid, Ask(3, 1, 60, 60, 0, 0, 0))).outcome == "denied"
+    writer.kill()
     await books.stop()
 
 
