@@ -18,6 +18,8 @@ from tests.slow.conftest import MakeHouse
 from tests.slow.house import SEGMENT_BYTES, House
 from tests.slow.kill_loop import KillLoop
 from tests.slow.kills import Way
+from tests.slow.load import Sent
+from tests.slow.test_schedules_quota import at_once, outcomes
 
 MIB = 1 << 20
 SEGMENTS = 4
@@ -112,17 +114,19 @@ async def test_a_journal_at_its_limit(make_house: MakeHouse) -> None:
     """Nobody books: the journal grows to its bound, then 503, never 402; and all is well when control is back."""
 
     async def way(house: House, rng: random.Random) -> None:
-        await asyncio.sleep(1)
         stopped = [process for process in house.processes() if process.role == "control"]
         house.kill(stopped, signal.SIGSTOP)
-        await asyncio.sleep(8)
+        sent: list[Sent] = []
+        for _ in range(40):
+            sent = await at_once(loop.load, ["free"], 50)
+            if outcomes(sent)["503"]:
+                break
         segments = len(list(house.data_dir.glob("journal/*/*.seg")))
         house.kill(stopped, signal.SIGCONT)
+        assert outcomes(sent)["503"]
         assert SEGMENTS <= segments <= SEGMENTS + 2  # the one that was one too many, and a spare
-        await asyncio.sleep(1)
 
     async with KillLoop(make_house(JOURNAL_BYTES_MAX=str(SEGMENTS * SEGMENT_BYTES)), 1) as loop:
         await loop.round("journal limit", way)
         await loop.stop()
         assert loop.tally.violations == []
-        assert loop.tally.outcomes["503"]
