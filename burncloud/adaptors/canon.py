@@ -153,6 +153,8 @@ class Reasoning(msgspec.Struct, tag="reasoning"):
     origin: str = ""
     """Dialect that signature, encrypted and id belong to: only it may get them back."""
     extra: Extra = {}
+    said: dict[str, Any] | None = None
+    """How Chat said it (its vendors have many members for it), to be written back as it was: no loss elsewhere."""
 
 
 class Raw(msgspec.Struct, tag="raw"):

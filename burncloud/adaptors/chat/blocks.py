@@ -124,7 +124,7 @@ def _read_thinking(fields: Fields) -> canon.Block:
     pieces = given if type(given) is list else [given]
     texts = [piece.get("text") if type(piece) is dict else piece for piece in pieces]
     text = "".join(text for text in texts if type(text) is str)
-    return canon.Reasoning(text, origin=DIALECT, extra={"part": {"type": "thinking", **whole}})
+    return canon.Reasoning(text, origin=DIALECT, said={"part": {"type": "thinking", **whole}})
 
 
 _READERS: Final[dict[str, Callable[[Fields], canon.Block | None]]] = {
@@ -290,8 +290,8 @@ def _write_audio(block: canon.Audio, to: Writing) -> Written:
 
 def _write_reasoning(block: canon.Reasoning, to: Writing) -> Written:
     """Only Mistral has thinking among the parts; elsewhere it has members of its own (reasoning.py)."""
-    if to.own and "part" in block.extra:
-        yield block.extra["part"]
+    if to.own and block.said and "part" in block.said:
+        yield block.said["part"]
     elif to.family.history == "part" and shown(block):
         yield {"type": "thinking", "thinking": [{"type": "text", "text": shown(block)}]}
 

@@ -31,7 +31,7 @@ _ORIGINS: Final = {name: dialect for dialect, name in FORMATS.items()}
 
 
 def read_reasoning(fields: Fields) -> list[canon.Reasoning]:
-    """The thinking of a message; the members themselves stand in the first block's `extra`, to be written back."""
+    """The thinking of a message; the members themselves stand in the first block's `said`, to be written back."""
     members: dict[str, Any] = {}
     text = ""
     for name in TEXT_MEMBERS:
@@ -53,7 +53,7 @@ def read_reasoning(fields: Fields) -> list[canon.Reasoning]:
     if text and not found:
         found = [canon.Reasoning(text, origin=DIALECT)]
     for at, block in enumerate(found):
-        block.extra = {"members": {} if at else members}
+        block.said = {} if at else members
     return found
 
 
@@ -161,9 +161,9 @@ def write_members(blocks: list[canon.Reasoning], member: str = "reasoning_conten
 
 def own_members(blocks: list[canon.Reasoning]) -> dict[str, Any] | None:
     """The members as they were read; None where these blocks are not of Chat."""
-    if not blocks or any("members" not in block.extra for block in blocks):
-        return None
     value: dict[str, Any] = {}
     for block in blocks:
-        value.update(block.extra["members"])
-    return value
+        if block.said is None:
+            return None
+        value.update(block.said)
+    return value if blocks else None

@@ -219,7 +219,7 @@ def _sign(message: Fields, calls: list[canon.ToolCall], blocks: list[canon.Block
         calls[0].signature = signature
     else:
         whole = {"extra_content": {"google": {"thought_signature": signature}}}
-        blocks.insert(0, canon.Reasoning(signature=signature, origin="gemini", extra={"members": whole}))
+        blocks.insert(0, canon.Reasoning(signature=signature, origin="gemini", said=whole))
 
 
 # Writing
@@ -324,7 +324,7 @@ def write_said(blocks: list[canon.Block], to: Writing) -> dict[str, Any]:
     part = to.family.history == "part" and not to.answer
     for block in blocks:
         if isinstance(block, canon.Reasoning):
-            if (to.own and "part" in block.extra) or (part and not to.own):
+            if (to.own and block.said and "part" in block.said) or (part and not to.own):
                 said.append(block)
             else:
                 thoughts.append(block)

@@ -47,7 +47,7 @@ def test_signatures_survive_a_client(blocks: list[Reasoning]) -> None:
     """An answer's thinking is sent back by the client and read again: each dialect gets its own back."""
     read = read_reasoning(Fields(write_members(blocks)))
     for block in read:
-        block.extra = {}
+        block.said = None
     assert read == blocks
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from burncloud.adaptors.chat.turns import (
     write_turns,
 )
 from burncloud.adaptors.fields import Fields
+from burncloud.adaptors.messages import request as messages
 from burncloud.errors import Refusal
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -205,7 +207,7 @@ def test_a_signature_of_the_whole_message() -> None:
     """Gemini's door signs the message; with a call, the signature is the call's."""
     signed: dict[str, Any] = {"content": "a", "extra_content": {"google": {"thought_signature": "s"}}}
     assert read_said(Fields(signed), "")[0] == canon.Reasoning(
-        signature="s", origin="gemini", extra={"members": {"extra_content": {"google": {"thought_signature": "s"}}}}
+        signature="s", origin="gemini", said={"extra_content": {"google": {"thought_signature": "s"}}}
     )
     call = read_said(Fields({**signed, "tool_calls": [CALL]}), "")[1]
     assert isinstance(call, ToolCall)
@@ -237,3 +239,14 @@ def test_custom_calls_for_those_who_have_none() -> None:
     call = write_call(ToolCall("c", "patch", "a b", custom=True), Writing(losses, own=False, model="llama"))
     assert call["function"]["arguments"] == '{"input":"a b"}'
     assert losses.names() == ["custom_tools"]
+
+
+def test_thinking_of_claude_goes_through_a_chat_client_without_a_loss() -> None:
+    """What an answer told is sent back, and Messages writes it with its signature."""
+    thought = canon.Reasoning("why", [], "sig", origin="messages")
+    told = write_said([thought, ToolCall("c1", "f", "{}")], Writing(Losses(), own=False, answer=True))
+    request = read({"role": "user", "content": "u"}, {"role": "assistant", **told}, {"role": "tool", "content": "r"})
+    request.model, losses = "claude-sonnet-4-5", Losses()
+    content = json.loads(messages.write_request(request, losses))["messages"][1]["content"]
+    assert content[0] == {"type": "thinking", "thinking": "why", "signature": "sig"}
+    assert not losses
