@@ -5,11 +5,13 @@ The bare command and `router` start the supervisor without importing the command
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> int:
     """The console script; the exit status."""
+    os.umask(0o077)  # the database and all else we write, in every child, too: its owner's alone
     if sys.argv[1:] in ([], ["router"]):
         from burncloud.app import supervisor
 

@@ -243,7 +243,7 @@ def parse_env_file(text: str) -> dict[str, str]:
 def _environment() -> dict[str, str]:
     """`.env` below the environment."""
     try:
-        with open(".env", encoding="utf-8") as file:
+        with open(".env", encoding="utf-8-sig") as file:  # Windows editors begin a file with a mark
             return parse_env_file(file.read()) | os.environ
     except FileNotFoundError:
         return dict(os.environ)

@@ -67,7 +67,11 @@ def note(text: str) -> None:
 
 def error(row: ErrorRow, message: str, as_json: bool) -> None:
     """What went wrong."""
-    note(error_body(row, message).decode() if as_json else f"Error: {message.rstrip('.')}.")
+    note(
+        error_body(row, message).decode()
+        if as_json
+        else f"Error: {message.rstrip('.')}{'' if message.endswith('?') else '.'}"
+    )
 
 
 def os_error_text(error: OSError) -> str:

@@ -107,6 +107,13 @@ def test_a_bad_line_in_the_file_is_named(text: str) -> None:
         parse_env_file("# first\n" + text)
 
 
+def test_a_mark_at_the_beginning_of_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PORT", raising=False)
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfPORT=4000\r\n")
+    assert load().port == 4000
+
+
 def test_an_unreadable_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_bytes(b"\xff\xfe")
     monkeypatch.chdir(tmp_path)

@@ -103,3 +103,9 @@ def test_what_the_terminal_brings(tmp_path: Path, shell: str, status: int, sente
         ["sh", "-c", shell, sys.executable], cwd=tmp_path, capture_output=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr.decode()) == (status, sentence)
+
+
+def test_the_database_is_its_owners_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "burncloud", "user", "list"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    assert (tmp_path / "burncloud.db").stat().st_mode & 0o777 == 0o600

@@ -88,3 +88,11 @@ def test_what_the_system_refuses_is_a_sentence(cli: Cli, tmp_path: Path, monkeyp
     done = cli("channel", "add", "-t", "openai", "-k", "sk-x", "-m", "a", status=1)
     assert str(tmp_path / "file") in done.err
     assert done.err.splitlines()[-1].startswith("Error: ")
+
+
+def test_a_file_that_is_no_database(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "other.db").write_text("garbage " * 100)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:{tmp_path}/other.db")
+    done = cli("user", "list", status=1)
+    assert "file is not a database" in done.err
+    assert done.err.endswith("right?\n")
