@@ -80,11 +80,11 @@ class Server:
     def __init__(self, durable: bool = False) -> None:
         """`durable` keeps fsync and synchronous commits, for tests that kill it."""
         self.durable = durable
+        self.binaries = find_binaries()
         self.folder = Path(tempfile.mkdtemp(prefix="burncloud-pg-"))
         self.port = _free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._as: dict[str, Any] = {"cwd": str(self.folder)}
-        self.binaries = find_binaries()
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             self._become_nobody()
 
@@ -96,10 +96,20 @@ class Server:
         self._as |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         self._as["env"] = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LC_ALL": "C.UTF-8"}
         if not _reachable_by_others(self.binaries):
-            # A virtual environment under somebody's home: nobody may not go there, so bring the files along.
-            moved = self.folder / "install"
-            shutil.copytree(self.binaries.parent, moved, symlinks=True)
-            self.binaries = moved / "bin"
+            self._bring_along()
+
+    def _bring_along(self) -> None:
+        """A virtual environment under somebody's home: nobody may not go there, so copy what is needed.
+
+        The layout stays: a wheel's binaries look for their libraries beside their package.
+        """
+        prefix = self.binaries.parent
+        package = self.folder / "install" / prefix.parent.name
+        shutil.copytree(prefix, package / prefix.name, symlinks=True)
+        libraries = prefix.parent.with_name(f"{prefix.parent.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, package.with_name(libraries.name), symlinks=True)
+        self.binaries = package / prefix.name / self.binaries.name
 
     @property
     def url(self) -> str:
