@@ -22,7 +22,7 @@ from burncloud.app import child, loop
 from burncloud.app.links import Links
 from burncloud.app.lock import Held, SupervisorLock
 from burncloud.database.changes import prune_changes
-from burncloud.database.engine import DATABASE_ERRORS, Database, DatabaseError, open_database, transient
+from burncloud.database.engine import DATABASE_ERRORS, Database, DatabaseError, open_database, refused, transient
 from burncloud.database.migrate import ensure_schema
 from burncloud.service import secrets, users
 from burncloud.service.journals import Books
@@ -214,10 +214,11 @@ def main() -> int:
         log.critical("%s", error)
         return config.EXIT_HOPELESS
     except Exception as error:
-        if not transient(error):
+        if not transient(error) and not refused(error):
             raise
-        log.critical("the database cannot be used: %s", str(getattr(error, "orig", None) or error))
-        return EXIT_FAILED
+        reason = str(getattr(error, "orig", None) or error)
+        log.critical("the database cannot be used: %s; is DATABASE_URL right?", reason)
+        return config.EXIT_HOPELESS if refused(error) else EXIT_FAILED
     if lock is not None:
         lock.release()
     return status

@@ -14,7 +14,7 @@ import typer
 
 from burncloud import config
 from burncloud.cli import output
-from burncloud.database.engine import Database, DatabaseError, open_database, transient
+from burncloud.database.engine import Database, DatabaseError, open_database, refused, transient
 from burncloud.database.migrate import ensure_schema
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, ErrorRow, Refusal
 from burncloud.service import secrets, users
@@ -47,7 +47,7 @@ def run(work: Callable[[Session], Awaitable[T]], as_json: bool) -> T:
     except Exception as error:
         if isinstance(error, OSError) and error.filename:  # a file, so not the database's connection
             fail(INVALID_REQUEST, output.os_error_text(error), as_json)
-        if not transient(error) and not _is_other_file(error):
+        if not transient(error) and not refused(error):
             raise
         reason = str(getattr(error, "orig", None) or error).splitlines()[:1]
         fail(
@@ -66,12 +66,6 @@ async def _run(work: Callable[[Session], Awaitable[T]]) -> T:
         return await work(Session(settings, db))
     finally:
         await db.close()
-
-
-def _is_other_file(error: Exception) -> bool:
-    """SQLite was given a file that is no database, or is damaged."""
-    code = getattr(getattr(error, "orig", None), "sqlite_errorname", "")
-    return code in ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
 
 def fail(row: ErrorRow, message: str, as_json: bool) -> NoReturn:

@@ -49,6 +49,9 @@ _RETRY_SQLSTATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03",
 """Serialisation, deadlock, lock timeout, shutdown and start-up, out of resources, connection, system errors."""
 _RETRY_SQLITE: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _RETRY_SQLITE_TOO: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM)
+_REFUSED_SQLITE: Final = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+_REFUSED_SQLSTATES: Final = ("28", "3D")
+"""Wrong user or password, no such database."""
 
 
 class DatabaseError(Exception):
@@ -75,6 +78,14 @@ def transient(error: BaseException) -> bool:
     if state is not None:
         return str(state).startswith(_RETRY_SQLSTATES)
     return isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError)) and not isinstance(cause, ValueError)
+
+
+def refused(error: BaseException) -> bool:
+    """True if DATABASE_URL itself is at fault: wrong password, no such database, a file that is none."""
+    cause = getattr(error, "orig", None) or error
+    cause = cause.__cause__ or cause
+    state = str(getattr(cause, "sqlstate", None) or "")
+    return state.startswith(_REFUSED_SQLSTATES) or getattr(cause, "sqlite_errorcode", 0) & 0xFF in _REFUSED_SQLITE
 
 
 class Database:

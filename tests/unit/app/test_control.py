@@ -204,6 +204,7 @@ def test_one_that_never_ends_is_passed_by(tmp_path: Path, monkeypatch: pytest.Mo
         ({"DATABASE_URL": "sqlite:"}, config.EXIT_HOPELESS, "names no file"),
         ({"MASTER_KEY": "nonsense"}, config.EXIT_HOPELESS, "64 hex digits"),
         ({"DATABASE_URL": "postgresql://u@127.0.0.1:1/d"}, control.EXIT_FAILED, "cannot be used"),
+        ({"DATABASE_URL": f"sqlite:{__file__}"}, config.EXIT_HOPELESS, "file is not a database"),
     ],
 )
 def test_what_cannot_start_says_why(

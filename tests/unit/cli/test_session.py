@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from burncloud.cli import session
 from tests.unit.cli.conftest import Cli
@@ -96,3 +97,15 @@ def test_a_file_that_is_no_database(cli: Cli, monkeypatch: pytest.MonkeyPatch, t
     done = cli("user", "list", status=1)
     assert "file is not a database" in done.err
     assert done.err.endswith("right?\n")
+
+
+@pytest.mark.parametrize(("part", "typo"), [(-1, "nosuchdb"), (0, "nosuchuser")])
+def test_a_postgres_that_refuses_us(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, postgres_url: str, part: int, typo: str
+) -> None:
+    url = make_url(postgres_url)
+    wrong = url.set(database=typo) if part else url.set(username=typo)
+    monkeypatch.setenv("DATABASE_URL", wrong.render_as_string(hide_password=False))
+    done = cli("user", "list", status=1)
+    assert typo in done.err
+    assert done.err.endswith("is DATABASE_URL right?\n")
