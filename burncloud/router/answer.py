@@ -177,7 +177,7 @@ class Answers:
         assert endpoint is not None
         held = x.held[0] if len(x.held) == 1 else b"".join(x.held)
         verdict = first_content(held, endpoint.dialect, endpoint.name)
-        if verdict == "error" and x.status == 200:
+        if verdict == "error" and x.status == 200 and x.route.other((*x.tried, x.outlet)):
             self._failed(x, Fault("broken", x.status))
         elif verdict == "wait" and ended and x.status == 200:
             self._failed(x, Fault("empty", x.status))
@@ -282,9 +282,10 @@ class Answers:
         assert x.meter is not None
         reading = x.reading = x.meter.finish()
         state = "done"
-        if x.sse and x.status == 200 and not reading.complete:
+        if x.sse and x.status == 200 and (reading.error or not reading.complete):
             state = "cut"
-            content += error_event(x)
+            if not reading.error:
+                content += error_event(x)
         settle.attempt_over(x, x.status, 1, self._now_ns())
         self._settle(x, state, self._framed(x, content))
 

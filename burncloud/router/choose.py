@@ -49,6 +49,10 @@ class Tier(Generic[C]):
                 return channel
         return self._pick_further(tried)
 
+    def other(self, tried: Container[C]) -> bool:
+        """Whether `pick` would find one."""
+        return any(entry[3].available and entry[3] not in tried for entry in (*self._heap, *self._away))
+
     def _pick_further(self, tried: Container[C]) -> C | None:
         """The top cannot be taken: look below it; who is unavailable leaves, who was tried keeps its place."""
         heap = self._heap
@@ -106,3 +110,7 @@ class Route(Generic[C]):
             if channel is not None:
                 return channel
         return None
+
+    def other(self, tried: Container[C]) -> bool:
+        """Whether `pick` would find one; nobody's turn is used up."""
+        return any(tier.other(tried) for tier in self._tiers)

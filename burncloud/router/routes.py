@@ -37,6 +37,8 @@ OPENAI_PATHS: Final[dict[str, Endpoint]] = {
     "completions": Endpoint("completions", "openai", "body", usage_option=True),
     "embeddings": Endpoint("embeddings", "openai", "body"),
     "responses": Endpoint("responses", "openai", "body"),
+    "responses/compact": Endpoint("responses", "openai", "body"),
+    "responses/input_tokens": Endpoint("input_tokens", "openai", "body", free=True),
     "moderations": Endpoint("moderations", "openai", "body"),
     "images/generations": Endpoint("images", "openai", "body"),
     "images/edits": Endpoint("images", "openai", "either"),

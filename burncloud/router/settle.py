@@ -54,6 +54,8 @@ def used(x: Exchange) -> tuple[Usage, bool]:
     if reading is None:
         # the request was received, nothing came back: the prompt was read
         return Usage(input=x.prompt_billed), True
+    if reading.error and reading.usage is None and not reading.output_estimate_tokens:
+        return Usage(), False  # an error in the place of an answer: nothing was delivered, nothing was counted
     return billable(reading, x.prompt_billed)
 
 

@@ -259,6 +259,7 @@ def judge(fields: list[tuple[bytes, bytes]], http11: bool) -> Head:
         elif action == EXPECT:
             head.expect = value.strip().lower() == b"100-continue"
         elif action == REQUEST_ID:
+            kept.append((name, value.strip()))
             head.client_request = value.strip()[:64].decode("latin-1")
         elif action == CHUNKED:
             encodings += 1
@@ -277,7 +278,7 @@ def judge(fields: list[tuple[bytes, bytes]], http11: bool) -> Head:
     return head
 
 
-RELAYED_CREDENTIALS: Final = frozenset((b"authorization", b"cookie", b"accept-encoding", b"x-request-id"))
+RELAYED_CREDENTIALS: Final = frozenset((b"authorization", b"cookie", b"accept-encoding"))
 
 
 def relay_fields(fields: list[tuple[bytes, bytes]]) -> bytes:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import msgspec
+
 from burncloud.adaptors import canon
 from burncloud.domain.usage import Usage
 
@@ -96,8 +98,8 @@ def meaning_of_events(events: list[canon.Event]) -> Meaning:
 
 
 def _copy(block: canon.Block) -> canon.Block:
-    fields = {name: getattr(block, name) for name in block.__struct_fields__}
-    return type(block)(**{k: list(v) if isinstance(v, list) else v for k, v in fields.items()})
+    lists = {name: list(value) for name in block.__struct_fields__ if isinstance(value := getattr(block, name), list)}
+    return msgspec.structs.replace(block, **lists)
 
 
 def _add(block: canon.Block, delta: canon.Delta) -> None:

@@ -275,7 +275,8 @@ def test_fields_up() -> None:
         fields = [(name, value) for name, value in up.request.fields if name != name.lower()]
         assert fields == [
             ("Content-Type", "application/json"), ("User-Agent", "x/1"), ("OpenAI-Beta", "y"),
-            ("X-Stainless-Lang", "python"), ("Accept", "*/*"), ("Idempotency-Key", "k"), ("X-Padded", "a"),
+            ("X-Stainless-Lang", "python"), ("Accept", "*/*"), ("Idempotency-Key", "k"),
+            ("X-Request-Id", "mine"), ("X-Padded", "a"),
         ]  # fmt: skip
         ours = {name for name, _ in up.request.fields if name == name.lower()}
         assert ours == {"host", "authorization", "accept-encoding", "content-length"}

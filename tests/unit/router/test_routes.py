@@ -21,6 +21,7 @@ def test_the_openai_paths() -> None:
     assert set(OPENAI_PATHS) == {
         "chat/completions", "completions", "embeddings", "responses", "moderations", "rerank", "images/generations",
         "images/edits", "images/variations", "audio/speech", "audio/transcriptions", "audio/translations",
+        "responses/compact", "responses/input_tokens",
     }  # fmt: skip
 
 

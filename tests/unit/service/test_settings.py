@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from burncloud import config
+from burncloud.config import LIVE
 from burncloud.database.engine import Database
 from burncloud.errors import Refusal
 from burncloud.service import settings
-from burncloud.service.settings import LIVE
 
 SETTINGS = config.load({"PORT": "8080", "MASTER_KEY": "ab" * 32})
 
