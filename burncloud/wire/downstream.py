@@ -479,12 +479,16 @@ class Downstream(asyncio.Protocol):
         self._queued_bytes = sum(waiting.body.size for waiting in self._queue if waiting.body is not None)
         body, x.body = x.body, None
         self._app.on_head(x)
-        if x is not self.active or x.done:
+        if x.done or not self._serves(x):
             return
         if body is not None and not x.discard:
             self._app.on_piece(x, body.whole())
-        if x is self.active and x.complete and not x.discard and not x.done:
+        if self._serves(x) and x.complete and not x.discard and not x.done:
             self._app.on_complete(x)
+
+    def _serves(self, x: Inbound) -> bool:
+        """Whether `x` is still the active one (asked in a method of its own: mypyc keeps what mypy narrowed)."""
+        return self.active is x
 
     def _serve_plainly(self, rest: bytes) -> None:
         """An Upgrade that we do not follow: the same request again without it (rule 11).
