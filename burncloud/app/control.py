@@ -55,7 +55,9 @@ class Parts:
 class Control:
     """One control process."""
 
-    def __init__(self, settings: config.Settings, boot: config.Boot) -> None:
+    def __init__(self, settings: config.Settings, boot: config.Boot, alone: bool = True) -> None:
+        """`alone`: the lock of the data directory is ours."""
+        self._alone = alone
         self._settings = settings
         self._boot = boot
         self._stop = asyncio.Event()
@@ -68,6 +70,7 @@ class Control:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop.set)
         child.watch_supervisor(self._boot, self._stop.set)
         db = open_database(self._settings.database_url)
+        house = take_house(db) if self._alone else None
         try:
             parts = await self._open(db)
             try:
@@ -78,6 +81,8 @@ class Control:
                 await asyncio.gather(*self._chores, return_exceptions=True)
         finally:
             await db.close()
+            if house is not None:
+                house.release()
         return self._status
 
     async def _open(self, db: Database) -> Parts:
@@ -200,6 +205,22 @@ def take_lock(settings: config.Settings) -> SupervisorLock | None:
         clock.sleep_ms(LOCK_POLL_MS)
 
 
+def take_house(db: Database) -> SupervisorLock | None:
+    """The lock beside a SQLite file: one server keeps its books, whatever data directory another one has.
+
+    Raises ConfigError where another does.  PostgreSQL is there for several.
+    """
+    if db.path is None:
+        return None
+    try:
+        return SupervisorLock(f"{db.path}.lock")
+    except Held:
+        raise config.ConfigError(
+            f"another BurnCloud, with another DATA_DIR, serves the database {db.path.name}; stop it, or give this one "
+            f"a DATABASE_URL of its own"
+        ) from None
+
+
 def main() -> int:
     """Entry point of the control process; the exit status."""
     try:
@@ -209,7 +230,7 @@ def main() -> int:
             logs.logger(chatty).setLevel("WARNING")
         gc.disable()  # until the Snapshot stands: collecting its rows over and over is half of its time
         lock = take_lock(settings)
-        status = loop.run(_run(settings, boot))
+        status = loop.run(_run(settings, boot, lock is not None))
     except (config.ConfigError, DatabaseError) as error:
         log.critical("%s", error)
         return config.EXIT_HOPELESS
@@ -224,8 +245,8 @@ def main() -> int:
     return status
 
 
-async def _run(settings: config.Settings, boot: config.Boot) -> int:
-    return await Control(settings, boot).run()
+async def _run(settings: config.Settings, boot: config.Boot, alone: bool) -> int:
+    return await Control(settings, boot, alone).run()
 
 
 if __name__ == "__main__":

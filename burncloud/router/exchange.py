@@ -71,17 +71,14 @@ class Exchange(Inbound):
         self.started_ns = started_ns
         """Wall clock at admission."""
         self.day = 0
-        """Days since 1970-01-01 UTC then; set with the intent."""
         self.touched = 0.0
         """Loop time of the last sign of life in this state."""
         self.relay = False
-        """Goes to the control process: no money, no meter."""
         # The request
         self.room = 0
         """Bytes taken from a body budget."""
         self.spooling = False
         self.no_room = False
-        """Waits for room for its body; `unwait` gives that up."""
         self.unwait: Callable[[], None] = _no_wait
         self.form: Form | None = None
         self.sliced: SlicedPeek | None = None

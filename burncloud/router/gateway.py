@@ -240,8 +240,10 @@ class Gateway:
             raise Refusal(PERMISSION_DENIED, f"This token may not use the model `{model}`")
         route = self.world.route(endpoint.dialect, x.group, model)
         if route is None:
+            if self.world.served(model, x.group, endpoint.dialect):
+                raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{model}` is available", 1)
             if self.world.served(model, x.group):
-                raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{model}` can answer this API now", 1)
+                raise Refusal(NOT_FOUND, f"No channel for the model `{model}` speaks this API")
             raise Refusal(NOT_FOUND, f"The model `{model}` does not exist here")
         x.route = route
 

@@ -107,9 +107,10 @@ class World:
             self._routes[key] = route
         return route
 
-    def served(self, model: str, group: str) -> bool:
-        """Whether any channel of the group has the model, in whatever dialect and state."""
-        return any((dialect, group, model) in self._members for dialect in ("openai", "anthropic", "gemini"))
+    def served(self, model: str, group: str, dialect: str = "") -> bool:
+        """Whether any channel of the group has the model, in whatever state (and, unless given, dialect)."""
+        dialects = (dialect,) if dialect else ("openai", "anthropic", "gemini")
+        return any((one, group, model) in self._members for one in dialects)
 
     def models(self, group: str, dialect: str = "") -> list[str]:
         """Models that a group can ask for, sorted."""
