@@ -194,6 +194,7 @@ class Worker:
             if self._writer is not None:
                 self._writer.ack(message.seq)
         elif isinstance(message, Recall):
+            self._recalled = message.n
             gateway.desk.recall(message.kind, message.account, message.granted)
         elif isinstance(message, Quota):
             gateway.desk.quota_changed(message.kind, message.account)

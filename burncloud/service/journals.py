@@ -92,7 +92,9 @@ class _Desk:
         self.recall_n = 0
         """Number of the newest recall sent."""
         self.recalled = 0
-        """Number of the newest recall answered."""
+        """Number of the newest recall answered, …"""
+        self.recalled_seq = 0
+        """… and the record up to which that answer goes."""
         self.busy = False
         """In the midst of a round."""
         self.turn = asyncio.Event()
@@ -110,10 +112,9 @@ class _Desk:
         self.keeper.hurry_until_ms = clock.monotonic_ms() + time_ms
         self.wake.set()
 
-    def caught_up(self) -> bool:
-        """The worker has answered every recall, and all that it is known to have written is booked."""
-        answered = self.keeper.live and self.recalled >= self.recall_n
-        return answered and not self.busy and not self.keeper.lag(self.bell_seq)
+    def has_booked(self, seq: int) -> bool:
+        """All records up to `seq` are in the ledger (in the midst of a round only the watermark tells)."""
+        return self.keeper.acked >= seq or (not self.busy and not self.keeper.lag(seq))
 
     async def round(self) -> bool:
         """A round of the keeper; whoever waits for its end hears of it, however it ends."""
@@ -233,7 +234,8 @@ class Books:
         desk = self._desks.get(uuid)
         if desk is not None:
             desk.bell_seq = seq
-            desk.recalled = max(desk.recalled, recalled)
+            if recalled > desk.recalled:
+                desk.recalled, desk.recalled_seq = recalled, seq
             hurry_ms = desk.keeper.hurry_until_ms
             if seq - desk.keeper.reader.seq >= BOOK_SOON or (hurry_ms and clock.monotonic_ms() < hurry_ms):
                 desk.wake.set()
@@ -291,15 +293,28 @@ class Books:
         end_ms = clock.monotonic_ms() + timeout_ms
         for uuid in uuids:
             desk = self._desks.get(uuid)
-            if desk is None or desk.caught_up():
-                continue
-            desk.hurry(timeout_ms)
-            while self._desks.get(uuid) is desk and not desk.caught_up():
-                try:
-                    async with asyncio.timeout(max(0, end_ms - clock.monotonic_ms()) / 1000):
-                        await desk.turn.wait()
-                except TimeoutError:
-                    return False
+            if desk is not None and not await self._caught_up(desk, end_ms):
+                return False
+        return True
+
+    async def _caught_up(self, desk: _Desk, end_ms: int) -> bool:
+        n, seq, answered = desk.recall_n, desk.bell_seq, False
+        hurried = False
+        while self._desks.get(desk.keeper.uuid) is desk:
+            if not answered and desk.recalled >= n:
+                # fixed now: under load the journal grows on and on
+                seq, answered = max(seq, desk.recalled_seq), True
+            if answered and desk.keeper.live and desk.has_booked(seq):
+                break
+            left_ms = max(0, end_ms - clock.monotonic_ms())
+            if not hurried:
+                desk.hurry(left_ms)
+                hurried = True
+            try:
+                async with asyncio.timeout(left_ms / 1000):
+                    await desk.turn.wait()
+            except TimeoutError:
+                return False
         return True
 
     # What the keepers ask of us
