@@ -70,11 +70,8 @@ def synced_offset() -> None:
 
 def watermark_in_booking() -> None:
     """The watermark moves in a transaction of its own behind the booking, and no unique key stands in between."""
-    from sqlalchemy import update
-
     from burncloud.database import ledger
     from burncloud.database.driver import PostgresTx, SqliteTx, quoted
-    from burncloud.database.schema import journals
     from burncloud.service.bookkeeper import Keeper
 
     def insert_or_ignore(self: Any, table: Any, rows: Any) -> None:
@@ -87,55 +84,52 @@ def watermark_in_booking() -> None:
     def then_watermark(old: Any) -> Any:
         async def write(self: Any, batch: Any) -> None:
             await old(self, batch)
-
-            async def move(connection: Any) -> None:
-                await connection.execute(update(journals).where(journals.c.id == self.row.id).values(acked=self.acked))
-
-            await self._house.db.run(move)
+            move = "UPDATE journals SET acked = $1 WHERE id = $2"
+            await self._house.db.ledger(lambda tx: tx.execute(move, self.acked, self.row.id))
 
         return write
 
     replace(ledger, "move_watermark", lambda old: lambda *_: True)
-    for tx in (SqliteTx, PostgresTx):
-        replace(tx, "insert_rows", lambda old: insert_or_ignore)
+    for kind in (SqliteTx, PostgresTx):
+        replace(kind, "insert_rows", lambda old: insert_or_ignore)
     replace(Keeper, "_write", then_watermark)
 
 
 def draw_with_receipt() -> None:
     """What receipts draw on leases is booked in a transaction of its own, before them."""
-    from burncloud.database import journals, ledger
+    from burncloud.database import ledger
     from burncloud.database.schema import balances, leases
     from burncloud.service import billing
     from burncloud.service.bookkeeper import Keeper
 
-    drawn_before: set[int] = set()
+    split: set[int] = set()
+    """Journals (by number) whose next booking has drawn before."""
 
     def draw_first(old: Any) -> Any:
         async def write(self: Any, batch: Any) -> None:
-            sums = billing.booking(self.row.id, (record for _, record in batch.good))
-            drawn = [(kind, id_, 0, leased) for kind, id_, _, leased in sums.balances if leased]
-
-            def draw(tx: Any) -> None:
-                journals.check_epoch(tx, self._house.guard)
-                tx.add_rows(leases, ledger.LEASE_KEYS, ledger.LEASE_SUMS, sums.leases)
-                tx.add_rows(balances, ("kind", "id"), ("used", "leased"), drawn)
-
             if not batch.unseen:
+                sums = billing.booking(self.row.id, (record for _, record in batch.good))
+                drawn = [(kind, id_, 0, leased) for kind, id_, _, leased in sums.balances if leased]
+
+                def draw(tx: Any) -> None:
+                    ledger.check_epoch(tx, self._house.guard)
+                    tx.add_rows(leases, ledger.LEASE_KEYS, ledger.LEASE_SUMS, sums.leases)
+                    tx.add_rows(balances, ledger.BALANCE_KEYS, ledger.BALANCE_SUMS, drawn)
+
                 await self._house.db.ledger(draw)
-                drawn_before.add(self.row.id)
+                split.add(self.row.id)
             try:
                 await old(self, batch)
             finally:
-                drawn_before.discard(self.row.id)
+                split.discard(self.row.id)
 
         return write
 
     def without_draws(old: Any) -> Any:
-        def book(tx: Any, guard: Any, journal: int, *arguments: Any) -> Any:
-            *others, what = arguments
-            if journal in drawn_before:
+        def book(tx: Any, guard: Any, journal: int, state: str, before: int, after: int, what: Any) -> Any:
+            if journal in split:
                 what = what._replace(leases=[], balances=[(k, i, used, 0) for k, i, used, _ in what.balances])
-            return old(tx, guard, journal, *others, what)
+            return old(tx, guard, journal, state, before, after, what)
 
         return book
 
@@ -167,14 +161,6 @@ def end_before_last_bytes() -> None:
     replace(Answers, "_settle", finish_first)
 
 
-def epoch() -> None:
-    """Nobody asks whether another control process has taken over the books."""
-    from burncloud.database import journals, leases, ledger
-
-    for module in (journals, ledger, leases):
-        replace(module, "check_epoch", lambda old: lambda *_: None)
-
-
 def replay_under_lock() -> None:
     """A journal whose worker has left the link counts as dead, whoever holds its lock."""
     import os
@@ -194,7 +180,6 @@ MUTATIONS: Final[dict[str, tuple[Callable[[], None], str]]] = {
     "draw_with_receipt": (draw_with_receipt, "control"),
     "copy_forward": (copy_forward, "worker"),
     "end_before_last_bytes": (end_before_last_bytes, "worker"),
-    "epoch": (epoch, "control"),
     "replay_under_lock": (replay_under_lock, "control"),
 }
 """Name → what takes the rule out, and in which role."""
