@@ -39,6 +39,8 @@ READER_PRAGMAS: Final = (*_PRAGMAS, "query_only=ON")
 WAL_BYTES: Final = 4 << 20
 WAL_BYTES_MAX: Final = 256 << 20
 PG_CONNECTIONS: Final = 8
+ANSWER_MS: Final = 30_000
+"""As long PostgreSQL may take over one transaction of the ledger."""
 IDLE_TRANSACTION_MS: Final = 10_000
 RETRY_FIRST_MS: Final = 10
 RETRY_MOST_MS: Final = 1_000
@@ -160,8 +162,13 @@ class Database:
         if self._thread is None:
             async with self._writer.connect() as connection:
                 raw: Any = (await connection.get_raw_connection()).driver_connection
-                async with raw.transaction():
-                    return await connection.run_sync(lambda inner: work(PostgresTx(inner.connection)))
+                # A server that no longer answers, nor says that it is gone: hang up, and try elsewhere.
+                hang_up = asyncio.get_running_loop().call_later(ANSWER_MS / 1000, raw.terminate)
+                try:
+                    async with raw.transaction():
+                        return await connection.run_sync(lambda inner: work(PostgresTx(inner.connection)))
+                finally:
+                    hang_up.cancel()
         async with self._writing:
             # A cancelled caller waits all the same: the transaction runs on, and the next must not meet it.
             running = asyncio.ensure_future(self._thread.run(work))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from burncloud.database import engine
 from burncloud.database.driver import Tx
 from burncloud.database.engine import DATABASE_ERRORS, Database
 from burncloud.database.schema import attempts, balances
@@ -120,9 +122,19 @@ async def test_a_cancelled_booking_is_all_or_nothing(db: Database) -> None:
 
 
 async def test_commits_of_the_ledger_are_durable(sqlite_url: str) -> None:
-    from burncloud.database.engine import open_database
-
-    db = open_database(sqlite_url)
+    db = engine.open_database(sqlite_url)
     for pragma, value in (("synchronous", 2), ("journal_mode", "wal"), ("wal_autocheckpoint", 0)):
         assert await db.ledger(lambda tx, name=pragma: tx.fetch(f"PRAGMA {name}")) == [(value,)]  # type: ignore[misc]
+    await db.close()
+
+
+async def test_a_server_that_does_not_answer_is_left(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ANSWER_MS", 200)
+    db = engine.open_database(postgres_url)
+    start = time.monotonic()
+    with pytest.raises(DATABASE_ERRORS) as hung:
+        await db.ledger(lambda tx: tx.fetch("SELECT 1 FROM pg_sleep(20)"), 100)
+    assert engine.transient(hung.value)
+    assert time.monotonic() - start < 10
+    assert await db.ledger(lambda tx: tx.fetch("SELECT 1")) == [(1,)]
     await db.close()
