@@ -106,6 +106,12 @@ async def one_of_the_workers(house: House, rng: random.Random) -> None:
         house.kill_roles(f"worker-{rng.randrange(house.workers)}")
 
 
+async def an_old_worker(house: House, rng: random.Random) -> None:
+    """A worker dies that has filled and given up many segments, with streams open that are older than those."""
+    await pause(rng, 4.0, 6.0)
+    house.kill_roles(f"worker-{rng.randrange(house.workers)}")
+
+
 async def everything(house: House, rng: random.Random) -> None:
     """All at once, then a start."""
     await pause(rng, 0.2, 1.5)
@@ -164,6 +170,7 @@ WAYS: Final[dict[str, Way]] = {
     "control twice": twice_in_a_row,
     "worker + control": both_at_points,
     "random worker": one_of_the_workers,
+    "old worker": an_old_worker,
     "random control": at_random("control", times=2),
     "random both": at_random("control", "worker"),
     "supervisor": at_random("supervisor"),

@@ -98,6 +98,7 @@ def watermark_in_booking() -> None:
 def draw_with_receipt() -> None:
     """What receipts draw on leases is booked in a transaction of its own, before them."""
     from burncloud.database import ledger
+    from burncloud.database.journals import check_epoch
     from burncloud.database.schema import balances, leases
     from burncloud.service import billing
     from burncloud.service.bookkeeper import Keeper
@@ -112,7 +113,7 @@ def draw_with_receipt() -> None:
                 drawn = [(kind, id_, 0, leased) for kind, id_, _, leased in sums.balances if leased]
 
                 def draw(tx: Any) -> None:
-                    ledger.check_epoch(tx, self._house.guard)
+                    check_epoch(tx, self._house.guard)
                     tx.add_rows(leases, ledger.LEASE_KEYS, ledger.LEASE_SUMS, sums.leases)
                     tx.add_rows(balances, ledger.BALANCE_KEYS, ledger.BALANCE_SUMS, drawn)
 
