@@ -1,7 +1,7 @@
 """Which channel is next: exact shares by earliest deadline first.
 
 Each channel of a tier stands in a heap by its virtual finish time; the first available one is taken and
-moves back by 1/weight, so that any run of picks holds the weights as exactly as whole numbers can
+moves back by 1/weight, so that any run of picks holds the weights to within about one pick a channel
 (DATAPLANE.md rule 5).  Highest priority first, the next tier when none there is available.  Weights all 0:
 round-robin; weight 0 beside others: only when the others are not available.
 """
@@ -30,8 +30,13 @@ class Tier(Generic[C]):
     __slots__ = ("_away", "_heap", "_virtual")
 
     def __init__(self, weighted: Iterable[tuple[C, int]]) -> None:
+        members = list(weighted)
+        # each begins at another point of its round, else all of one weight would be due at once, one after the other;
         # the index breaks ties, so that channels themselves are never compared
-        self._heap = [(1.0 / weight, index, 1.0 / weight, channel) for index, (channel, weight) in enumerate(weighted)]
+        self._heap = [
+            ((index + 1) / len(members) / weight, index, 1.0 / weight, channel)
+            for index, (channel, weight) in enumerate(members)
+        ]
         heapify(self._heap)
         self._away: list[tuple[float, int, float, C]] = []
         self._virtual = 0.0

@@ -42,14 +42,14 @@ def shares(of: Route[Stub], picks: int) -> Counter[str]:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=40), st.integers(0, 300))
 def test_shares_are_exact(weights: list[int], skipped: int) -> None:
-    """Over 10,000 picks from any point on, each has its share to within one pick and a rounding."""
+    """Over 10,000 picks from any point on, each has its share but for the roundings of all."""
     named = {f"c{n}": weight for n, weight in enumerate(weights)}
     of, _ = route(named)
     shares(of, skipped)
     found = shares(of, 10_000)
     total = sum(weights)
     for name, weight in named.items():
-        assert abs(found[name] - 10_000 * weight / total) <= 2, (name, found)
+        assert abs(found[name] - 10_000 * weight / total) <= 1 + len(weights) * weight / total, (name, found)
 
 
 def test_one_full_round_is_exact() -> None:
@@ -57,6 +57,14 @@ def test_one_full_round_is_exact() -> None:
     of, _ = route({"a": 7, "b": 2, "c": 1})
     for _ in range(100):
         assert shares(of, 10) == {"a": 7, "b": 2, "c": 1}
+
+
+def test_light_ones_do_not_come_all_at_once() -> None:
+    """One heavy and many light: the light ones stand apart."""
+    of, _ = route({"heavy": 100} | {f"light{n}": 1 for n in range(10)})
+    names = "".join("H" if str(of.pick()) == "heavy" else "l" for _ in range(1100))
+    assert "ll" not in names
+    assert names.count("l") == 100
 
 
 def test_picks_are_spread() -> None:

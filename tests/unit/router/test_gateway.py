@@ -11,6 +11,10 @@ from burncloud.domain import journal as records
 from burncloud.domain.journal import Again, End, Intent
 from burncloud.domain.link import Drop
 from burncloud.domain.snapshot import Group, Token, User
+from burncloud.errors import INVALID_REQUEST, Refusal
+from burncloud.router import gateway
+from burncloud.router.exchange import Exchange
+from burncloud.router.upload import make_upload
 from tests.dialogue import KEY, MODEL, PRICE, Dialogue, channels
 from tests.speech import (
     DONE,
@@ -379,6 +383,26 @@ def test_failover_onto_a_pooled_connection() -> None:
         assert len(d.upstreams) == 2
         other << answer(completion())
         assert [a.status for a in client.answers()] == [200, 200, 200]
+
+
+def test_a_second_upload_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exchange has an intent by then, so it ends with a receipt like any other, and the connection is not kept."""
+
+    def once(x: Exchange) -> None:
+        if x.attempts:
+            raise Refusal(INVALID_REQUEST, "made up")
+        make_upload(x)
+
+    monkeypatch.setattr(gateway, "make_upload", once)
+    with Dialogue(channels(2), user=User(1, limited=True)) as d:
+        client = d.client()
+        client >> post(chat())
+        broken(d)
+        heard = client.answer()
+        assert (heard.status, heard.json["error"]["message"]) == (400, "made up")
+        assert d.upstreams[1].wire.aborted
+        [end] = d.receipts()
+        assert (end.state, end.status, end.charge, len(end.attempts)) == ("failed", 400, 0, 1)
 
 
 def test_the_channels_change_while_a_lease_is_awaited() -> None:
