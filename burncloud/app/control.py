@@ -58,6 +58,7 @@ class Control:
     def __init__(self, settings: config.Settings, boot: config.Boot, alone: bool = True) -> None:
         """`alone`: the lock of the data directory is ours."""
         self._alone = alone
+        self._house: SupervisorLock | None = None
         self._settings = settings
         self._boot = boot
         self._stop = asyncio.Event()
@@ -70,7 +71,6 @@ class Control:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop.set)
         child.watch_supervisor(self._boot, self._stop.set)
         db = open_database(self._settings.database_url)
-        house = take_house(db) if self._alone else None
         try:
             parts = await self._open(db)
             try:
@@ -81,14 +81,16 @@ class Control:
                 await asyncio.gather(*self._chores, return_exceptions=True)
         finally:
             await db.close()
-            if house is not None:
-                house.release()
+            if self._house is not None:
+                self._house.release()
         return self._status
 
     async def _open(self, db: Database) -> Parts:
         """All that a worker needs: when this returns, it is there for them."""
         settings = self._settings
         await ensure_schema(db)
+        if self._alone:
+            self._house = take_house(db)
         key = await self._master_key(db)
         books = Books(db, settings.data_dir, settings.node, settings.journal_sync_ms)
         books.on_fatal = self._fail
