@@ -221,5 +221,3 @@ def scan(data: bytes, offset: int = 0, limit: int = 1 << 30) -> Scan:
             return Scan(records, offset, True)
         offset = start + length
     return Scan(records, offset, False)
-
-

@@ -1,17 +1,17 @@
 """The data plane: a smart pipe from a client's request to a channel and back.
 
-    ports.py      what this plane asks of the house around it
-    routes.py     the closed table of data-plane paths
-    world.py      the Snapshot as a worker holds it: tokens, users, prices, channels, routes
-    choose.py     which channel of a route is next
-    desk.py       leases: what may be spent right now
-    exchange.py   the record of one request on its way
-    arrival.py    the body on its way in: room, limits, large ones
-    gateway.py    the life of a request, top to bottom
-    upload.py     the request as it goes up to a channel
-    answer.py     the answer on its way back: hold, commit, pass, end
-    settle.py     from an exchange to its receipt
-    relay.py      everything that is not LLM traffic, to the control process
-    listing.py    GET /v1/models
-    sweep.py      deadlines, looked at four times a second
+ports.py      what this plane asks of the house around it
+routes.py     the closed table of data-plane paths
+world.py      the Snapshot as a worker holds it: tokens, users, prices, channels, routes
+choose.py     which channel of a route is next
+desk.py       leases: what may be spent right now
+exchange.py   the record of one request on its way
+arrival.py    the body on its way in: room, limits, large ones
+gateway.py    the life of a request, top to bottom
+upload.py     the request as it goes up to a channel
+answer.py     the answer on its way back: hold, commit, pass, end
+settle.py     from an exchange to its receipt
+relay.py      everything that is not LLM traffic, to the control process
+listing.py    GET /v1/models
+sweep.py      deadlines, looked at four times a second
 """

@@ -362,5 +362,3 @@ def error_event(x: Exchange) -> bytes:
         event = {"type": "error", "code": "server_error", "message": text, "param": None}
         return b"\n\nevent: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
     return b"\n\ndata: " + body + b"\n\n"
-
-

@@ -285,5 +285,3 @@ class Desk:
         if amount:
             self._house.journal.give_back(Return(lease.kind, lease.account, amount))
         return amount
-
-

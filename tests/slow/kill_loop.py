@@ -275,6 +275,7 @@ def _keys(account: Account) -> tuple[tuple[str, int], tuple[str, int]]:
 
 def table(tally: Tally, title: str) -> str:
     """The closing table."""
+
     def row(counter: Counter[str]) -> str:
         return " · ".join(f"{name} {count}" for name, count in sorted(counter.items()))
 

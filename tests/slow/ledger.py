@@ -119,7 +119,7 @@ class Ledger:
         totals, balances, users, tokens, channels, leases, opened, aside = await self.fetch(
             "SELECT count(*), coalesce(sum(charge), 0) FROM receipts",
             "SELECT kind, id, used, leased FROM balances",
-            "SELECT 'user', \"user\", sum(charge) FROM receipts GROUP BY \"user\"",
+            'SELECT \'user\', "user", sum(charge) FROM receipts GROUP BY "user"',
             "SELECT 'token', token, sum(charge) FROM receipts GROUP BY token",
             "SELECT 'channel', channel, sum(charge) FROM attempts GROUP BY channel",
             "SELECT journal, kind, account, granted, drawn, returned FROM leases",

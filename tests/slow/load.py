@@ -82,8 +82,7 @@ class Client:
         self._writer.write(
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer %b\r\n"
             b"Content-Type: application/json\r\nX-Client-Request-Id: %b\r\nX-Test-Id: %b\r\n"
-            b"Content-Length: %d\r\n\r\n%b"
-            % (key.encode(), sent.id.encode(), sent.id.encode(), len(body), body)
+            b"Content-Length: %d\r\n\r\n%b" % (key.encode(), sent.id.encode(), sent.id.encode(), len(body), body)
         )
         head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         status = head.split(b" ", 2)[1].decode()

@@ -69,9 +69,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
     lines = [f"{'rule taken out':24} {'noticed in round':16}  {'with it':8} first violation"]
     for verdict in verdicts:
         noticed = str(verdict.rounds) if verdict.rounds else "NOT AT ALL"
-        lines.append(
-            f"{verdict.name:24} {noticed:16}  {'clean' if verdict.green else 'RED':8} {verdict.first[:150]}"
-        )
+        lines.append(f"{verdict.name:24} {noticed:16}  {'clean' if verdict.green else 'RED':8} {verdict.first[:150]}")
     return "\n".join(lines)
 
 

@@ -73,9 +73,7 @@ def full_for(disk: Path, seconds: float) -> Way:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("full", ["journal", "database", "both"])
-async def test_a_full_disk(
-    make_house: MakeHouse, make_disk: Callable[[int], Path], tmp_path: Path, full: str
-) -> None:
+async def test_a_full_disk(make_house: MakeHouse, make_disk: Callable[[int], Path], tmp_path: Path, full: str) -> None:
     disk = make_disk(6 * MIB)
     data_dir = disk / "data" if full != "database" else None
     url = f"sqlite:{disk / 'ledger.db'}" if full != "journal" else ""

@@ -20,9 +20,7 @@ AT_ONCE = 500
 PATIENCE_S = 20.0
 
 
-async def at_once(
-    load: Load, accounts: list[str], count: int, kind: str = "fixed", leave_s: float = 0
-) -> list[Sent]:
+async def at_once(load: Load, accounts: list[str], count: int, kind: str = "fixed", leave_s: float = 0) -> list[Sent]:
     """Requests sent at the same moment, each on a connection of its own."""
     clients = [Client(load.port) for _ in range(count)]
     try:
