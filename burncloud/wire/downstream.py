@@ -108,9 +108,9 @@ class Downstream(asyncio.Protocol):
     """The server side of one client connection."""
 
     __slots__ = (
-        "_again", "_app", "_fields", "_fresh", "_head", "_head_bytes", "_in_head", "_incoming", "_last_fields",
-        "_length", "_loop", "_missing", "_parser", "_queue", "_queued_bytes", "_repeated", "_silent_bytes", "_url",
-        "_version", "active", "closing", "deadline", "http11", "keep_alive", "paused", "paused_at", "peer", "transport",
+        "_again", "_app", "_begun", "_fields", "_fresh", "_head", "_head_bytes", "_in_head", "_incoming",
+        "_last_fields", "_length", "_loop", "_missing", "_parser", "_queue", "_queued_bytes", "_repeated",
+        "_silent_bytes", "_url", "_version", "active", "closing", "deadline", "http11", "keep_alive", "paused", "paused_at", "peer", "transport",
         "unsent", "upgrading",
     )  # fmt: skip
 
@@ -128,6 +128,8 @@ class Downstream(asyncio.Protocol):
         self._repeated = False
         self._fresh = True
         """The parser stands between two requests."""
+        self._begun = 0
+        """Requests that began in this read: the head of only one can be remembered by the bytes of the read."""
         self._missing = 0
         """Bytes still to come of a body that does not go through the parser."""
         self.active: Inbound | None = None
@@ -197,6 +199,7 @@ class Downstream(asyncio.Protocol):
             self._head_bytes += len(data)
         elif self._length < 0:
             self._silent_bytes += len(data)
+        self._begun = 0
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -210,7 +213,7 @@ class Downstream(asyncio.Protocol):
             self._refuse_connection(HEAD_TOO_LARGE, HEAD_TEXT)
         elif self._silent_bytes > SILENT_BYTES_MAX and not self.closing:
             self._refuse_connection(HEAD_TOO_LARGE, "The request's trailers or chunk extensions are larger than 64 KiB")
-        if fresh and self._repeated and (self._fresh or not self._in_head) and not self.closing:
+        if fresh and self._begun == 1 and self._repeated and (self._fresh or not self._in_head) and not self.closing:
             self._again = self._remember(data)
 
     def eof_received(self) -> None:
@@ -247,6 +250,7 @@ class Downstream(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._begun += 1
         self._in_head = True
         self._fresh = False
         self._url = b""

@@ -280,3 +280,69 @@ def test_a_head_that_asks_for_more_is_not_remembered() -> None:
             client >> post(chat(), "/v1/chat/completions", "Expect: 100-continue")
             d.upstream() << answer(completion())
         assert client.protocol._again is None
+
+
+def test_only_a_head_of_its_own_read_is_remembered() -> None:
+    """Of several heads in one read, the first one's bytes do not stand for the last one's meaning."""
+    with Dialogue() as d:
+        client = d.client()
+        first = post({"model": "gpt-4", "input": "x"}, "/v1/embeddings")
+        last = post(chat(user="u" * 5000))
+        client >> post(chat())
+        d.upstream() << answer(completion())
+        client >> first + last[:1000]
+        d.upstream() << answer(completion())
+        client >> last[1000:]
+        d.upstream() << answer(completion())
+        client >> first
+        up = d.upstream()
+        assert up.request.target == "/v1/embeddings"
+        up << answer(completion())
+        assert [a.status for a in client.answers()] == [200] * 4
+
+
+def test_a_refused_head_does_not_borrow_another_s_credential() -> None:
+    """Three heads in one read, the first with a key that is none: it stays refused."""
+    with Dialogue() as d:
+        client = d.client()
+        stranger, last = post(chat(), key="sk-nobody"), post(chat(user="u" * 5000))
+        client >> stranger + post(chat()) + last[:1000]
+        d.upstream() << answer(completion())
+        client >> last[1000:]
+        d.upstream() << answer(completion())
+        client >> stranger
+        assert [a.status for a in client.answers()] == [401, 200, 200, 401]
+
+
+@pytest.mark.parametrize("cut", [200, -1])
+def test_a_known_head_whose_body_comes_later(cut: int) -> None:
+    """The rest goes past the parser; what follows it, in the same read or later, does not."""
+    with Dialogue() as d:
+        client, _ = warm(d)
+        body = chat(user="u" * 3000)
+        message = post(body)
+        client >> message[:cut]
+        assert d.silent
+        client >> message[cut:] + post(chat(user="next")) + post(chat(), key="sk-other")
+        for expected in (body, chat(user="next")):
+            up = d.upstream()
+            assert up.request.json == expected
+            up << answer(completion())
+        assert [a.status for a in client.answers()] == [200] * 4 + [401]
+
+
+def test_a_known_head_whose_body_never_comes() -> None:
+    """Refused or not, the client's leaving ends it, and a refused one's body is read away."""
+    with Dialogue() as d:
+        client, message = warm(d)
+        client >> message[:-10]
+        client.reset()
+        client, message = warm(d)
+        d.put("token", Token(1, HASH, 1, enabled=False))
+        client >> message[:-10]
+        assert [a.status for a in client.answers()] == [200, 200, 401]
+        d.put("token", Token(1, HASH, 1))
+        client >> message[-10:] + message
+        d.upstream() << answer(completion())
+        assert [a.status for a in client.answers()] == [200, 200, 401, 200]
+        assert len(d.receipts()) == 5
