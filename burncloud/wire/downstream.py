@@ -110,8 +110,8 @@ class Downstream(asyncio.Protocol):
     __slots__ = (
         "_again", "_app", "_begun", "_fields", "_fresh", "_head", "_head_bytes", "_in_head", "_incoming",
         "_last_fields", "_length", "_loop", "_missing", "_parser", "_queue", "_queued_bytes", "_repeated",
-        "_silent_bytes", "_url", "_version", "active", "closing", "deadline", "http11", "keep_alive", "paused", "paused_at", "peer", "transport",
-        "unsent", "upgrading",
+        "_silent_bytes", "_url", "_version", "active", "closing", "deadline", "http11", "keep_alive", "paused",
+        "paused_at", "peer", "transport", "unsent", "upgrading",
     )  # fmt: skip
 
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:

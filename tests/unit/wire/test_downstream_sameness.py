@@ -6,6 +6,7 @@ import functools
 import hashlib
 from typing import Final
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -63,23 +64,48 @@ def alone(message: bytes) -> list[Heard]:
         return play(d, [message])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.lists(st.sampled_from(MESSAGES), min_size=2, max_size=8),
-    st.lists(st.one_of(st.integers(1, 40), st.integers(100, 1500), st.just(100_000)), min_size=1, max_size=10),
-    st.booleans(),
+ALIKE: Final = (MESSAGES[0], MESSAGES[3], MESSAGES[4], MESSAGES[8], MESSAGES[12])
+"""Other targets, lengths and credentials, but for the credential the same fields."""
+FEW: Final = st.one_of(
+    st.lists(st.sampled_from(ALIKE), min_size=2, max_size=3),
+    st.lists(st.sampled_from(MESSAGES), min_size=1, max_size=3),
 )
-def test_each_as_if_alone(messages: list[bytes], sizes: list[int], apart: bool) -> None:
-    """In reads that follow the messages, or not at all."""
-    data = messages if apart else [b"".join(messages)]
+"""So that they come again and again: a head that is known is what could go wrong."""
+
+
+WRITE: Final = st.tuples(
+    st.integers(1, 3), st.one_of(st.just(1.0), st.floats(0, 1)), st.one_of(st.just(0), st.integers(1, 50))
+)
+"""How many messages go together, where that is cut in two, and in reads of what size the second part comes (0: one)."""
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    FEW.flatmap(lambda few: st.lists(st.sampled_from(few), min_size=3, max_size=9)),
+    st.lists(WRITE, min_size=9, max_size=9),
+)
+def test_each_as_if_alone(messages: list[bytes], writes: list[tuple[int, float, int]]) -> None:
+    """Together or apart, in one read or in many."""
     reads: list[bytes] = []
-    index = 0
-    for part in data:
-        pos = 0
-        while pos < len(part):
-            size = sizes[index % len(sizes)]
-            reads.append(part[pos : pos + size])
-            pos += size
-            index += 1
+    waiting = list(messages)
+    for count, cut, size in writes:
+        data = b"".join(waiting[:count])
+        del waiting[:count]
+        at = int(len(data) * cut)
+        rest = data[at:]
+        reads += [data[:at], *(rest[n : n + size] for n in range(0, len(rest), size))] if size else [data[:at], rest]
     with Dialogue() as d:
-        assert play(d, reads) == [heard for message in messages for heard in alone(message)]
+        heard = play(d, [read for read in reads if read])
+        assert heard == [each for message in messages for each in alone(message)]
+
+
+@pytest.mark.parametrize("first", range(len(ALIKE)))
+def test_two_in_a_read_and_one_after(first: int) -> None:
+    """All triples of requests that look alike: one, then another whose body is cut, its rest, then a third."""
+    a = ALIKE[first]
+    for b in ALIKE:
+        cut = b.index(b"\r\n\r\n") + 10
+        for c in ALIKE:
+            with Dialogue() as d:
+                heard = play(d, [ALIKE[0], a + b[:cut], b[cut:], c, c])
+            assert heard == [each for message in (ALIKE[0], a, b, c, c) for each in alone(message)], (a, b, c)
