@@ -1,7 +1,11 @@
-"""A house for each test, on either engine, gone when the test is over."""
+"""A house for each test, on either engine, gone when the test is over.
+
+Short by default; KILL_LONG=1 runs every schedule at full length on both engines.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +17,9 @@ from tests.postgres import Databases
 from tests.slow.house import House
 
 MakeHouse = Callable[..., House]
+LONG = os.environ.get("KILL_LONG") == "1"
+long_only = pytest.mark.skipif(not LONG, reason="a long schedule: KILL_LONG=1 runs it")
+both_engines = pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgres", marks=long_only)])
 
 
 @pytest.fixture

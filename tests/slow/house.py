@@ -32,7 +32,7 @@ from tests.slow.ledger import Ledger
 from tests.upstream.requests import read_log
 
 SHIM: Final = Path(__file__).resolve().parent / "shim"
-SEGMENT_BYTES: Final = 48 << 10
+SEGMENT_BYTES: Final = 24 << 10
 SETTINGS: Final = {
     "DRAIN_TIMEOUT_MS": "1500",
     "JOURNAL_BYTES_MAX": str(8 * SEGMENT_BYTES),

@@ -14,7 +14,7 @@ from tests.slow.conftest import MakeHouse
 from tests.slow.kill_loop import KillLoop, table
 from tests.slow.kills import COUNTS, WAYS
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
 SEED = int(os.environ.get("KILL_SEED", "1"))
 
 

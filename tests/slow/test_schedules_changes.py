@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from burncloud.database.engine import open_database
-from tests.slow.conftest import MakeHouse
+from tests.slow.conftest import MakeHouse, both_engines, long_only
 from tests.slow.house import AMPLE, House
 from tests.slow.kill_loop import KillLoop
 from tests.slow.kinds import PRICE
@@ -21,7 +21,7 @@ DEARER = 3 * PRICE
 TIMES = 2
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+@both_engines
 async def test_limits_lowered_raised_and_set(make_house: MakeHouse, engine: str) -> None:
     """Below what is used → 402; raised → served; −1 → limited: what is booked by then counts."""
     house = make_house(engine, workers=2)
@@ -55,7 +55,8 @@ async def test_limits_lowered_raised_and_set(make_house: MakeHouse, engine: str)
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+@long_only
+@both_engines
 async def test_commands_in_a_loop(make_house: MakeHouse, engine: str) -> None:
     """`ledger verify`, top-ups and other writes of the command line, again and again, while processes die."""
     verified = 0
@@ -89,7 +90,7 @@ async def test_commands_in_a_loop(make_house: MakeHouse, engine: str) -> None:
         assert limits[0][0][0] == AMPLE + TIMES * 1_000_000_000
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+@both_engines
 async def test_a_price_changes_under_load(make_house: MakeHouse, engine: str) -> None:
     """Each row is charged by the revision that its request was admitted with, to the nano-dollar."""
     house = make_house(engine)

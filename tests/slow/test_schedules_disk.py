@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.slow.conftest import MakeHouse
+from tests.slow.conftest import LONG, MakeHouse, both_engines, long_only
 from tests.slow.house import SEGMENT_BYTES, House
 from tests.slow.kill_loop import KillLoop
 from tests.slow.kills import Way
@@ -72,20 +72,22 @@ def full_for(disk: Path, seconds: float) -> Way:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("full", ["journal", "database", "both"])
+@pytest.mark.parametrize(
+    "full", [pytest.param("journal", marks=long_only), pytest.param("database", marks=long_only), "both"]
+)
 async def test_a_full_disk(make_house: MakeHouse, make_disk: Callable[[int], Path], tmp_path: Path, full: str) -> None:
     disk = make_disk(6 * MIB)
     data_dir = disk / "data" if full != "database" else None
     url = f"sqlite:{disk / 'ledger.db'}" if full != "journal" else ""
     async with KillLoop(make_house(url=url, data_dir=data_dir), 1) as loop:
-        for _ in range(2):
+        for _ in range(1 + LONG):
             await loop.round(f"{full} full", full_for(disk, 3))
         await loop.stop()
         assert loop.tally.violations == []
         assert loop.tally.outcomes["complete"]
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+@both_engines
 @pytest.mark.parametrize("fault", ["eio", "short"])
 async def test_a_disk_that_fails(make_house: MakeHouse, engine: str, fault: str) -> None:
     """A sync fails, a write is short: the worker goes on in another file.  Then power is lost."""

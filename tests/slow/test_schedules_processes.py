@@ -15,10 +15,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.product import ROOT
-from tests.slow.conftest import MakeHouse
+from tests.slow.conftest import MakeHouse, both_engines
 from tests.slow.house import House
 from tests.slow.kill_loop import KillLoop
 
@@ -95,7 +93,7 @@ def second_control(house: House, run_dir: str) -> subprocess.Popen[bytes]:
         )
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+@both_engines
 async def test_the_epoch_refuses_an_old_control_process(make_house: MakeHouse, engine: str) -> None:
     """Control stands still, another takes over its books; woken, it must write nothing and go."""
 

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from burncloud.database.engine import open_database
-from tests.slow.conftest import MakeHouse
+from tests.slow.conftest import MakeHouse, both_engines, long_only
 from tests.slow.house import House
 from tests.slow.invariants import judge_stopped
 from tests.slow.kinds import PRICE
@@ -61,7 +61,7 @@ async def close_house(house: House) -> None:
     assert house.complaints() == []
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=long_only), 2])
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
 async def test_exactly_as_many_as_are_paid_for(make_house: MakeHouse, engine: str, workers: int) -> None:
     """By the token, and by a user whose tokens may together spend more than he has."""
@@ -93,7 +93,7 @@ async def until_402(load: Load, account: str) -> list[Sent]:
     return sent
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+@both_engines
 async def test_a_worker_killed_while_it_holds_all(make_house: MakeHouse, engine: str) -> None:
     """What was in flight is charged, what was only on lease comes back: not one request more or less, no false 402."""
     house = make_house(engine)
