@@ -302,6 +302,8 @@ class Dialogue:
             if kind is None:
                 self.settle()
         finally:
+            self.disk_broken = False
+            self.journal.close()
             self._stack.close()
 
     def _monotonic_ms(self) -> int:

@@ -376,12 +376,19 @@ class Rig:
         assert "Traceback" not in self.log(), self.log()
 
 
+def quiet(client: socket.socket) -> bool:
+    """Whether nothing comes for a moment."""
+    poll = select.poll()
+    poll.register(client, select.POLLIN)
+    return not poll.poll(50)
+
+
 def hear(client: socket.socket, count: int = 1) -> list[Answer]:
     """So many answers, or fewer if the connection ends first."""
     data = bytearray()
     while True:
         # a long answer is not read again with every piece of it, but when the wire is quiet
-        if len(data) < 65536 or not select.select([client], [], [], 0.05)[0]:
+        if len(data) < 65536 or quiet(client):
             answers = read_answers(bytes(data), False, [])
             if len(answers) >= count:
                 return answers

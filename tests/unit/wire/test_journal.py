@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,6 +142,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     made.events.clear()
     yield made
     made.faults.clear()
+    with contextlib.suppress(OSError):  # a test may have closed it
+        made.journal.close()
 
 
 def ok_of(desk: Desk) -> list[tuple[str, bool]]:
