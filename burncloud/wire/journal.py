@@ -188,6 +188,14 @@ class JournalWriter:
         self.janitor()
 
     def janitor(self) -> None:
+        """What must be done now and then: clear up, have a spare, try again what could not be written."""
+        self._clear_up()
+        if self._spare is None:
+            self._make_spare()
+        if self._queue and not self._scheduled:
+            self._flush()
+
+    def _clear_up(self) -> None:
         """Delete segments that are booked and old, or booked and in the way; refuse work when too much is unbooked."""
         now = clock.monotonic_ms()
         crowded = len(self._segments) * SEGMENT_BYTES > self._bytes_max // 2
@@ -206,10 +214,6 @@ class JournalWriter:
             self.failed = TOO_LONG
         elif self.failed == TOO_LONG:
             self.failed = ""
-        if self._spare is None:
-            self._make_spare()
-        if self._queue and not self._scheduled:
-            self._flush()
 
     def rewrite(self) -> None:
         """Give up the current segment, whose sync failed, and write all that is not acked into a new one."""
@@ -321,7 +325,10 @@ class JournalWriter:
         return started
 
     def _keep_open(self) -> None:
-        """Queue copies of what is still open, so that no older segment is needed for it."""
+        """Queue copies of what is still open, so that no older segment is needed for it.
+
+        The journal is a segment longer now: how long it may be is seen to here and not later, however fast it grows.
+        """
         for x in list(self._open):
             data = frame(self._kept(x))
             self._queue.append(data)
@@ -329,6 +336,7 @@ class JournalWriter:
             self.seq += 1
         self._segments[-1].kept_until = self.seq
         self._limit = max(SEGMENT_BYTES, self._offset + SEGMENT_BYTES // 2)
+        self._clear_up()
 
     def _start_segment(self, segment: Segment, first_seq: int) -> bool:
         """Write the header and go on there; False, and the segment is gone, if that cannot be done."""

@@ -117,14 +117,14 @@ async def test_a_journal_at_its_limit(make_house: MakeHouse) -> None:
         stopped = [process for process in house.processes() if process.role == "control"]
         house.kill(stopped, signal.SIGSTOP)
         sent: list[Sent] = []
-        for _ in range(40):
-            sent = await at_once(loop.load, ["free"], 50)
+        for _ in range(100):
+            sent = await at_once(loop.load, ["free"], 20)
             if outcomes(sent)["503"]:
                 break
         segments = len(list(house.data_dir.glob("journal/*/*.seg")))
         house.kill(stopped, signal.SIGCONT)
-        assert outcomes(sent)["503"]
-        assert SEGMENTS <= segments <= SEGMENTS + 2  # the one that was one too many, and a spare
+        assert outcomes(sent)["503"], outcomes(sent)
+        assert SEGMENTS <= segments <= SEGMENTS + 3  # the one too many, one for those in flight then, and a spare
 
     async with KillLoop(make_house(JOURNAL_BYTES_MAX=str(SEGMENTS * SEGMENT_BYTES)), 1) as loop:
         await loop.round("journal limit", way)

@@ -541,6 +541,16 @@ def test_the_limit(desk: Desk) -> None:
     desk.journal.janitor()
 
 
+def test_the_limit_is_seen_at_the_rollover(desk: Desk) -> None:
+    """A journal that grows fast does not wait for the janitor."""
+    desk.journal._bytes_max = 4 * SIZE
+    while not desk.journal.failed:
+        desk.exchange()
+        desk.tick()
+    assert desk.journal.failed == TOO_LONG
+    assert len(desk.segments()) == 5  # the one that was too many
+
+
 def test_open_fails_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker says so at its start."""
     monkeypatch.setattr(module, "write_at", lambda fd, data, offset: 0)
