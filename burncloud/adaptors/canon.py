@@ -72,6 +72,8 @@ class Text(msgspec.Struct, tag="text"):
     """In Anthropic's form where it is that (type char_location, …), else {"type": "url_citation", …} in OpenAI's."""
     cache: Cache | None = None
     extra: Extra = {}
+    said: dict[str, Any] | None = None
+    """How Responses said it (ids, status), to be written back as it was: no loss elsewhere."""
 
 
 class Refusal(msgspec.Struct, tag="refusal"):
@@ -79,6 +81,8 @@ class Refusal(msgspec.Struct, tag="refusal"):
 
     text: str
     extra: Extra = {}
+    said: dict[str, Any] | None = None
+    """As in Text."""
 
 
 class Image(msgspec.Struct, tag="image"):
@@ -123,6 +127,8 @@ class ToolCall(msgspec.Struct, tag="tool_call"):
     """An OpenAI custom tool: `arguments` is plain text, not JSON."""
     cache: Cache | None = None
     extra: Extra = {}
+    said: dict[str, Any] | None = None
+    """As in Text."""
 
 
 class ToolResult(msgspec.Struct, tag="tool_result"):
@@ -136,6 +142,8 @@ class ToolResult(msgspec.Struct, tag="tool_result"):
     """Name of the tool, where the dialect says it (Gemini)."""
     cache: Cache | None = None
     extra: Extra = {}
+    said: dict[str, Any] | None = None
+    """As in Text."""
 
 
 class Reasoning(msgspec.Struct, tag="reasoning"):
@@ -179,6 +187,8 @@ class Turn(msgspec.Struct):
     blocks: list[Block]
     name: str = ""
     extra: Extra = {}
+    said: dict[str, Any] | None = None
+    """As in Text."""
 
 
 class Tool(msgspec.Struct):
@@ -193,6 +203,8 @@ class Tool(msgspec.Struct):
     custom: dict[str, Any] | None = None
     """An OpenAI custom tool's own fields (format, grammar)."""
     extra: Extra = {}
+    said: dict[str, Any] | None = None
+    """The namespace that Responses has it in: no loss elsewhere."""
 
 
 class ServerTool(msgspec.Struct):
@@ -282,6 +294,8 @@ class Request(msgspec.Struct):
     """The leading system messages one by one (the blocks of `system`), where the dialect has more than one kind."""
     said: dict[str, str] = {}
     """How the client said what its dialect has several words for ({"max_tokens": "max_completion_tokens"}): no loss."""
+    bound: str = ""
+    """A sentence that says why this request can only go to its own dialect; "" = it can go anywhere."""
 
 
 # Answers
@@ -321,6 +335,8 @@ class Answer(msgspec.Struct):
     service_tier: str = ""
     dialect: str = ""
     extra: Extra = {}
+    said: Extra = {}
+    """What Responses repeats of the request: no loss elsewhere."""
 
 
 class Failure(msgspec.Struct):
@@ -346,6 +362,8 @@ class Started(msgspec.Struct, tag="started"):
     extra: Extra = {}
     dialect: str = ""
     """Where it was read from: `extra`, Stopped.extra and Stop.raw are that dialect's."""
+    said: Extra = {}
+    """As in Answer."""
 
 
 class Opened(msgspec.Struct, tag="opened"):
@@ -372,6 +390,8 @@ class Delta(msgspec.Struct, tag="delta"):
     transcript: str = ""
     logprobs: dict[str, Any] | None = None
     choice: int = 0
+    part: bool = False
+    """A new summary of the Reasoning begins; `text` is what stands between, where all of them are one text."""
 
 
 class Closed(msgspec.Struct, tag="closed"):
@@ -387,6 +407,8 @@ class Stopped(msgspec.Struct, tag="stopped"):
     stop: Stop
     choice: int = 0
     extra: Extra = {}
+    said: Extra = {}
+    """As in Answer."""
 
 
 class Used(msgspec.Struct, tag="used"):
