@@ -6,6 +6,7 @@ The bare command and `router` start the supervisor without importing the command
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 
@@ -13,6 +14,7 @@ def main() -> int:
     """The console script; the exit status."""
     os.umask(0o077)  # the database and all else we write, in every child, too: its owner's alone
     if sys.argv[1:] in ([], ["router"]):
+        signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))  # nothing is begun yet
         from burncloud.app import supervisor
 
         return supervisor.main()

@@ -148,6 +148,12 @@ class Product:
         self._process = None
         return status
 
+    def wait(self) -> int:
+        """Wait until it has ended; the exit status."""
+        assert self._process is not None, "the product is not started"
+        status, self._process = self._process.wait(STOP_TIMEOUT_S), None
+        return status
+
     def kill(self) -> None:
         """SIGKILL every process of it at once."""
         if self._process is not None:

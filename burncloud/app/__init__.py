@@ -3,6 +3,7 @@
 supervisor.py   starts, watches, drains and restarts the others
 listening.py    the listening sockets that it opens for all workers
 lock.py         one supervisor for one data directory
+rundir.py       the private folder of its sockets, and what dead ones left
 processes.py    a child process as the supervisor sees it
 child.py        the supervisor as a child process sees it
 loop.py         the event loop of the children

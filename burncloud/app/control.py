@@ -115,16 +115,24 @@ class Control:
     async def _serve(self, parts: Parts) -> None:
         """From the first worker to the last booking."""
         first_password(await users.ensure_admin(parts.db))
-        await parts.links.wait(self._boot.workers, WORKERS_S_MAX)
+        await self._unless_stopped(parts.links.wait(self._boot.workers, WORKERS_S_MAX))
         server = await self._open_rest(parts)
-        child.announce_ready(self._boot)
         log.info("control serves")
+        child.announce_ready(self._boot)
         await self._stop.wait()
         if self._status == EXIT_OK:
             await parts.links.wait(0, self._settings.drain_timeout_ms / 1000 + LEAVE_GRACE_S)
             await parts.books.stop(BOOKING_MS_MAX)
         parts.links.close()
         await server()
+
+    async def _unless_stopped(self, waiting: Coroutine[Any, Any, Any]) -> None:
+        """Wait for that, or until we are told to stop."""
+        tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(self._stop.wait())]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _open_rest(self, parts: Parts) -> Callable[[], Coroutine[Any, Any, None]]:
         """The REST side, loaded now; gives what stops it."""

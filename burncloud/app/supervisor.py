@@ -3,6 +3,7 @@
 It holds what must outlive any one child: the listening sockets, the load map, the lock on the data directory.
 A plain loop over a selector, woken by signals and by children that get ready; no asyncio, so that it stays
 small.  A stop (SIGTERM, Ctrl-C) drains the workers, then lets control book the rest; a second one is a kill.
+A Ctrl-C before all are ready ends with 130, since what was asked for was not done.
 """
 
 from __future__ import annotations
@@ -10,29 +11,32 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import shutil
 import signal
 import socket
+import struct
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 from burncloud import clock, config, logs
-from burncloud.app import listening
+from burncloud.app import listening, rundir
 from burncloud.app.lock import Held, SupervisorLock
 from burncloud.app.processes import PROGRAMS, Child, pipe_has_data
 
 WINDOWS = sys.platform == "win32"
 LOAD_MAP_EMPTY = b"\xff" * (4 * config.WORKERS_MAX)
 """No worker accepts yet (wire/listener.py)."""
+LOAD_MAP_DRAINING = 0x80000000
+"""Added there to the count of a worker that drains."""
+DRAIN_NOTICE_MS = 300
+"""A drain that takes longer is explained: by then idle connections are closed, and what is open is in use."""
 DRAIN_GRACE_MS = 1000
 """A worker ends its streams by itself at DRAIN_TIMEOUT_MS, and writes their receipts; only then it is killed."""
 CONTROL_STOP_MS = 10_000
-RUN_DIR_PREFIX = "burncloud-"
 SIGNAL_POLL_MS = 250
 """Windows tells nobody that a child has ended or is ready: look this often."""
-EXIT_USAGE, EXIT_TAKEN = 2, 1
+EXIT_USAGE, EXIT_TAKEN, EXIT_SIGNAL = 2, 1, 128
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 log = logs.logger(__name__)
@@ -73,6 +77,8 @@ class Supervisor:
         self._wakeup, self._wakeup_write = socket.socketpair()
         self._announced = False
         self._stopping = False
+        self._notice_at_ms = 0
+        """When to say what the drain waits for; 0 = not, or it is said."""
         self._exit_status = 0
 
     def run(self) -> int:
@@ -85,6 +91,8 @@ class Supervisor:
             self._wait()
             for child in self._children:
                 self._look_after(child)
+            if 0 < self._notice_at_ms <= clock.monotonic_ms():
+                self._explain_drain()
         return self._exit_status
 
     def _listen_to_signals(self) -> None:
@@ -118,6 +126,8 @@ class Supervisor:
             deadlines += [child.restart_at_ms for child in self._children if not child.process]
         if WINDOWS:
             deadlines.append(now_ms + SIGNAL_POLL_MS)
+        if self._notice_at_ms:
+            deadlines.append(self._notice_at_ms)
         return max(0, min(deadlines) - now_ms) / 1000 if deadlines else None
 
     def _start(self, child: Child) -> None:
@@ -176,20 +186,33 @@ class Supervisor:
 
     def _on_stop_signal(self, number: int) -> None:
         if not self._stopping:
+            if number == signal.SIGINT and not self._announced:
+                self._exit_status = EXIT_SIGNAL + number
             self._stop()
             return
-        self._exit_status = 128 + number
+        self._exit_status = EXIT_SIGNAL + number
         for child in self._children:
             child.kill()
 
     def _stop(self) -> None:
         """Begin to drain: no new connections, workers finish what they have; control follows when they are gone."""
         self._stopping = True
+        self._notice_at_ms = clock.monotonic_ms() + DRAIN_NOTICE_MS
         self._lock.say("draining", self._run_dir)
         for sock in self._sockets:
             sock.close()
         for worker in self._workers:
             worker.stop(self._settings.drain_timeout_ms + DRAIN_GRACE_MS)
+
+    def _explain_drain(self) -> None:
+        """Say what is waited for, if anything is."""
+        self._notice_at_ms = 0
+        open_ = open_streams(self._load_fd)
+        if open_:
+            streams = f"{open_} open stream{'s' if open_ > 1 else ''}"
+            most_s = max(1, self._settings.drain_timeout_ms // 1000)
+            with contextlib.suppress(OSError):
+                print(f"waiting for {streams} (at most {most_s} s); press Ctrl-C again to stop at once", flush=True)
 
     def _stopped(self) -> bool:
         if any(worker.process for worker in self._workers):
@@ -219,6 +242,19 @@ def make_load_map(run_dir: str) -> int:
         os.unlink(path)
     os.write(fd, LOAD_MAP_EMPTY)
     return fd
+
+
+def open_streams(load_fd: int) -> int:
+    """How many connections the draining workers still serve, by the load map."""
+    if sys.platform == "win32":
+        return 0
+    counts = struct.unpack(f"<{config.WORKERS_MAX}I", os.pread(load_fd, len(LOAD_MAP_EMPTY), 0))
+    return sum(count - LOAD_MAP_DRAINING for count in counts if LOAD_MAP_DRAINING <= count < 0xFFFFFFFF)
+
+
+def leave_at_once(number: int, _frame: object) -> NoReturn:
+    """What a stop signal does until the supervisor runs: whatever was begun is undone on the way out."""
+    raise SystemExit(EXIT_SIGNAL + number)
 
 
 def raise_descriptor_limit() -> None:
@@ -260,8 +296,10 @@ def main(programs: Mapping[str, Sequence[str]] = PROGRAMS) -> int:
     """Start everything and serve until a stop.
 
     Exit status: 0 after a clean stop, 1 if another instance or program is in the way, 2 for a setting that
-    cannot be used, 128 + signal after a second stop signal.
+    cannot be used, 128 + signal after a second stop signal or Ctrl-C before all were ready.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave_at_once)
     try:
         settings = config.load()
     except config.ConfigError as error:
@@ -293,12 +331,7 @@ def main(programs: Mapping[str, Sequence[str]] = PROGRAMS) -> int:
 
 def _serve(settings: config.Settings, lock: SupervisorLock, programs: Mapping[str, Sequence[str]]) -> int:
     raise_descriptor_limit()
-    leftover = str(lock.previous.get("run_dir", ""))  # of one that was killed
-    if os.path.basename(leftover).startswith(RUN_DIR_PREFIX):
-        shutil.rmtree(leftover, ignore_errors=True)
+    rundir.sweep(str(lock.previous.get("run_dir", "")))
     sockets = [] if WINDOWS else listening.open_listening(settings.host, settings.port)
-    run_dir = tempfile.mkdtemp(prefix=RUN_DIR_PREFIX)
-    try:
+    with rundir.run_dir() as run_dir:
         return Supervisor(settings, lock, run_dir, sockets, programs).run()
-    finally:
-        shutil.rmtree(run_dir, ignore_errors=True)

@@ -146,8 +146,8 @@ class Worker:
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         listener.start()
-        child.announce_ready(self._boot)
         _log.info("worker %d serves", self._boot.index)
+        child.announce_ready(self._boot)
 
     # House
 
@@ -158,14 +158,17 @@ class Worker:
 
     def ring(self) -> None:
         """Tell control now that the journal has grown."""
-        self._bell_due = False
         if self._writer is not None:
             self._link.send(Bell(self._writer.seq, self._recalled))
 
     def _grown(self, seq: int) -> None:
         if not self._bell_due:
             self._bell_due = True
-            self._loop.call_later(BELL_S, self.ring)
+            self._loop.call_later(BELL_S, self._ring_due)
+
+    def _ring_due(self) -> None:
+        self._bell_due = False
+        self.ring()
 
     # Link
 

@@ -18,7 +18,9 @@ SLOTS: Final = 64
 _COUNT: Final = struct.Struct("<I")
 HEAD_START_S: Final = 0.002
 UNUSED: Final = 0xFFFFFFFF
-"""The count of a slot with no accepting worker behind it."""
+"""The count of a slot with no worker behind it, or one that does not accept yet."""
+DRAINING: Final = 0x80000000
+"""Added to the count of a worker that accepts no more: so busy that all others come first."""
 
 
 class LoadMap:
@@ -72,18 +74,17 @@ class Listener:
             self._loop.remove_reader(sock.fileno())
             sock.close()
         self._sockets = []
-        self._load.set(UNUSED)
+        self._load.set(DRAINING + self.connections)
 
     def count(self, change: int) -> None:
         """A connection was made (+1) or lost (−1)."""
         self.connections += change
-        if self._sockets:
-            self._load.set(self.connections)
+        self._load.set(self.connections if self._sockets else DRAINING + self.connections)
 
     def _accept(self, sock: socket.socket) -> None:
         if not self._alone:
             least = self._load.least_other()
-            if least != UNUSED and self.connections > least + least // 10 + 1:
+            if least < DRAINING and self.connections > least + least // 10 + 1:
                 # let a less busy worker have it; but one that stands still must not keep all from being served
                 self._loop.remove_reader(sock.fileno())
                 self._loop.call_later(HEAD_START_S, self._listen_again, sock, True)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 10
 
 CHILD = """
-import json, os, select, signal, socket, sys, time
+import json, os, select, signal, socket, struct, sys, time
 boot = json.loads(os.environ["BURNCLOUD_BOOT"])
 name = boot["role"] + str(boot["index"])
 def say(what):
@@ -26,6 +26,9 @@ def term(*_):
     say("term")
     if "READY_LATE_" + name in os.environ:
         os.write(boot["ready_fd"], b"1")
+    streams = os.environ.get("STREAMS_" + name)
+    if streams:
+        os.pwrite(boot["load_fd"], struct.pack("<I", 0x80000000 + int(streams)), 4 * boot["index"])
     time.sleep(float(os.environ.get("DRAIN_S_" + name, "0")))
     say("exit")
     os._exit(0)

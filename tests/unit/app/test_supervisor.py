@@ -124,6 +124,21 @@ def test_a_second_interrupt_is_immediate(tmp_path: Path) -> None:
         assert time.monotonic() - begun < 1
 
 
+def test_a_drain_that_takes_longer_says_what_it_waits_for(tmp_path: Path) -> None:
+    streams = {"STREAMS_worker0": "2", "STREAMS_worker1": "1", "DRAIN_S_worker0": "0.6", "DRAIN_S_worker1": "0.6"}
+    with Supervised(tmp_path, WORKERS="3", DRAIN_TIMEOUT_MS="7000", **streams) as house:
+        house.url_line()
+        line = "waiting for 3 open streams (at most 7 s); press Ctrl-C again to stop at once\n"
+        assert house.end(signal.SIGINT) == (0, line)
+
+
+def test_an_interrupt_before_all_are_ready_says_so_in_its_status(tmp_path: Path) -> None:
+    with Supervised(tmp_path, START_S_worker0="30", TMPDIR=str(tmp_path)) as house:
+        until(lambda: house.said("worker0", "start") and house.said("control0", "start"))
+        assert house.end(signal.SIGINT) == (128 + signal.SIGINT, "")
+        assert not list(tmp_path.glob("burncloud-*"))
+
+
 def test_an_interrupt_of_the_whole_terminal_reaches_only_the_supervisor(tmp_path: Path) -> None:
     with Supervised(tmp_path) as house:
         house.url_line()
@@ -145,13 +160,14 @@ def test_no_new_connection_is_taken_while_draining(tmp_path: Path) -> None:
 def test_children_notice_the_death_of_the_supervisor_and_the_next_one_starts(tmp_path: Path) -> None:
     with Supervised(tmp_path, PORT="0") as house:
         port = port_of(house.url_line())
-        run_dir = house.events[0]["boot"]["run_dir"]  # type: ignore[index]
+        run_dir = str(house.events[0]["boot"]["run_dir"])  # type: ignore[index]
+        assert os.path.isdir(run_dir)
         house.process.kill()
         house.process.wait()
         until(lambda: house.said("worker0", "orphaned") and house.said("control0", "orphaned"))
     with Supervised(tmp_path, PORT=str(port)) as house:
         assert port_of(house.url_line()) == port
-        assert not os.path.exists(str(run_dir))
+        assert not os.path.exists(run_dir)
         assert house.end()[0] == 0
 
 

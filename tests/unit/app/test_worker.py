@@ -339,3 +339,18 @@ def test_the_limit_of_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == [(4096, 4096)]
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert module.raise_file_limit() == 1 << 20
+
+
+async def test_the_bell(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the journal grows it rings at its own pace, however often something else rings in between."""
+    monkeypatch.setattr(module, "BELL_S", 0.1)
+    house.load()
+    await house.until(lambda: house.worker._listener)
+    bells = [m for m in house.heard if isinstance(m, link.Bell)]
+    for _ in range(20):
+        house.worker._grown(1)
+        house.worker.ring()
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.25)
+    rung = len([m for m in house.heard if isinstance(m, link.Bell)]) - len(bells)
+    assert 21 <= rung <= 24

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from burncloud.wire.listener import SLOTS, UNUSED, Listener, LoadMap
+from burncloud.wire.listener import DRAINING, SLOTS, UNUSED, Listener, LoadMap
 
 
 @pytest.fixture
@@ -143,12 +143,12 @@ async def test_stopping(door: socket.socket, load_fd: int) -> None:
         await until(lambda: first.connections == 3)
         first.stop()
         second.start()
-        assert counts(load_fd)[:2] == [UNUSED, 0]
+        assert counts(load_fd)[:2] == [DRAINING + 3, 0]
         connect(door, 20, stack)
         await until(lambda: second.connections == 20, 1)
         assert first.connections == 3
     await until(lambda: first.connections == 0)
-    assert counts(load_fd)[0] == UNUSED
+    assert counts(load_fd)[0] == DRAINING
     second.stop()
 
 
