@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from burncloud.adaptors.openai_chat import Details, disjoint
+from burncloud.adaptors.openai_chat import CacheCreation, Details, disjoint
 from burncloud.adaptors.reading import Count, Reader, Tally, text_size, whole
 from burncloud.domain.usage import Usage
 
@@ -30,6 +30,8 @@ class ResponsesUsage(msgspec.Struct, gc=False):
     input_token_details: Details | None = None
     output_tokens_details: Details | None = None
     output_token_details: Details | None = None
+    cache_creation: CacheCreation | None = None
+    """Anthropic's split of written cache, as our own translations tell it."""
 
 
 def usage_of(usage: ResponsesUsage) -> Usage | None:
@@ -44,7 +46,7 @@ def usage_of(usage: ResponsesUsage) -> Usage | None:
         whole(usage.total_tokens),
         whole(inner.cached_tokens),
         whole(inner.cache_write_tokens),
-        0,
+        0 if usage.cache_creation is None else whole(usage.cache_creation.ephemeral_1h_input_tokens),
         whole(inner.audio_tokens),
         whole(inner.image_tokens),
         whole(outer.reasoning_tokens),

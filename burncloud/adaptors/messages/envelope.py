@@ -30,6 +30,8 @@ class Envelope(msgspec.Struct, array_like=True):
     """The id of the tool call that the signature belongs to; "" = the thinking itself."""
     is_summary: bool = False
     """The shown text is a summary (Responses), not the thinking."""
+    text: str = ""
+    """The thinking itself, for clients that may change what they show of it (Responses); "" = what is shown."""
 
 
 _decode: Final = msgspec.json.Decoder(Envelope).decode
@@ -64,6 +66,7 @@ def sealed_call(signature: str, call_id: str, origin: str = "gemini") -> str:
 
 def reasoning_of(envelope: Envelope, text: str) -> Reasoning:
     """The thinking as its dialect gave it."""
+    text = envelope.text or text
     summary = [text] if envelope.is_summary and text else []
     return Reasoning(
         "" if summary else text, summary, envelope.signature, envelope.encrypted, envelope.id, envelope.origin
