@@ -1,6 +1,6 @@
 """The kill loop: proof that no crash loses or doubles money.
 
-    python -m tests.slow.kill_loop --rounds 200 --engine both [--seed N] [--workers 1|2] [--mutate RULE]
+    python -m tests.slow.kill_loop --rounds 200 --engine both [--seed N] [--workers 1|2] [--mutate RULE] [--tally FILE]
 
 Each round runs load against the real product, kills it in one way (kills.py), lets it come back, waits until
 everything is booked, and compares what clients, upstream and ledger say (invariants.py).  docs/money.md.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import sys
 import tempfile
@@ -59,6 +60,12 @@ class Tally:
     stops: int = 0
     violations: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    seeds: list[int] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        """Count another run in."""
+        for name in self.__dataclass_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class KillLoop:
@@ -281,6 +288,7 @@ def table(tally: Tally, title: str) -> str:
 
     lines = [
         title,
+        f"seeds         {', '.join(map(str, sorted(tally.seeds)))}",
         f"rounds        {tally.rounds} in {tally.seconds:.0f} s, {tally.stops} clean stops",
         f"requests      {tally.requests} sent, {tally.received} received by the upstream, {tally.rows} rows",
         f"clients saw   {row(tally.outcomes)}",
@@ -293,6 +301,15 @@ def table(tally: Tally, title: str) -> str:
     lines.append(f"violations    {len(tally.violations)}")
     lines += [f"  {violation}" for violation in tally.violations[:50]]
     return "\n".join(lines)
+
+
+def added_up(tally: Tally, path: Path) -> Tally:
+    """The run together with those that the file holds; from now on it holds this one, too."""
+    if path.exists():
+        held = json.loads(path.read_text())
+        tally.add(Tally(**{name: type(getattr(tally, name))(value) for name, value in held.items()}))
+    path.write_text(json.dumps(vars(tally)))
+    return tally
 
 
 async def run_engine(engine: str, options: argparse.Namespace, url: str) -> Tally:
@@ -321,6 +338,10 @@ async def _progress(loop: KillLoop, engine: str, rounds: int) -> None:
             )
 
 
+def _workers(count: int) -> str:
+    return {0: "1 and 2 workers in turn", 1: "1 worker"}.get(count, f"{count} workers")
+
+
 def main() -> int:
     """The command; 1 if anything was violated."""
     parser = argparse.ArgumentParser(prog="python -m tests.slow.kill_loop", description=__doc__)
@@ -329,6 +350,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, choices=(1, 2), default=0, help="default: 1 and 2 in turn")
     parser.add_argument("--mutate", choices=sorted(MUTATIONS), default="", help="take this rule out: it must turn red")
+    parser.add_argument("--tally", type=Path, help="a long run in pieces: add to what is counted in this file")
     parser.add_argument("--ways", type=lambda text: text.split(","), default=[], help="only these ways to kill")
     options = parser.parse_args()
     bad = False
@@ -341,11 +363,14 @@ def main() -> int:
                 server.start()
                 url = Databases(server.url).make()
             tally = asyncio.run(run_engine(engine, options, url))
+            tally.seeds = [options.seed]
         finally:
             if server is not None:
                 server.remove()
-        print("\n" + table(tally, f"kill loop on {engine}, seed {options.seed}") + "\n", flush=True)
         bad = bad or bool(tally.violations)
+        if options.tally is not None:
+            tally = added_up(tally, options.tally)
+        print("\n" + table(tally, f"kill loop on {engine}, {_workers(options.workers)}") + "\n", flush=True)
     return int(bad)
 
 

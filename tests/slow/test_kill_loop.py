@@ -6,12 +6,14 @@ KILL_ROUNDS and KILL_SEED set how many a engine, and which.
 from __future__ import annotations
 
 import os
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from burncloud.crash import POINTS
 from tests.slow.conftest import MakeHouse
-from tests.slow.kill_loop import KillLoop, table
+from tests.slow.kill_loop import KillLoop, Tally, added_up, table
 from tests.slow.kills import COUNTS, WAYS
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
@@ -23,12 +25,20 @@ def test_every_crash_point_is_a_way_to_kill() -> None:
     assert set(POINTS) <= set(WAYS)
 
 
+def test_a_run_in_pieces_is_counted_as_one(tmp_path: Path) -> None:
+    added_up(Tally(rounds=2, states=Counter(done=3), violations=["one"], seeds=[2]), tmp_path / "tally")
+    total = added_up(Tally(rounds=2, states=Counter(done=3), seeds=[1]), tmp_path / "tally")
+    assert total == Tally(rounds=4, states=Counter(done=6), violations=["one"], seeds=[1, 2])
+    assert "seeds         1, 2" in table(total, "")
+
+
 @pytest.mark.timeout(120 + 60 * ROUNDS)
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
 async def test_no_crash_loses_or_doubles_money(make_house: MakeHouse, engine: str) -> None:
     async with KillLoop(make_house(engine, workers=2), SEED) as loop:
         tally = await loop.run(ROUNDS)
-    print(table(tally, f"kill loop on {engine}, seed {SEED}"))
+    tally.seeds = [SEED]
+    print(table(tally, f"kill loop on {engine}"))
     assert tally.violations == []
     assert tally.rounds == ROUNDS
     assert tally.outcomes["complete"]
