@@ -63,6 +63,16 @@ class Fallen(NamedTuple):
     died: bool
 
 
+class PassedBy(NamedTuple):
+    """A control process whose books another one has taken over (successor.py)."""
+
+    pid: int
+    epoch: int
+    """The other one's."""
+    journal: int
+    """Number of the newest journal then."""
+
+
 class House:
     """A product in a folder, with all that a kill loop needs around it."""
 
@@ -97,6 +107,7 @@ class House:
             "MUTATE": mutate,
         }
         self.workers = workers
+        self.passed_by: PassedBy | None = None
         self.product = self._make_product(settings)
         self._log_read = 0
 
@@ -285,6 +296,15 @@ class House:
             if taken and not any(pid in alive for pid in taken) and not list(self.kill_dir.glob(f"arm.{role}.*")):
                 return True
             await asyncio.sleep(0.02)
+        return False
+
+    async def wait_gone(self, pid: int, timeout_s: float) -> bool:
+        """Until a process has ended."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if all(process.pid != pid for process in self.processes()):
+                return True
+            await asyncio.sleep(0.05)
         return False
 
     # What the others saw

@@ -31,6 +31,7 @@ from tests.slow.kinds import PRICE
 from tests.slow.ledger import Receipt
 from tests.slow.load import Client, Load
 from tests.slow.shim.rules import MUTATIONS
+from tests.slow.successor import judge_passed_by
 
 RICH, POOR = 14, 4
 """Clients."""
@@ -155,6 +156,7 @@ class KillLoop:
         faults += invariants.refusals(self.load.sent, [name for name in house.keys if not name.startswith("poor")])
         faults += house.complaints([*alarms, "broken", "gap"] if cut_at else alarms)
         self._note(prefix, way, faults)
+        house.passed_by = None
         await self._count(prefix)
 
     def _count_falls(self) -> None:
@@ -187,6 +189,8 @@ class KillLoop:
         faults = invariants.judge(sent, seen, receipts, lost, shaken)
         books = await house.ledger.books()
         faults += invariants.judge_books(books, house.accounts, self._receipts + len(receipts), house.workers)
+        if house.passed_by is not None:
+            faults += await judge_passed_by(house, house.passed_by)
         return faults or await house.verify()
 
     def _note(self, prefix: str, way: str, faults: list[str]) -> None:

@@ -7,12 +7,15 @@ round has at least two deaths: one at a random time, one at the point.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
+import tempfile
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from burncloud.crash import POINTS
+from tests.slow import successor
 from tests.slow.house import House
 
 FALL_S: Final = 8.0
@@ -160,6 +163,31 @@ def frozen(role: str) -> Way:
     return way
 
 
+async def passed_by(house: House, rng: random.Random) -> None:
+    """Control stands still while another takes over its books, as if no lock were held; then it wakes up.
+
+    A worker dies then, too, so that a journal is opened at once with whoever believes that the books are his.
+    """
+    await pause(rng, 0.2, 0.8)
+    first = house.pids("control")
+    if not first:
+        return  # it has just died otherwise
+    before = await successor.epoch(house)
+    await successor.stop_between_transactions(house, first[0])
+    for lock in (house.data_dir / "control.lock", house.folder / "ledger.db.lock"):
+        lock.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as run_dir:
+        second = successor.second_control(house, first[0], run_dir)
+        try:
+            house.passed_by = await successor.taken_over(house, first[0], before)
+            os.kill(first[0], signal.SIGCONT)
+            house.kill_roles(f"worker-{rng.randrange(house.workers)}")
+            await house.wait_gone(first[0], FALL_S)
+        finally:
+            second.kill()
+            second.wait()
+
+
 async def power(house: House, rng: random.Random) -> None:
     """All at once, and what was never synced is gone (the loop takes it away and knows what may be missing)."""
     await pause(rng, 2.2, 3.0)
@@ -181,6 +209,7 @@ WAYS: Final[dict[str, Way]] = {
     "stop": drained,
     "frozen worker": frozen("worker"),
     "frozen control": frozen("control"),
+    "passed by": passed_by,
     "power": power,
 }
 """Way → what it does; a pass of the loop goes through all of them in random order."""

@@ -29,6 +29,7 @@ WAYS: Final[dict[str, tuple[str, ...]]] = {
     "copy_forward": ("old worker",),
     "end_before_last_bytes": ("random worker",),
     "replay_under_lock": ("random control",),
+    "epoch": ("passed by",),
 }
 """Mutation → where it should hurt."""
 

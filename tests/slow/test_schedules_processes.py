@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 import random
 import signal
-import sqlite3
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.product import ROOT
 from tests.slow.conftest import MakeHouse, both_engines
 from tests.slow.house import House
 from tests.slow.kill_loop import KillLoop
+from tests.slow.successor import epoch, judge_passed_by, second_control, stop_between_transactions, taken_over
 
 
 async def test_a_worker_that_stood_still_is_not_replayed(make_house: MakeHouse) -> None:
@@ -46,29 +40,6 @@ async def test_a_worker_that_stood_still_is_not_replayed(make_house: MakeHouse) 
         assert not loop.tally.states["interrupted"]
 
 
-async def until(there: Callable[[], bool]) -> None:
-    """Wait until it is so."""
-    for _ in range(1_200):
-        if there():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it does not come")
-
-
-async def stop_between_transactions(house: House, pid: int) -> None:
-    """SIGSTOP a process at a moment when it does not hold SQLite's write lock, which only its end would free."""
-    while True:
-        os.kill(pid, signal.SIGSTOP)
-        with contextlib.closing(sqlite3.connect(house.folder / "ledger.db", timeout=0, isolation_level=None)) as probe:
-            try:
-                probe.executescript("BEGIN IMMEDIATE; ROLLBACK")
-            except sqlite3.OperationalError:
-                os.kill(pid, signal.SIGCONT)
-            else:
-                return
-        await asyncio.sleep(0.03)
-
-
 def database_lock(house: House) -> list[str]:
     """The name of the lock beside the database: a SQLite file is one server's, PostgreSQL is there for several."""
     return ["ledger.db.lock"] if house.url.startswith("sqlite") else []
@@ -86,20 +57,6 @@ def locks_of(pid: int) -> list[tuple[Path, int]]:
     return found
 
 
-def second_control(house: House, run_dir: str) -> subprocess.Popen[bytes]:
-    """Another control process on the same data and database, as the next supervisor would start it."""
-    (pid,) = house.pids("control")
-    pairs = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    environment = dict(pair.decode().split("=", 1) for pair in pairs if b"=" in pair)
-    boot = json.loads(environment["BURNCLOUD_BOOT"])
-    boot |= {"run_dir": run_dir, "alive_fd": -1, "ready_fd": -1, "listen_fds": [], "load_fd": -1}
-    environment["BURNCLOUD_BOOT"] = json.dumps(boot)
-    with (house.folder / "second.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "burncloud.app.control"], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-
-
 @pytest.mark.timeout(240)
 @both_engines
 async def test_the_epoch_refuses_an_old_control_process(make_house: MakeHouse, engine: str) -> None:
@@ -111,21 +68,20 @@ async def test_the_epoch_refuses_an_old_control_process(make_house: MakeHouse, e
     async def take_over(house: House, rng: random.Random) -> None:
         await asyncio.sleep(0.5)
         (first,) = house.pids("control")
-        if house.url.startswith("sqlite"):
-            await stop_between_transactions(house, first)
-        else:  # PostgreSQL takes the locks of who stands still in a transaction
-            os.kill(first, signal.SIGSTOP)
+        before = await epoch(house)
+        await stop_between_transactions(house, first)
         with tempfile.TemporaryDirectory() as run_dir:
-            second = second_control(house, run_dir)
+            second = second_control(house, first, run_dir)
             try:
-                await until(lambda: '"control serves"' in (house.folder / "second.log").read_text())
+                passed = await taken_over(house, first, before)
                 assert {"control.lock", *database_lock(house)} <= {path.name for path, _ in locks_of(first)}
                 os.kill(first, signal.SIGCONT)
-                await until(lambda: first not in house.pids("control"))
+                assert await house.wait_gone(first, 30)
                 await asyncio.sleep(0.5)
             finally:
                 second.kill()
                 second.wait()
+        assert await judge_passed_by(house, passed) == []
 
     async with KillLoop(make_house(engine, LOG_LEVEL="info"), 1) as loop:
         await loop.round("take over", take_over)

@@ -174,6 +174,14 @@ def replay_under_lock() -> None:
     replace(Keeper, "_try_lock", lambda old: take)
 
 
+def epoch() -> None:
+    """Who was passed by goes on writing."""
+    from burncloud.database import journals, leases, ledger
+
+    for module in (journals, leases, ledger):
+        replace(module, "check_epoch", lambda old: lambda tx, guard: None)
+
+
 MUTATIONS: Final[dict[str, tuple[Callable[[], None], str]]] = {
     "intent_before_send": (intent_before_send, "worker"),
     "synced_offset": (synced_offset, "control"),
@@ -182,6 +190,7 @@ MUTATIONS: Final[dict[str, tuple[Callable[[], None], str]]] = {
     "copy_forward": (copy_forward, "worker"),
     "end_before_last_bytes": (end_before_last_bytes, "worker"),
     "replay_under_lock": (replay_under_lock, "control"),
+    "epoch": (epoch, "control"),
 }
 """Name → what takes the rule out, and in which role."""
 
