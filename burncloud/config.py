@@ -142,6 +142,9 @@ class Settings:
         _parse_database_url,
         secret=True,
     )
+    database_wait_ms: int = _setting(
+        30_000, "ms", "At the start, a database that does not answer is waited for this long.", _MS
+    )
     data_dir: str = _setting("burncloud.data", "", "Folder of journals, locks and the master key; on a local disk.")
     log_level: str = _setting(
         "info",

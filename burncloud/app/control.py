@@ -30,6 +30,7 @@ from burncloud.service.snapshots import Snapshots
 
 LOCK_FILE: Final = "control.lock"
 LOCK_POLL_MS: Final = 50
+DATABASE_RETRY_S: Final = 0.5
 WORKERS_S_MAX: Final = 2.0
 """Longest wait for the workers to have their Snapshot before the web libraries are loaded beside them."""
 LEAVE_GRACE_S: Final = 5.0
@@ -40,6 +41,14 @@ PRUNE_S: Final = 3_600
 EXIT_OK, EXIT_FAILED = 0, 1
 
 log = logs.logger(__name__)
+
+
+class Unreachable(Exception):
+    """The database did not answer within DATABASE_WAIT_MS; the message says why."""
+
+
+class Stopped(Exception):
+    """Told to stop before there was anything to stop."""
 
 
 @dataclass
@@ -88,7 +97,7 @@ class Control:
     async def _open(self, db: Database) -> Parts:
         """All that a worker needs: when this returns, it is there for them."""
         settings = self._settings
-        await ensure_schema(db)
+        await self._reach(db)
         if self._alone:
             self._house = take_house(db)
         key = await self._master_key(db)
@@ -104,6 +113,26 @@ class Control:
         self._chore(snapshots.follow(links.publish))
         self._chore(_prune(db))
         return Parts(db, books, snapshots, links)
+
+    async def _reach(self, db: Database) -> None:
+        """The schema, as soon as the database answers.  Raises Unreachable, Stopped, what does not pass by waiting."""
+        give_up_ms = clock.monotonic_ms() + self._settings.database_wait_ms
+        told = False
+        while True:
+            try:
+                return await ensure_schema(db)
+            except Exception as error:
+                if not transient(error):
+                    raise
+                if clock.monotonic_ms() >= give_up_ms:
+                    raise Unreachable(reason_of(error)) from None
+                if not told:
+                    wait_s = max(1, self._settings.database_wait_ms // 1000)
+                    log.warning("the database does not answer yet (%s); trying for %d s", reason_of(error), wait_s)
+                told = True
+            await self._unless_stopped(asyncio.sleep(DATABASE_RETRY_S))
+            if self._stop.is_set():
+                raise Stopped
 
     async def _master_key(self, db: Database) -> secrets.MasterKey | None:
         try:
@@ -241,18 +270,27 @@ def main() -> int:
         gc.disable()  # until the Snapshot stands: collecting its rows over and over is half of its time
         lock = take_lock(settings)
         status = loop.run(_run(settings, boot, lock is not None))
+    except Stopped:
+        return EXIT_OK
+    except Unreachable as error:
+        log.critical("the database does not answer: %s; is it running, and is DATABASE_URL right?", error)
+        return config.EXIT_HOPELESS
     except (config.ConfigError, DatabaseError) as error:
         log.critical("%s", error)
         return config.EXIT_HOPELESS
     except Exception as error:
         if not transient(error) and not refused(error):
             raise
-        reason = str(getattr(error, "orig", None) or error)
-        log.critical("the database cannot be used: %s; is DATABASE_URL right?", reason)
+        log.critical("the database cannot be used: %s; is DATABASE_URL right?", reason_of(error))
         return config.EXIT_HOPELESS if refused(error) else EXIT_FAILED
     if lock is not None:
         lock.release()
     return status
+
+
+def reason_of(error: BaseException) -> str:
+    """What the database's driver says, in one line."""
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0] or type(error).__name__
 
 
 async def _run(settings: config.Settings, boot: config.Boot, alone: bool) -> int:

@@ -5,7 +5,6 @@ Alembic is imported only where there is something to do: it costs a quarter of a
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Final
 
@@ -55,11 +54,14 @@ async def _lock_and_upgrade(connection: AsyncConnection) -> None:
 async def ensure_schema(db: Database) -> None:
     """Make or upgrade the schema; nothing to do where it is up to date.
 
-    Raises DatabaseError where a newer program has upgraded it already, DBAPIError or OSError where the
-    database cannot be reached.
+    Raises DatabaseError where a newer program has upgraded it already or its folder is not there (which is a slip of
+    the pen more often than a wish), DBAPIError or OSError where the database cannot be reached.
     """
-    if db.path is not None:
-        await asyncio.to_thread(db.path.parent.mkdir, parents=True, exist_ok=True)
+    if db.path is not None and not db.path.parent.is_dir():
+        raise DatabaseError(
+            f"the folder {db.path.parent} of the database {db.path.name} does not exist; make it, or correct "
+            f"DATABASE_URL"
+        )
     async with db.read() as connection:
         if await connection.run_sync(_version) == HEAD:
             return

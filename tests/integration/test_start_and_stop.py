@@ -97,3 +97,23 @@ def product_request(port: int, key: str) -> socket.socket:
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: b\r\nauthorization: Bearer {key}\r\n"
     client.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
     return client
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"DATABASE_URL": "sqlite:/nonexist/dir/x.db"}, "the folder /nonexist/dir of the database x.db does not exist"),
+        (
+            {"DATABASE_URL": "postgresql://u@127.0.0.1:1/d", "DATABASE_WAIT_MS": "1000"},
+            "is it running, and is DATABASE_URL right?",
+        ),
+    ],
+)
+def test_a_database_that_cannot_be_had_is_said_once(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:
+    with started(tmp_path, **settings) as process:
+        output, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 2
+        assert output.count(sentence) == 1
+        assert "Traceback" not in output
+        assert "started again" not in output
+        assert not list(tmp_path.glob("*.db"))

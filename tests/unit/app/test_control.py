@@ -17,8 +17,9 @@ import pytest
 from burncloud import clock, config, logs
 from burncloud.app import control
 from burncloud.app.control import Control, take_lock
-from burncloud.database.engine import open_database
+from burncloud.database.engine import Database, open_database
 from burncloud.database.journals import StaleEpoch
+from burncloud.database.migrate import ensure_schema
 from burncloud.domain.link import Put, Ready
 from burncloud.service import tokens, users
 from burncloud.service.secrets import open_master_key
@@ -203,7 +204,8 @@ def test_one_that_never_ends_is_passed_by(tmp_path: Path, monkeypatch: pytest.Mo
     [
         ({"DATABASE_URL": "sqlite:"}, config.EXIT_HOPELESS, "names no file"),
         ({"MASTER_KEY": "nonsense"}, config.EXIT_HOPELESS, "64 hex digits"),
-        ({"DATABASE_URL": "postgresql://u@127.0.0.1:1/d"}, control.EXIT_FAILED, "cannot be used"),
+        ({"DATABASE_URL": "postgresql://u@127.0.0.1:1/d"}, config.EXIT_HOPELESS, "is it running"),
+        ({"DATABASE_URL": "sqlite:/nonexist/dir/x.db"}, config.EXIT_HOPELESS, "folder /nonexist/dir of"),
         ({"DATABASE_URL": f"sqlite:{__file__}"}, config.EXIT_HOPELESS, "file is not a database"),
     ],
 )
@@ -216,10 +218,38 @@ def test_what_cannot_start_says_why(
     status: int,
     sentence: str,
 ) -> None:
-    settings = config.load({"DATABASE_URL": sqlite_url, "DATA_DIR": str(tmp_path)} | environment)
+    given = {"DATABASE_URL": sqlite_url, "DATA_DIR": str(tmp_path), "DATABASE_WAIT_MS": "1"}
+    settings = config.load(given | environment)
     monkeypatch.setattr(config, "load", lambda: settings)
     monkeypatch.setattr(config, "boot", lambda: config.Boot("control", run_dir=str(tmp_path)))
     monkeypatch.setattr(logs, "configure", lambda level, role: None)
     assert control.main() == status
     assert sentence in caplog.text
     gc.enable()
+
+
+async def test_a_database_that_comes_late_is_waited_for_with_one_line(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[float] = []
+
+    async def late(db: Database) -> None:
+        tries.append(0)
+        if len(tries) < 4:
+            raise ConnectionRefusedError(111, "Connect call failed")
+        await ensure_schema(db)
+
+    monkeypatch.setattr(control, "ensure_schema", late)
+    monkeypatch.setattr(control, "DATABASE_RETRY_S", 0.01)
+    async with running(tmp_path, sqlite_url):
+        assert len(tries) == 4
+    assert caplog.text.count("does not answer yet") == 1
+    assert "trying for 30 s" in caplog.text
+
+
+async def test_a_stop_ends_the_waiting_for_a_database(sqlite_url: str, tmp_path: Path) -> None:
+    run = Run(tmp_path, "postgresql://u@127.0.0.1:1/d", workers=0)
+    await asyncio.sleep(0.1)
+    run.end()
+    with pytest.raises(control.Stopped):
+        await asyncio.wait_for(run.task, 5)

@@ -23,7 +23,7 @@ from burncloud.database.schema import metadata
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database without tables."""
     if request.param == "sqlite":
-        return f"sqlite:{tmp_path / 'deep' / 'er' / 'new.db'}"
+        return f"sqlite:{tmp_path / 'new.db'}"
     url: str = request.getfixturevalue("postgres_url")
     return url
 
@@ -67,6 +67,14 @@ async def test_several_processes_may_start_at_once(empty_url: str) -> None:
         assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [(HEAD,)]
         assert len((await connection.execute(text("SELECT value FROM meta WHERE key = 'ledger'"))).scalar_one()) == 32
     await asyncio.gather(*(db.close() for db in databases))
+
+
+async def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    db = open_database(f"sqlite:{tmp_path}/depp/er/new.db")
+    with pytest.raises(DatabaseError, match=r"the folder .*/depp/er of the database new\.db does not exist"):
+        await ensure_schema(db)
+    await db.close()
+    assert not (tmp_path / "depp").exists()
 
 
 async def test_nothing_is_done_twice(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
