@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from burncloud.domain.money import RATIO_ONE, TOKENS_PER_PRICE, divide_half_up, divide_up
-from burncloud.domain.usage import Usage
+from burncloud.domain.usage import KINDS, Usage
 
 FALLBACKS: Final[dict[str, str]] = {
     "cache_read": "input",
@@ -24,6 +24,10 @@ FALLBACKS: Final[dict[str, str]] = {
     "image_output": "output",
 }
 """A kind whose price is not set is charged at the price of this kind (followed in this order)."""
+
+
+OUTPUT_KINDS: Final = ("output", "reasoning", "audio_output", "image_output")
+INPUT_KINDS: Final = tuple(kind for kind in KINDS if kind not in OUTPUT_KINDS)
 
 
 class Price(msgspec.Struct, array_like=True, gc=False):
@@ -82,22 +86,23 @@ class Tariff:
     """A price with what every quote of it needs, worked out once.
 
     Each prompt token is reserved at the dearest input kind and each output token at the dearest output kind, so
-    that a cache write or reasoning never overruns the reserve.
+    that no cache write, reasoning, audio or image overruns the reserve, and nothing that can cost reserves nothing.
     """
 
-    __slots__ = ("input_nano", "output_nano", "price", "ratio_ppm", "request_nano")
+    __slots__ = ("input_nano", "output_nano", "price", "prompt_nano", "ratio_ppm", "request_nano")
 
     def __init__(self, price: Price) -> None:
         self.price = price
-        self.input_nano = max(price.input, price.cache_write, price.cache_write_1h, price.cache_read)
-        self.output_nano = max(price.output, price.reasoning)
+        self.input_nano = max(getattr(price, kind) for kind in INPUT_KINDS)
+        self.output_nano = max(getattr(price, kind) for kind in OUTPUT_KINDS)
+        self.prompt_nano = price.input
         self.request_nano = price.request * TOKENS_PER_PRICE
         self.ratio_ppm = price.ratio_ppm
 
     def quote(self, prompt: int, output: int, prompt_billed: int, group_ratio_ppm: int = RATIO_ONE) -> tuple[int, int]:
-        """(the most that so many tokens can cost, what the prompt alone costs), in nano-dollars, rounded up."""
+        """(the most that so many tokens can cost, what the plain prompt alone costs), in nano-dollars, rounded up."""
         most = prompt * self.input_nano + output * self.output_nano + self.request_nano
-        alone = prompt_billed * self.input_nano + self.request_nano
+        alone = prompt_billed * self.prompt_nano + self.request_nano
         if self.ratio_ppm == RATIO_ONE == group_ratio_ppm:
             return -(-most // TOKENS_PER_PRICE), -(-alone // TOKENS_PER_PRICE)
         ratio, divisor = self.ratio_ppm * group_ratio_ppm, TOKENS_PER_PRICE * RATIO_ONE * RATIO_ONE

@@ -84,12 +84,14 @@ class Batch(NamedTuple):
     """Leave out what has a receipt already (interrupted and late ones)."""
     closing: bool = False
 
-    def halves(self) -> tuple[Batch, Batch]:
-        """Two batches that come to the same."""
+    def halves(self, acked: int) -> tuple[Batch, Batch]:
+        """Two batches that come to the same, from the watermark `acked` on.
+
+        Between them the watermark covers the left one and no more: what is behind it is still to be read after a crash.
+        """
         middle = len(self.good) // 2
         cut = self.good[middle - 1][0]
-        upto = self.upto if self.unseen else cut
-        left = Batch(self.good[:middle], [bad for bad in self.bad if bad[0] <= cut], upto, self.unseen)
+        left = Batch(self.good[:middle], [bad for bad in self.bad if bad[0] <= cut], max(acked, cut), self.unseen)
         right = [bad for bad in self.bad if bad[0] > cut]
         return left, self._replace(good=self.good[middle:], bad=right)
 
@@ -281,7 +283,7 @@ class Keeper:
         except (*DATABASE_ERRORS, OverflowError, ValueError, TypeError) as error:
             if transient(error) or not batch.good:
                 raise
-            parts = batch.halves() if len(batch.good) > 1 else (batch.put_aside(str(error)),)
+            parts = batch.halves(self.acked) if len(batch.good) > 1 else (batch.put_aside(str(error)),)
             for part in parts:
                 await self._book_batch(part)
             return

@@ -212,12 +212,13 @@ class Reader:
     def _following(self, dead: bool) -> _Segment | None:
         """The segment behind the current one, if it has begun.
 
-        While the worker lives, this is asked at every turn: its next file is the next number, so no folder is read.
+        While the worker lives, this is asked at every turn: its next file is the next number, so no folder is read
+        but where that is broken, or missing: a file whose header could not be written is taken away by the worker.
         """
         assert self._segment is not None
         path = self._segment.path.with_stem(f"{self._segment.n + 1:08d}")
         segment = self._header(path)
-        if segment is None and (dead or path in self.broken):
+        if segment is None and (dead or path in self.broken or not path.exists()):
             segment = next(self._segments(self._segment.n), None)
         return segment
 

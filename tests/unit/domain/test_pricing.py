@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burncloud.domain.money import RATIO_ONE
-from burncloud.domain.pricing import FALLBACKS, Price, Tariff, charge
+from burncloud.domain.pricing import FALLBACKS, INPUT_KINDS, OUTPUT_KINDS, Price, Tariff, charge
 from burncloud.domain.usage import KINDS, Usage
 
 USD = 10**9
@@ -43,6 +43,15 @@ def test_a_reserve_covers_its_charge(
         "m", 1, **{k: output if "output" in k or k == "reasoning" else input_ for k in KINDS}, ratio_ppm=model_ppm
     )
     assert Tariff(price).quote(prompt, answer, 0, group_ppm)[0] >= charge(price, Usage(prompt, answer), group_ppm)
+
+
+@given(st.lists(RATES, min_size=10, max_size=10), st.sampled_from(INPUT_KINDS), st.sampled_from(OUTPUT_KINDS))
+def test_a_reserve_covers_every_kind(rates: list[int], prompt: str, answer: str) -> None:
+    """Audio or images may be far dearer than text; what can cost is never reserved with nothing."""
+    price = Price("m", 1, *rates)
+    most, alone = Tariff(price).quote(1000, 100, 1000)
+    assert most >= charge(price, Usage(**{prompt: 1000, answer: 100}))
+    assert alone == -(-1000 * price.input // 10**6)  # nobody knows what it was: plain text
 
 
 def test_every_kind_but_the_two_has_a_fallback() -> None:

@@ -312,10 +312,12 @@ async def test_copies_at_rollover_are_not_second_exchanges(house: House) -> None
 def test_halves_come_to_the_same() -> None:
     good = [(seq, end(seq, 1)) for seq in (2, 4, 6, 8, 10)]
     bad = [(seq, 0, b"", "") for seq in (1, 5, 9)]
-    left, right = Batch(list(good), bad, 12).halves()
+    left, right = Batch(list(good), bad, 12).halves(0)
     assert (left.upto, right.upto) == (4, 12)
     assert left.good + right.good == good
     assert [b[0] for b in left.bad] == [1]
     assert [b[0] for b in right.bad] == [5, 9]
-    left, right = Batch(list(good), [], 12, unseen=True, closing=True).halves()
-    assert (left.upto, left.closing, right.upto, right.closing) == (12, False, 12, True)
+    left, right = Batch(list(good), bad, 12, unseen=True).halves(0)
+    assert (left.upto, right.upto) == (4, 12), "late ones: a crash in between must not lose the right half"
+    left, right = Batch(list(good), [], 12, unseen=True, closing=True).halves(7)
+    assert (left.upto, left.closing, right.upto, right.closing) == (7, False, 12, True), "the watermark never falls"

@@ -102,6 +102,18 @@ def test_a_segment_taken_away_is_no_trouble(writer: Writer) -> None:
     assert amounts(read_all(reader_of(writer, 1))) == [(2, 2)]
 
 
+def test_a_number_may_be_missing(writer: Writer) -> None:
+    """The worker has given up a file whose header could not be written, and lives on in the next one."""
+    reader = reader_of(writer)
+    writer.put(amount(1))
+    assert amounts(read_all(reader, dead=False)) == [(1, 1)]
+    writer.segment += 1
+    writer.roll()
+    writer.put(amount(2))
+    assert writer.path.name == "00000003.seg"
+    assert amounts(read_all(reader, dead=False)) == [(2, 2)]
+
+
 def test_records_in_no_file_are_a_gap(writer: Writer) -> None:
     writer.put(amount(1))
     writer.roll(first_seq=5)
