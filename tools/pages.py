@@ -32,6 +32,9 @@ ERRORS_TEXT = """
 An error is `{"error": {"message", "type", "code"}}`; on Anthropic's and Google's own paths it has the shape that
 their clients expect, with the same status and message.
 
+A path that is not known is 404 `not_found`. A path of an API that is known, asked with a method that it does not
+take, is 405 `method_not_allowed`, with the methods that it takes in `Allow`.
+
 """
 
 

@@ -34,6 +34,7 @@ from burncloud.errors import (
     BAD_GATEWAY,
     INVALID_REQUEST,
     INVALID_TOKEN,
+    METHOD_NOT_ALLOWED,
     NOT_FOUND,
     PERMISSION_DENIED,
     RATE_LIMIT_EXCEEDED,
@@ -142,6 +143,10 @@ class Gateway:
     def _look_up(self, x: Exchange) -> Target:
         x.target = ANY_GEMINI if x.url.startswith(b"/v1beta/") else Target(None, x.url)
         found = target(x.method, x.url)
+        if found.allow:
+            x.target = found
+            method, path, allow = (text.decode("latin-1") for text in (x.method, found.path, found.allow))
+            raise Refusal(METHOD_NOT_ALLOWED, f"{path} takes {allow}, not {method}")
         if x.method == b"POST" and not found.key and len(self._targets) < TARGETS_MAX:
             self._targets[x.url] = found
         return found
@@ -463,8 +468,10 @@ class Gateway:
         self.counters["refused"] += 1
         endpoint = x.target.endpoint
         body = error_body(refusal.row, refusal.message, endpoint.shape if endpoint is not None else "openai")
-        retry = b"retry-after: %d\r\n" % refusal.retry_after_s if refusal.retry_after_s else b""
-        self._answer(x, refusal.row.status, body, retry)
+        extra = b"retry-after: %d\r\n" % refusal.retry_after_s if refusal.retry_after_s else b""
+        if refusal.row is METHOD_NOT_ALLOWED:
+            extra += b"allow: %b\r\n" % x.target.allow
+        self._answer(x, refusal.row.status, body, extra)
 
     def _answer(self, x: Exchange, status: int, body: bytes, extra: bytes = b"") -> None:
         """A whole answer of our own."""

@@ -67,6 +67,9 @@ ENGINE_EMBEDDINGS: Final = Endpoint("embeddings", "openai", "url")
 MODELS_OPENAI: Final = Endpoint("models", "openai", "none", free=True)
 MODELS_GEMINI: Final = Endpoint("models", "gemini", "none", "gemini", free=True)
 
+METHODS: Final = {b"POST": b"POST", b"GET": b"GET, HEAD"}
+"""The two kinds of paths there are, and the methods that each takes."""
+
 GEMINI_PREFIXES: Final = (b"/v1beta/models/", b"/v1/models/", b"/v1beta/tunedModels/")
 
 
@@ -85,6 +88,8 @@ class Target(msgspec.Struct, frozen=True):
     """From the URL, where it stands there."""
     stream: bool = False
     """The URL asks for a stream."""
+    allow: bytes = b""
+    """Not empty: the path is known, but not with this method; what stands here it takes."""
 
 
 ANY_GEMINI: Final = Target(MODELS_GEMINI, b"")
@@ -92,7 +97,10 @@ ANY_GEMINI: Final = Target(MODELS_GEMINI, b"")
 
 
 def target(method: bytes, url: bytes) -> Target:
-    """Look a request target up.  Raises Refusal for a Gemini path that names no model."""
+    """Look a request target up.  Raises Refusal for a Gemini path that names no model.
+
+    A data-plane path with a method that it does not take is never the control process's: `allow` says so.
+    """
     path, _, query = url.partition(b"?")
     key = b""
     if query:
@@ -102,6 +110,17 @@ def target(method: bytes, url: bytes) -> Target:
             key = next(part[4:] for part in parts if part.startswith(b"key="))
             query = b"&".join(kept)
     query = b"?" + query if query else b""
+    own = b"GET" if method == b"HEAD" else method
+    found = _find(own, path, query, key)
+    if found.endpoint is None:
+        for other, allow in METHODS.items():
+            known = _find(other, path, query, key) if other != own else found
+            if known.endpoint is not None:
+                return msgspec.structs.replace(known, allow=allow)
+    return found
+
+
+def _find(method: bytes, path: bytes, query: bytes, key: bytes) -> Target:
     if method == b"POST":
         endpoint = POST_PATHS.get(path)
         if endpoint is not None:
@@ -111,7 +130,7 @@ def target(method: bytes, url: bytes) -> Target:
             return Target(ENGINE_EMBEDDINGS, path, query, key, model.decode("latin-1"))
         if path.startswith(GEMINI_PREFIXES) and (b":" in path or b"%3a" in path.lower()):
             return _gemini(path, query, key)
-    elif method == b"GET":
+    elif method == b"GET" and path.rpartition(b":")[2].decode("latin-1") not in GEMINI_METHODS:
         if path == b"/v1/models" or path.startswith(b"/v1/models/"):
             return Target(MODELS_OPENAI, path, query, key, path[len(b"/v1/models/") :].decode("latin-1"))
         if path == b"/v1beta/models" or path.startswith(b"/v1beta/models/"):

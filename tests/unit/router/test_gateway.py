@@ -251,6 +251,29 @@ def test_errors_have_the_caller_s_shape(path: str, shape: dict[str, object]) -> 
         assert form(client.answer().json) == shape
 
 
+@pytest.mark.parametrize(
+    ("message", "allow", "kind"),
+    [
+        (get(PATH), "POST", "error.code method_not_allowed"),
+        (get("/v1/messages"), "POST", "error.type invalid_request_error"),
+        (post({}, "/v1beta/models/m"), "GET, HEAD", "error.status INVALID_ARGUMENT"),
+        (get(PATH, method="HEAD"), "POST", ""),
+    ],
+)
+def test_a_method_that_the_path_does_not_take(message: bytes, allow: str, kind: str) -> None:
+    """405 in the caller's dialect, with the methods that it takes; the connection goes on."""
+    with Dialogue() as d:
+        client = d.client()
+        client >> message + get("/v1/models")
+        first, second = client.answers([message.split()[0], b"GET"])
+        assert (first.status, first.field("allow"), second.status) == (405, allow, 200)
+        if kind:
+            path, _, value = kind.partition(" ")
+            outer, inner = path.split(".")
+            assert first.json[outer][inner] == value
+            assert f"takes {allow}, not" in first.json["error"]["message"]
+
+
 def test_head_has_no_body() -> None:
     """Also where it is refused: else the next answer would be misread."""
     with Dialogue() as d:

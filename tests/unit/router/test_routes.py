@@ -28,23 +28,41 @@ def test_the_openai_paths() -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        (b"GET", b"/v1/chat/completions"),
-        (b"PUT", b"/v1/chat/completions"),
         (b"POST", b"/v1/chat/completions/"),
+        (b"GET", b"/v1/nothing"),
         (b"POST", b"/V1/chat/completions"),
         (b"POST", b"/v1/chat/completions%20"),
         (b"POST", b"/v1/%63hat/completions"),
         (b"POST", b"/api/v1/status"),
         (b"POST", b"/"),
         (b"GET", b"/console"),
-        (b"DELETE", b"/v1/models/x"),
-        (b"POST", b"/v1beta/models/x"),
-        (b"HEAD", b"/v1/models"),
     ],
 )
 def test_everything_else_is_control_s(method: bytes, path: bytes) -> None:
-    """Another method, another spelling: not ours to answer."""
+    """Another path, another spelling: not ours to answer."""
     assert target(method, path).endpoint is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow", "shape"),
+    [
+        (b"GET", b"/v1/chat/completions?key=x", b"POST", "openai"),
+        (b"PUT", b"/v1/embeddings", b"POST", "openai"),
+        (b"HEAD", b"/v1/engines/m/embeddings", b"POST", "openai"),
+        (b"GET", b"/v1/messages", b"POST", "anthropic"),
+        (b"DELETE", b"/v1/models/x", b"GET, HEAD", "openai"),
+        (b"POST", b"/v1/models", b"GET, HEAD", "openai"),
+        (b"POST", b"/v1beta/models/x", b"GET, HEAD", "gemini"),
+        (b"GET", b"/v1beta/models/m:generateContent", b"POST", "gemini"),
+        (b"OPTIONS", b"/v1beta/models/m:countTokens", b"POST", "gemini"),
+    ],
+)
+def test_a_method_that_a_path_does_not_take(method: bytes, path: bytes, allow: bytes, shape: str) -> None:
+    """It is said so, in the path's dialect."""
+    found = target(method, path)
+    assert found.endpoint is not None
+    assert (found.allow, found.endpoint.shape) == (allow, shape)
+    assert not target(allow[:4].strip(b", "), path).allow
 
 
 @pytest.mark.parametrize(
@@ -98,6 +116,7 @@ def test_gemini_s_nonsense(path: str) -> None:
 def test_listings(path: str, dialect: str, model: str) -> None:
     """In the form of whoever asks."""
     found = target(b"GET", path.encode())
+    assert target(b"HEAD", path.encode()) == found
     assert found.endpoint is not None
     assert (found.endpoint.dialect, found.endpoint.model_in, found.model) == (dialect, "none", model)
 
