@@ -24,9 +24,9 @@ from burncloud.adaptors.reading import Reader, Tally, answer_size
 from burncloud.adaptors.scan import Malformed, TopScanner, value_end
 from burncloud.domain.usage import Usage
 
-HOLD_BYTES: Final = 16 << 10
+HOLD_BYTES: Final = 4 << 10
 """Of a stream this much is held before the older part is digested."""
-KEEP_BYTES: Final = 4 << 10
+KEEP_BYTES: Final = 1 << 10
 """And at least this much of its end stays, and at least _TAIL_EVENTS events."""
 EVENT_BYTES_MAX: Final = 4 << 20
 """An event in progress is held up to this; of a longer one only the end."""
@@ -35,6 +35,7 @@ PLAIN_BYTES_MAX: Final = 256 << 10
 SCAN_BYTES: Final = 64 << 10
 _TAIL_EVENTS: Final = 4
 _SAMPLES: Final = 6
+_SAMPLE_BYTES: Final = 4 << 10
 
 
 class Reading(msgspec.Struct, gc=False):
@@ -118,7 +119,7 @@ class Meter:
         rest = sink.digest(b"".join(self._pieces))
         self._pieces = [rest]
         self._held = len(rest)
-        self._limit = max(sink.hold, min(2 * self._held, EVENT_BYTES_MAX))
+        self._limit = max(sink.hold, min(self._held * 3 // 2, EVENT_BYTES_MAX))
 
     def finish(self) -> Reading:
         """Decode what is left and tell."""
@@ -209,7 +210,7 @@ class _Stream:
     def _sample(self, block: bytes) -> int:
         """About how many bytes of delivered text the block's events hold: their share at evenly spread bytes."""
         size = len(block)
-        samples = max(_SAMPLES, min(size // KEEP_BYTES, 64))
+        samples = max(_SAMPLES, min(size // _SAMPLE_BYTES, 64))
         seen, share, text, before = Tally(), 0, 0, -1
         for sample in range(samples):
             start, end = _event_at(block, (2 * sample + 1) * size // (2 * samples))

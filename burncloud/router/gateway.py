@@ -164,6 +164,7 @@ class Gateway:
             raise Refusal(INVALID_TOKEN)
         if head.auth:
             head.memo = token
+            head.fields = []  # only a relay asks for them: a connection's memory is better used
         return token
 
     def _admit(self, x: Exchange, token: Token) -> None:

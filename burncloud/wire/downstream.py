@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
 from typing import Any, Final, NamedTuple, Protocol
 
 import httptools
@@ -62,7 +61,7 @@ class Inbound:
 
 
 class Again(NamedTuple):
-    """A head that came twice, for recognising it a third time."""
+    """The last head, for recognising it when it comes again."""
 
     prefix: bytes
     """Up to the digits of Content-Length."""
@@ -108,10 +107,9 @@ class Downstream(asyncio.Protocol):
     """The server side of one client connection."""
 
     __slots__ = (
-        "_again", "_app", "_begun", "_fields", "_fresh", "_head", "_head_bytes", "_in_head", "_incoming",
-        "_last_fields", "_length", "_loop", "_missing", "_parser", "_queue", "_queued_bytes", "_repeated",
-        "_silent_bytes", "_url", "_version", "active", "closing", "deadline", "http11", "keep_alive", "paused",
-        "paused_at", "peer", "transport", "unsent", "upgrading",
+        "_again", "_app", "_begun", "_fields", "_fresh", "_head_bytes", "_in_head", "_incoming", "_length", "_loop",
+        "_missing", "_parser", "_queue", "_queued_bytes", "_silent_bytes", "_url", "active", "closing", "deadline",
+        "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "unsent", "upgrading",
     )  # fmt: skip
 
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
@@ -122,10 +120,7 @@ class Downstream(asyncio.Protocol):
         self.transport: Any = None
         self.peer = ""
         self._parser: Any = None
-        self._last_fields: list[tuple[bytes, bytes]] = []
-        self._head: Head = Head([])
         self._again: Again | None = None
-        self._repeated = False
         self._fresh = True
         """The parser stands between two requests."""
         self._begun = 0
@@ -133,7 +128,7 @@ class Downstream(asyncio.Protocol):
         self._missing = 0
         """Bytes still to come of a body that does not go through the parser."""
         self.active: Inbound | None = None
-        self._queue: deque[Inbound] = deque()
+        self._queue: list[Inbound] = []
         self._queued_bytes = 0
         self.closing = False
         self.paused = False
@@ -152,7 +147,6 @@ class Downstream(asyncio.Protocol):
         self._length = -1
         self._silent_bytes = 0
         self._incoming: Inbound | None = None
-        self._version = ""
         self.http11 = True
         self.keep_alive = True
 
@@ -213,7 +207,7 @@ class Downstream(asyncio.Protocol):
             self._refuse_connection(HEAD_TOO_LARGE, HEAD_TEXT)
         elif self._silent_bytes > SILENT_BYTES_MAX and not self.closing:
             self._refuse_connection(HEAD_TOO_LARGE, "The request's trailers or chunk extensions are larger than 64 KiB")
-        if fresh and self._begun == 1 and self._repeated and (self._fresh or not self._in_head) and not self.closing:
+        if fresh and self._begun == 1 and (self._fresh or not self._in_head) and not self.closing:
             self._again = self._remember(data)
 
     def eof_received(self) -> None:
@@ -227,6 +221,7 @@ class Downstream(asyncio.Protocol):
         self._queue.clear()
         active, self.active = self.active, None
         self._incoming = None
+        self._parser = self._again = None  # the parser holds this object: without it, both go at once
         self._app.left(self)
         if active is not None and not active.done:
             active.done = True
@@ -284,18 +279,13 @@ class Downstream(asyncio.Protocol):
             return
         version = parser.get_http_version()
         self.keep_alive = parser.should_keep_alive()
-        self._repeated = self._fields == self._last_fields and version == self._version
-        if self._repeated:
-            head = self._head
-        else:
-            self._again = None
-            self._version = version
-            self.http11 = version == "1.1"
-            head = judge(self._fields, self.http11)
-            self._head, self._last_fields = head, self._fields
-            if not self.http11 and version != "1.0":
-                head.refuse(INVALID_REQUEST, "HTTP/1.0 and HTTP/1.1 are served here")
-        if (head_bytes > HEAD_BYTES_MAX or self.active is not None) and self._head_size() > HEAD_BYTES_MAX:
+        self.http11 = version == "1.1"
+        self._again = None
+        fields, self._fields = self._fields, []
+        head = judge(fields, self.http11)
+        if not self.http11 and version != "1.0":
+            head.refuse(INVALID_REQUEST, "HTTP/1.0 and HTTP/1.1 are served here")
+        if (head_bytes > HEAD_BYTES_MAX or self.active is not None) and self._head_size(fields) > HEAD_BYTES_MAX:
             head.refuse(HEAD_TOO_LARGE, HEAD_TEXT)
         method = parser.get_method()
         text = target_error(self._url)
@@ -402,9 +392,9 @@ class Downstream(asyncio.Protocol):
         for at in range(0, len(data), HEAD_BYTES_MAX):
             self.data_received(data[at : at + HEAD_BYTES_MAX])
 
-    def _head_size(self) -> int:
+    def _head_size(self, fields: list[tuple[bytes, bytes]]) -> int:
         """The bytes of the head just read."""
-        return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._fields)
+        return len(self._url) + sum(len(name) + len(value) + 4 for name, value in fields)
 
     def _remember(self, data: bytes) -> Again | None:
         """What a request like the one that `data` begins with begins with, whatever its Content-Length."""
@@ -479,7 +469,7 @@ class Downstream(asyncio.Protocol):
         if not self._queue:
             self._queued_bytes = 0
             return
-        self.active = x = self._queue.popleft()
+        self.active = x = self._queue.pop(0)
         self._queued_bytes = sum(waiting.body.size for waiting in self._queue if waiting.body is not None)
         body, x.body = x.body, None
         self._app.on_head(x)

@@ -191,6 +191,7 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, by whomever."""
         self.lost = True
+        self._parser = None  # it holds this object: without it, both go at once
         self.origin.forget(self)
         x, self.exchange = self.exchange, None
         if x is None:
@@ -235,6 +236,7 @@ class Upstream(asyncio.Protocol):
             return
         self.keep = parser.should_keep_alive()
         self.head = head = judge_answer(self._fields)
+        self._fields = []
         length = head.length
         self.status = 0 if length == -2 or status > 599 else status
         # asked only where it matters: the parser makes a text of it
