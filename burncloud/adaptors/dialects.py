@@ -1,6 +1,6 @@
 """Which file reads which answer: (dialect, endpoint) → Reader.
 
-Endpoint names are those of the recordings: chat.completions, completions, responses, embeddings,
+Endpoint names are those of the recordings: chat.completions, completions, responses, responses.compact, embeddings,
 images, audio, moderations, rerank; messages, count_tokens; generateContent, streamGenerateContent,
 countTokens, embedContent, batchEmbedContents.
 """
@@ -25,6 +25,7 @@ READERS: Final[dict[str, dict[str, Reader[Any, Any]]]] = {
         "chat.completions": openai_chat.READER,
         "completions": openai_completions.READER,
         "responses": openai_responses.READER,
+        "responses.compact": openai_responses.READER,
         "embeddings": openai_embeddings.READER,
         "images": openai_other.IMAGES,
         "": openai_other.READER,
@@ -35,7 +36,8 @@ READERS: Final[dict[str, dict[str, Reader[Any, Any]]]] = {
 """The reader under "" is for every endpoint that is not named."""
 
 SPEAKING: Final = frozenset({
-    "chat.completions", "completions", "responses", "messages", "generateContent", "streamGenerateContent",
+    "chat.completions", "completions", "responses", "responses.compact", "messages",
+    "generateContent", "streamGenerateContent",
 })  # fmt: skip
 """Endpoints whose answer is text, so that its length estimates the output."""
 

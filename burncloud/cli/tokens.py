@@ -33,6 +33,10 @@ Networks = Annotated[
 Group = Annotated[
     str | None, typer.Option(help="A price group of its own instead of its user's; or user.", show_default=False)
 ]
+Strict = Annotated[
+    bool | None,
+    typer.Option("--strict/--lossy", help="Refuse what cannot be translated without loss.", show_default=False),
+]
 
 
 @app.command("list")
@@ -66,6 +70,7 @@ def create(
     models: Models = None,
     networks: Networks = None,
     group: Group = None,
+    strict: Strict = None,
     json: AsJson = False,
 ) -> None:
     """Make a token and show its key, this once. Without options it is unlimited and never expires."""
@@ -75,7 +80,7 @@ def create(
         return await tokens.create_token(
             s.db,
             user,
-            **given | _given(name, quota, expires, models, networks, group),  # type: ignore[arg-type]
+            **given | _given(name, quota, expires, models, networks, group, strict),  # type: ignore[arg-type]
         )
 
     made = run(work, json)
@@ -95,13 +100,14 @@ def update(
     models: Models = None,
     networks: Networks = None,
     group: Group = None,
+    strict: Strict = None,
     enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="On or off.", show_default=False)] = None,
     json: AsJson = False,
 ) -> None:
     """Change what is given, leave the rest. The key stays the same."""
 
     async def work(s: Session) -> TokenRow:
-        changes = _given(name, quota, expires, models, networks, group)
+        changes = _given(name, quota, expires, models, networks, group, strict)
         if enabled is not None:
             changes["enabled"] = enabled
         return await tokens.update_token(s.db, token, changes)
@@ -134,6 +140,7 @@ def as_json(token: TokenRow) -> dict[str, Any]:
         "networks": token.networks,
         "enabled": token.enabled,
         "created_at": token.created_at,
+        "options": token.options,
     }
 
 
@@ -144,6 +151,7 @@ def _given(
     models: str | None,
     networks: str | None,
     group: str | None,
+    strict: bool | None,
 ) -> dict[str, Any]:
     """The options that were given, as the service takes them."""
     found: dict[str, Any] = {}
@@ -159,6 +167,8 @@ def _given(
         found["networks"] = [] if networks.strip() in ("", "any") else inputs.names(networks)
     if group is not None:
         found["group"] = "" if group in ("", "user") else group
+    if strict is not None:
+        found["options"] = {"strict": strict}
     return found
 
 
@@ -193,6 +203,7 @@ def _show(token: TokenRow, json: bool) -> None:
             ("models", "all" if token.models is None else ", ".join(token.models)),
             ("networks", ", ".join(token.networks) or "any"),
             ("enabled", output.flag(token.enabled)),
+            ("strict", output.flag(bool(token.options.get("strict")))),
             ("created", output.time_text(token.created_at)),
         ]
     )

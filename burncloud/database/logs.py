@@ -64,6 +64,8 @@ class LogRow(msgspec.Struct, frozen=True):
     bytes_down: int
     client: str
     upstream_request: str
+    lossy: str
+    """What a translation dropped or approximated: names, comma between."""
     usage: dict[str, int]
     attempts: list[AttemptRow]
 

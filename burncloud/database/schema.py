@@ -91,6 +91,7 @@ tokens = Table(
     _flag("enabled", True),
     _number("created_at"),
     Column("deleted_at", BigInteger),
+    Column("options", JSON, nullable=False, server_default=text("'{}'")),
     sqlite_autoincrement=True,
 )
 
@@ -241,6 +242,7 @@ receipts = Table(
     _word("client"),
     _word("upstream_request"),
     _flag("late", False),
+    _word("lossy"),
     Index("receipts_time", "time_ns"),
     Index("receipts_user", "user", "time_ns"),
     Index("receipts_token", "token", "time_ns"),

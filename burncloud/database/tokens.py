@@ -36,6 +36,8 @@ class TokenRow(msgspec.Struct, frozen=True):
     networks: list[str]
     enabled: bool
     created_at: int
+    options: dict[str, Any]
+    """strict: refuse what cannot be translated without loss."""
 
 
 def _select() -> Select[Any]:
@@ -56,6 +58,7 @@ def _select() -> Select[Any]:
             tokens.c.networks,
             tokens.c.enabled,
             tokens.c.created_at,
+            tokens.c.options,
         )
         .select_from(tokens.join(users, users.c.id == tokens.c.user_id).outerjoin(balances, balance))
         .where(tokens.c.deleted_at.is_(None))
@@ -82,14 +85,14 @@ async def find_token(conn: Conn, hash_: bytes) -> TokenRow | None:
     return TokenRow(*row) if row else None
 
 
-SnapshotToken = tuple[int, bytes, int, bool, int, int, str, str | None, str]
+SnapshotToken = tuple[int, bytes, int, bool, int, int, str, str | None, str, str]
 
 
 async def snapshot_tokens(
     conn: Conn, after: int = 0, limit: int = 0, ids: Sequence[int] = ()
 ) -> Sequence[SnapshotToken]:
-    """(id, hash, user, enabled, quota_limit, expires_at, group, models, networks) of these tokens, or of the
-    next `limit` above `after`; models and networks as JSON text, since most are trivial and there may be 100,000."""
+    """(id, hash, user, enabled, quota_limit, expires_at, group, models, networks, options) of these tokens, or of
+    the next `limit` above `after`; the last three as JSON text, since most are trivial and there may be 100,000."""
     query = select(
         tokens.c.id,
         tokens.c.hash,
@@ -100,6 +103,7 @@ async def snapshot_tokens(
         tokens.c.group,
         cast(tokens.c.models, Text),
         cast(tokens.c.networks, Text),
+        cast(tokens.c.options, Text),
     ).where(tokens.c.deleted_at.is_(None))
     if ids:
         query = query.where(tokens.c.id.in_(ids))

@@ -150,6 +150,8 @@ class End(msgspec.Struct, array_like=True, tag="E", gc=False):
     """The client's address."""
     upstream_request: str
     attempts: tuple[Attempt, ...]
+    lossy: str = ""
+    """What a translation dropped or approximated: names, comma between."""
 
 
 class Return(msgspec.Struct, array_like=True, tag="R", gc=False):

@@ -42,6 +42,8 @@ class Token(msgspec.Struct, array_like=True, gc=False):
     """The models it may call; None = all of its group."""
     networks: tuple[str, ...] = ()
     """CIDR blocks it may be used from; empty = any."""
+    options: dict[str, object] = {}
+    """"strict": requests that cannot be translated without loss are refused."""
 
 
 class Channel(msgspec.Struct, array_like=True, gc=False):

@@ -9,6 +9,7 @@ exchange.py   the record of one request on its way
 arrival.py    the body on its way in: room, limits, large ones
 gateway.py    the life of a request, top to bottom
 upload.py     the request as it goes up to a channel
+translate.py  the same for a channel of another dialect
 answer.py     the answer on its way back: hold, commit, pass, end
 settle.py     from an exchange to its receipt
 relay.py      everything that is not LLM traffic, to the control process

@@ -15,18 +15,24 @@ from typing import Final
 import msgspec
 
 from burncloud import crash
+from burncloud.adaptors.canon import Unreadable
 from burncloud.adaptors.meter import Meter, first_content, read_plain
+from burncloud.adaptors.spoken import SPOKEN, SSE
+from burncloud.adaptors.translation import Translation
 from burncloud.errors import SERVICE_UNAVAILABLE, error_body
 from burncloud.router import settle
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import ENDING, HOLDING, OVER, PASSING, SENT, Exchange
 from burncloud.router.ports import House
+from burncloud.router.translate import fields_of
 from burncloud.wire.heads import STATUS_LINES
 from burncloud.wire.upstream import Upstream
 
 OK_LINE: Final = STATUS_LINES[200]
 JSON_HOLD_BYTES_MAX: Final = 256 << 10
 SSE_HOLD_BYTES_MAX: Final = 16 << 10
+TRANSLATED_BYTES_MAX: Final = 64 << 20
+"""Longest plain answer that is translated."""
 CLIENT_FAULTS: Final = frozenset(
     (400, 404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 416, 417, 422, 424, 426, 428, 431, 451)
 )
@@ -71,7 +77,7 @@ class Answers:
         state = x.state
         if state is not PASSING:
             whole = ended and state is SENT and up.status == 200 and up.head.whole
-            if whole and content and x.pump is None and not x.relay:
+            if whole and content and x.pump is None and not x.relay and x.translation is None:
                 self._pass_whole(x, up, content)
             else:
                 self._hold(x, up, content, ended)
@@ -157,6 +163,9 @@ class Answers:
             x.state = HOLDING
         elif x.state is not HOLDING:
             return
+        if x.translation is not None:
+            self._hold_translated(x, x.translation, up, content or b"", ended)
+            return
         if content:
             x.held.append(content)
             x.held_bytes += len(content)
@@ -184,16 +193,58 @@ class Answers:
         elif verdict != "wait" or ended or x.held_bytes >= SSE_HOLD_BYTES_MAX:
             self._commit(x, up, ended)
 
+    def _hold_translated(
+        self, x: Exchange, translation: Translation, up: Upstream, content: bytes, ended: bool
+    ) -> None:
+        """The same for an answer of another dialect; what is held of a stream is translated already."""
+        x.held_bytes += len(content)
+        assert x.meter is not None
+        x.meter.feed(content)
+        if x.sse:
+            content = translation.strip(content)
+        if content:
+            x.held.append(content)
+        broken = x.held_bytes > TRANSLATED_BYTES_MAX
+        if x.sse and x.stream:
+            failed = translation.failure is not None and not translation.content
+            if (failed and x.route.other((*x.tried, x.outlet))) or (ended and not (failed or translation.content)):
+                broken = True
+            elif not broken and (failed or ended or translation.content):
+                self._commit(x, up, ended)
+                return
+        elif ended and not broken:
+            try:
+                x.held = [self._translated(x, translation)]
+            except Unreadable:
+                broken = True
+            else:
+                x.sse = False
+                self._commit(x, up, True)
+        if broken:
+            self._failed(x, Fault("broken", x.status))
+
+    def _translated(self, x: Exchange, translation: Translation) -> bytes:
+        """A whole answer.  Raises Unreadable."""
+        if x.sse:
+            translation.finish()
+            return translation.collected()
+        body = b"".join(x.held)
+        if x.status >= 400:
+            return translation.failed(x.status, body)
+        if not body:
+            raise Unreadable("the answer is empty")
+        return translation.whole(body)
+
     def hurry(self, x: Exchange) -> None:
         """A stream has been held long enough: let it go as it is."""
-        if x.state is HOLDING and x.up is not None:
+        if x.state is HOLDING and x.up is not None and (x.translation is None or x.stream):
             self._commit(x, x.up, False)
 
     def _judge(self, x: Exchange, up: Upstream) -> bool:
         """Read the upstream's head; False if the attempt was given up for it."""
         status = x.status = up.status
         head = up.head
-        x.sse = head.content_type[:17] == b"text/event-stream"
+        x.sse = head.content_type[:17] == SSE
         if x.relay:
             return True
         if not 200 <= status < 300 and status not in CLIENT_FAULTS:
@@ -202,7 +253,13 @@ class Answers:
             return False
         endpoint = x.target.endpoint
         assert endpoint is not None
-        x.meter = Meter(endpoint.dialect, endpoint.name, x.sse, head.encoding)
+        if x.translation is None:
+            x.meter = Meter(endpoint.dialect, endpoint.name, x.sse, head.encoding)
+        else:
+            spoken = SPOKEN[x.way]
+            x.sse = status == 200 and head.content_type.startswith(spoken.stream_type)
+            x.meter = Meter(spoken.family, spoken.endpoint, x.sse, head.encoding)
+            x.translation.encoded(head.encoding)
         return True
 
     # The commit point
@@ -211,7 +268,9 @@ class Answers:
         """Write the head, and with it what was held."""
         content = x.held[0] if len(x.held) == 1 else b"".join(x.held)
         x.held = []
-        if x.meter is not None:
+        if x.translation is not None:
+            x.stripper = x.translation if x.sse else None
+        elif x.meter is not None:
             x.meter.feed(content)
             if x.stripper is not None:
                 if x.sse:
@@ -237,18 +296,24 @@ class Answers:
     def _head(self, x: Exchange, up: Upstream, length: int) -> bytes:
         """The answer's head; `length` ≥ 0 = the whole content is known."""
         said = up.head
-        parts = [STATUS_LINES.get(x.status, STATUS_LINES[502]), *said.forward]
+        stated = said.length
+        parts = [STATUS_LINES.get(x.status, STATUS_LINES[502])]
+        if x.translation is None:
+            parts += said.forward
+        else:
+            stated = -1
+            parts += fields_of(x, x.translation, said.request_id)
         if said.request_id:
             x.upstream_request = said.request_id.decode("latin-1")
         if x.relay:
             parts += said.control_only
         if up.no_body or x.status in (204, 304):
-            if said.length >= 0 and x.status != 204:
-                parts.append(b"content-length: %d\r\n" % said.length)
+            if stated >= 0 and x.status != 204:
+                parts.append(b"content-length: %d\r\n" % stated)
         elif length >= 0:
             parts.append(b"content-length: %d\r\n" % length)
-        elif said.length >= 0 and not x.sse:
-            parts.append(b"content-length: %d\r\n" % said.length)
+        elif stated >= 0 and not x.sse:
+            parts.append(b"content-length: %d\r\n" % stated)
         elif x.http11:
             x.chunked = True
             parts.append(b"transfer-encoding: chunked\r\n")
@@ -282,7 +347,8 @@ class Answers:
         assert x.meter is not None
         reading = x.reading = x.meter.finish()
         state = "done"
-        if x.sse and x.status == 200 and (reading.error or not reading.complete):
+        broken = reading.error or not reading.complete or (x.translation is not None and not x.translation.ended)
+        if x.sse and x.status == 200 and broken:
             state = "cut"
             if not reading.error:
                 content += error_event(x)
@@ -355,6 +421,8 @@ def error_event(x: Exchange) -> bytes:
     text = "The upstream broke the stream off"
     if endpoint is None:
         return b""
+    if x.translation is not None:
+        return x.translation.cut(text)
     body = error_body(SERVICE_UNAVAILABLE, text, endpoint.shape)
     if endpoint.dialect == "anthropic":
         return b"\n\nevent: error\ndata: " + body + b"\n\n"

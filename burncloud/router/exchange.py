@@ -12,6 +12,8 @@ from typing import Final
 from burncloud.adaptors.meter import Meter, Reading, UsageStripper
 from burncloud.adaptors.multipart import Form, FormPeek
 from burncloud.adaptors.peek import SlicedPeek
+from burncloud.adaptors.spoken import Asked
+from burncloud.adaptors.translation import Translation
 from burncloud.domain.journal import Attempt
 from burncloud.domain.pricing import Price
 from burncloud.domain.snapshot import Token
@@ -49,13 +51,12 @@ class Exchange(Inbound):
     """A client's request, the attempts to have it answered, and the answer."""
 
     __slots__ = (
-        "answer_head", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost", "chunked", "day", "endpoint",
-        "first_ns", "form", "form_peek", "group", "group_ratio_ppm", "held", "held_bytes", "hold_token",
-        "hold_user", "last",
-        "meter", "model", "money", "no_room", "outlet", "price", "prompt", "prompt_billed", "pump",
-        "reading", "reason", "relay", "request_id", "reserve", "room", "route", "sliced", "spooling", "sse",
-        "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched", "tried", "unwait", "up",
-        "upload", "upload_body", "upstream_model", "upstream_request", "usage_asked", "x",
+        "answer_head", "asked", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost", "chunked", "day",
+        "endpoint", "first_ns", "form", "form_peek", "group", "group_ratio_ppm", "held", "held_bytes", "hold_token",
+        "hold_user", "last", "meter", "model", "money", "no_room", "outlet", "price", "prompt", "prompt_billed",
+        "pump", "reading", "reason", "relay", "request_id", "reserve", "room", "route", "sliced", "spooling", "sse",
+        "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched", "translation", "tried",
+        "unwait", "up", "upload", "upload_body", "upstream_model", "upstream_request", "usage_asked", "way", "x",
     )  # fmt: skip
 
     target: Target
@@ -64,6 +65,8 @@ class Exchange(Inbound):
     price: Price
     route: Route[Outlet]
     outlet: Outlet
+    way: str
+    """The dialect that the attempt under way is translated to; "" = it goes as it came."""
 
     def __init__(self, client: Downstream, method: bytes, url: bytes, head: Head, length: int, started_ns: int) -> None:
         Inbound.__init__(self, client, method, url, head, length)
@@ -88,14 +91,12 @@ class Exchange(Inbound):
         self.stream = False
         self.usage_asked = False
         """The client itself wants the stream's usage."""
-        self.prompt = 0
-        """Estimated prompt tokens, for the reserve."""
+        self.prompt = 0  # estimated tokens, for the reserve
         self.prompt_billed = 0
         """Estimated prompt tokens, for a bill where nobody counted."""
-        self.upload = b""
-        """The request as it goes up: its head and, if that is small, its body."""
-        self.upload_body = b""
-        """A larger body in memory."""
+        self.asked: Asked | None = None  # in the canonical form, once it had to be read
+        self.upload = b""  # the request as it goes up: its head and, if that is small, its body
+        self.upload_body = b""  # a larger body in memory
         self.pump: Iterator[bytes] | None = None
         """The rest of a spooled body on its way up."""
         # Money
@@ -126,7 +127,8 @@ class Exchange(Inbound):
         self.held: list[bytes] = []
         self.held_bytes = 0
         self.meter: Meter | None = None
-        self.stripper: UsageStripper | None = None
+        self.translation: Translation | None = None
+        self.stripper: UsageStripper | Translation | None = None
         self.reading: Reading | None = None
         self.upstream_request = ""
         self.bytes_up = 0

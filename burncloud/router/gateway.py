@@ -244,9 +244,9 @@ class Gateway:
         models = x.token.models
         if models is not None and model not in models:
             raise Refusal(PERMISSION_DENIED, f"This token may not use the model `{model}`")
-        route = self.world.route(endpoint.dialect, x.group, model)
+        route = self.world.route(endpoint, x.group, model)
         if route is None:
-            if self.world.served(model, x.group, endpoint.dialect):
+            if self.world.served(model, x.group, endpoint):
                 raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{model}` is available", 1)
             if self.world.served(model, x.group):
                 raise Refusal(NOT_FOUND, f"No channel for the model `{model}` speaks this API")
@@ -413,7 +413,7 @@ class Gateway:
             else:
                 self._no_control(x)
             return
-        x.held, x.held_bytes, x.meter, x.pump, x.stripper = [], 0, None, None, None
+        x.held, x.held_bytes, x.meter, x.pump, x.stripper, x.translation = [], 0, None, None, None, None
         x.first_ns = 0
         if fault.kind != "connect":
             # what waited for the journal never left; a stale connection may have died before or after it arrived
@@ -500,7 +500,7 @@ class Gateway:
             x.up = None
             if up is not None:
                 up.abort()
-            if x.meter is not None and x.held:
+            if x.meter is not None and x.held and x.translation is None:
                 x.meter.feed(b"".join(x.held))
             if state is not DIALLING:
                 settle.attempt_over(x, x.status, int(sent), clock.now_ns())

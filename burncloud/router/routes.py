@@ -21,7 +21,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     name: str
     """As in the ledger: "chat.completions", "messages", …"""
     dialect: str
-    """openai · anthropic · gemini: which channels can answer it, and how it is peeked and metered."""
+    """openai · anthropic · gemini: the family of channels that answer it, and how it is peeked and metered."""
     model_in: str
     """body · form · either (JSON or multipart) · url · none."""
     shape: Shape = "openai"
@@ -30,14 +30,16 @@ class Endpoint(msgspec.Struct, frozen=True):
     """Streams carry usage only if `stream_options.include_usage` is set."""
     free: bool = False
     """Never billed (token counting, listings)."""
+    conversation: str = ""
+    """The dialect in which a model is asked for an answer (adaptors/spoken.py); "" = another API, never translated."""
 
 
 OPENAI_PATHS: Final[dict[str, Endpoint]] = {
-    "chat/completions": Endpoint("chat.completions", "openai", "body", usage_option=True),
+    "chat/completions": Endpoint("chat.completions", "openai", "body", usage_option=True, conversation="chat"),
     "completions": Endpoint("completions", "openai", "body", usage_option=True),
     "embeddings": Endpoint("embeddings", "openai", "body"),
-    "responses": Endpoint("responses", "openai", "body"),
-    "responses/compact": Endpoint("responses", "openai", "body"),
+    "responses": Endpoint("responses", "openai", "body", conversation="responses"),
+    "responses/compact": Endpoint("responses.compact", "openai", "body"),
     "responses/input_tokens": Endpoint("input_tokens", "openai", "body", free=True),
     "moderations": Endpoint("moderations", "openai", "body"),
     "images/generations": Endpoint("images", "openai", "body"),
@@ -51,13 +53,13 @@ OPENAI_PATHS: Final[dict[str, Endpoint]] = {
 
 POST_PATHS: Final[dict[bytes, Endpoint]] = {
     **{b"/v1/" + path.encode(): endpoint for path, endpoint in OPENAI_PATHS.items()},
-    b"/v1/messages": Endpoint("messages", "anthropic", "body", "anthropic"),
+    b"/v1/messages": Endpoint("messages", "anthropic", "body", "anthropic", conversation="messages"),
     b"/v1/messages/count_tokens": Endpoint("count_tokens", "anthropic", "body", "anthropic", free=True),
 }
 
 GEMINI_METHODS: Final[dict[str, Endpoint]] = {
-    "generateContent": Endpoint("generateContent", "gemini", "url", "gemini"),
-    "streamGenerateContent": Endpoint("streamGenerateContent", "gemini", "url", "gemini"),
+    "generateContent": Endpoint("generateContent", "gemini", "url", "gemini", conversation="gemini"),
+    "streamGenerateContent": Endpoint("streamGenerateContent", "gemini", "url", "gemini", conversation="gemini"),
     "countTokens": Endpoint("countTokens", "gemini", "url", "gemini", free=True),
     "embedContent": Endpoint("embedContent", "gemini", "url", "gemini"),
     "batchEmbedContents": Endpoint("embedContent", "gemini", "url", "gemini"),

@@ -84,6 +84,7 @@ def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -
             x.hold_user, x.hold_token, draw_user, draw_token, cost, usage, estimated, state, status,
             (clock.now_ns() - started_ns) // 1000, first_us,
             x.bytes_up, x.bytes_down, x.client.peer, x.upstream_request, x.attempts,
+            "" if x.translation is None else ",".join(x.translation.losses.names()),
         )
     )  # fmt: skip
     x.money = False

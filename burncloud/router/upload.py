@@ -17,6 +17,8 @@ from burncloud.adaptors.peek import force_usage, peek_json, splice, with_usage
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router.exchange import Exchange
 from burncloud.router.routes import with_model
+from burncloud.router.translate import head_of, make_translated, way_of
+from burncloud.router.world import Outlet
 from burncloud.wire.body import Body
 
 JOIN_BYTES_MAX: Final = 16 << 10
@@ -30,11 +32,13 @@ def make_upload(x: Exchange) -> None:
     assert body is not None
     assert endpoint is not None
     x.upstream_model = name = outlet.models.get(x.model) or x.model
+    x.way = way = way_of(x)
+    if way:
+        path, query, content = make_translated(x, way)
+        _compose(x, b"POST", outlet.path(path) + query, _with_vendors(outlet, head_of(x)), content, len(content))
+        return
     path = target.path
-    head = x.head.forward
-    for field, value in outlet.vendor.headers:
-        if field.lower().encode() not in head.lower():
-            head += f"{field}: {value}\r\n".encode("latin-1")
+    head = _with_vendors(outlet, x.head.forward)
     rename = name != x.model
     if rename and target.model:
         path = with_model(target, name)
@@ -53,12 +57,25 @@ def make_upload(x: Exchange) -> None:
         if ask and x.form is None:
             first = _ask_for_usage(x, first, endpoint.dialect)
         size = len(first)
+    _compose(x, x.method, outlet.path(path) + target.query, head, first, size)
+
+
+def _with_vendors(outlet: Outlet, head: bytes) -> bytes:
+    """The head with the fields that the vendor wants and the client did not send."""
+    for field, value in outlet.vendor.headers:
+        if field.lower().encode() not in head.lower():
+            head += f"{field}: {value}\r\n".encode("latin-1")
+    return head
+
+
+def _compose(x: Exchange, method: bytes, path: bytes, head: bytes, first: bytes, size: int) -> None:
+    """`first`: what of the body is in memory; `size`: of all of it."""
     x.bytes_up = size
     if size > JOIN_BYTES_MAX:
         x.upload_body = first
         first = b""
-    x.upload = b"%b %b%b HTTP/1.1\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
-        x.method, outlet.path(path), target.query, outlet.head, size, head, first,
+    x.upload = b"%b %b HTTP/1.1\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
+        method, path, x.outlet.head, size, head, first,
     )  # fmt: skip
 
 

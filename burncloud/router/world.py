@@ -14,19 +14,21 @@ from urllib.parse import urlsplit
 import msgspec
 
 from burncloud import logs
-from burncloud.adaptors.vendors import VENDORS, Vendor, upstream_path
+from burncloud.adaptors.spoken import SPOKEN
+from burncloud.adaptors.vendors import VENDORS, Vendor, speaks, upstream_path
 from burncloud.domain.link import Drop, Put, decode_record
 from burncloud.domain.money import RATIO_ONE
 from burncloud.domain.pricing import Price, Tariff
 from burncloud.domain.snapshot import Channel, Group, Record, Setting, Token, User
 from burncloud.router.choose import Route
+from burncloud.router.routes import Endpoint
 from burncloud.wire.pool import Origin, OriginKey, origin_key
 from burncloud.wire.tls import TlsSetting
 
 _log = logs.logger(__name__)
 
-RouteKey = tuple[str, str, str]
-"""(dialect, group, model)."""
+Served = tuple[str, str]
+"""(group, model)."""
 
 
 class Outlet:
@@ -34,7 +36,7 @@ class Outlet:
 
     __slots__ = (
         "_base_path", "_paths", "available", "channel", "head", "id", "key_id", "models", "origin", "ref_field",
-        "vendor",
+        "speaks", "vendor", "ways",
     )  # fmt: skip
 
     def __init__(self, channel: Channel, vendor: Vendor, origin: Origin, base: str, ca_head: bytes) -> None:
@@ -43,6 +45,10 @@ class Outlet:
         self.vendor = vendor
         self.origin = origin
         self.models = channel.models
+        self.speaks = speaks(vendor, channel.options)
+        """The dialects that it answers itself."""
+        self.ways: dict[str, str] = {}
+        """API → the dialect a request of it is translated to; "" = it goes as it came."""
         self.key_id = channel.keys[0][0]
         self.available = channel.enabled
         self.head = ca_head
@@ -53,6 +59,15 @@ class Outlet:
 
     def __repr__(self) -> str:
         return f"<Outlet {self.channel.ref} {'available' if self.available else 'away'}>"
+
+    def way(self, endpoint: Endpoint) -> str | None:
+        """How a request of this API gets there: "" as it came, else translated to that dialect; None = not at all."""
+        spoken = endpoint.conversation
+        if not spoken:
+            return "" if endpoint.dialect == self.vendor.dialect else None
+        if spoken in self.speaks:
+            return ""
+        return next((name for name in self.speaks if name in SPOKEN and spoken in SPOKEN), None)
 
     def path(self, client_path: bytes) -> bytes:
         """The path to ask for upstream."""
@@ -85,36 +100,45 @@ class World:
         self.tariffs: dict[str, Tariff] = {}
         self.settings: dict[str, str] = {}
         self.outlets: dict[int, Outlet] = {}
-        self._routes: dict[RouteKey, Route[Outlet] | None] = {}
-        """None = must be made again from its members when next asked for."""
-        self._members: dict[RouteKey, dict[int, Outlet]] = {}
+        self._routes: dict[Served, dict[str, Route[Outlet]]] = {}
+        """By API; made from the members when first asked for."""
+        self._members: dict[Served, dict[int, Outlet]] = {}
         self.loaded = False
         self._seen: dict[str, set[Any]] | None = None
 
     # Questions
 
-    def route(self, dialect: str, group: str, model: str) -> Route[Outlet] | None:
-        """The channels that answer this model for this group in this dialect; None = there is none."""
-        key = (dialect, group, model)
-        route = self._routes.get(key)
-        if route is not None:
-            return route
-        if key in self._members:
-            members = self._members[key].values()
-            route = Route((o, o.channel.priority, o.channel.weight) for o in members if o.channel.enabled)
-            if not route.size:
-                return None
-            self._routes[key] = route
+    def route(self, endpoint: Endpoint, group: str, model: str) -> Route[Outlet] | None:
+        """The channels that answer this model for this group by this API; None = there is none."""
+        routes = self._routes.get((group, model))
+        if routes is not None:
+            route = routes.get(endpoint.conversation or endpoint.name)
+            if route is not None:
+                return route
+        return self._make_route(endpoint, group, model)
+
+    def _make_route(self, endpoint: Endpoint, group: str, model: str) -> Route[Outlet] | None:
+        """Of channels of the same priority, those that need no translation stand before the others."""
+        api = endpoint.conversation or endpoint.name
+        ranked: list[tuple[Outlet, int, int]] = []
+        for outlet in self._members.get((group, model), {}).values():
+            way = outlet.way(endpoint)
+            if way is not None and outlet.channel.enabled:
+                outlet.ways[api] = way
+                ranked.append((outlet, 2 * outlet.channel.priority + (not way), outlet.channel.weight))
+        if not ranked:
+            return None
+        route = self._routes.setdefault((group, model), {})[api] = Route(ranked)
         return route
 
-    def served(self, model: str, group: str, dialect: str = "") -> bool:
-        """Whether any channel of the group has the model, in whatever state (and, unless given, dialect)."""
-        dialects = (dialect,) if dialect else ("openai", "anthropic", "gemini")
-        return any((one, group, model) in self._members for one in dialects)
+    def served(self, model: str, group: str, endpoint: Endpoint | None = None) -> bool:
+        """Whether any channel of the group has the model, in whatever state (and answers this API)."""
+        members = self._members.get((group, model), {}).values()
+        return bool(members) if endpoint is None else any(outlet.way(endpoint) is not None for outlet in members)
 
-    def models(self, group: str, dialect: str = "") -> list[str]:
+    def models(self, group: str) -> list[str]:
         """Models that a group can ask for, sorted."""
-        return sorted({m for d, g, m in self._members if g == group and dialect in ("", d)})
+        return sorted({model for served, model in self._members if served == group})
 
     def ratio_ppm(self, group: str) -> int:
         """The price ratio of a group."""
@@ -228,9 +252,9 @@ class World:
                 self._members.pop(key, None)
             self._routes.pop(key, None)
 
-    def _keys(self, outlet: Outlet) -> list[RouteKey]:
+    def _keys(self, outlet: Outlet) -> list[Served]:
         channel = outlet.channel
-        return [(outlet.vendor.dialect, group, model) for group in channel.groups for model in channel.models]
+        return [(group, model) for group in channel.groups for model in channel.models]
 
     def _outlet(self, channel: Channel, vendor: Vendor) -> Outlet:
         base = (channel.base_url or vendor.base_url).rstrip("/")

@@ -123,7 +123,7 @@ def booking(journal: int, records: Iterable[End | Return], late: bool = False) -
         usage = _astuple(record.usage)
         sums.add(record, usage, late)
         fields = _astuple(record)
-        receipts.append((journal, *fields[:_ENDS], *usage, *fields[_ENDS + 1 : -1], late))
+        receipts.append((journal, *fields[:_ENDS], *usage, *fields[_ENDS + 1 : -2], late, record.lossy))
         for attempt in record.attempts:
             n, *rest = _astuple(attempt)
             attempts.append((journal, record.x, n, record.day, *rest))

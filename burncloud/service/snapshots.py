@@ -199,6 +199,9 @@ def _channel(row: channel_rows.ChannelRow, secrets: tuple[tuple[int, str], ...])
     )
 
 
+_NO_OPTIONS: Final[dict[str, object]] = {}
+
+
 async def _users(conn: Conn, after: int, limit: int, ids: Sequence[int]) -> tuple[list[Record], int]:
     rows = await user_rows.snapshot_users(conn, after, limit, ids)
     found: list[Record] = [User(id_, enabled, group, quota >= 0) for id_, enabled, group, quota in rows]
@@ -208,10 +211,11 @@ async def _users(conn: Conn, after: int, limit: int, ids: Sequence[int]) -> tupl
 async def _tokens(conn: Conn, after: int, limit: int, ids: Sequence[int]) -> tuple[list[Record], int]:
     rows = await token_rows.snapshot_tokens(conn, after, limit, ids)
     found: list[Record] = []
-    for id_, hash_, user, enabled, quota, expires_at, group, models, networks in rows:
+    for id_, hash_, user, enabled, quota, expires_at, group, models, networks, options in rows:
         some = None if models is None else tuple(json.loads(models))
         blocks = () if networks == "[]" else tuple(json.loads(networks))
-        found.append(Token(id_, hash_, user, enabled, quota >= 0, expires_at, group, some, blocks))
+        said = _NO_OPTIONS if options == "{}" else json.loads(options)
+        found.append(Token(id_, hash_, user, enabled, quota >= 0, expires_at, group, some, blocks, said))
     return found, rows[-1][0] if rows else 0
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -62,6 +63,7 @@ async def create_token(
     models: Sequence[str] | None = None,
     networks: Sequence[str] = (),
     group: str = "",
+    options: Mapping[str, object] = MappingProxyType({}),
 ) -> NewToken:
     """A new token of a user, and its key."""
     values = {
@@ -71,6 +73,7 @@ async def create_token(
         "models": list(models) if models is not None else None,
         "networks": list(networks),
         "group": group,
+        "options": dict(options),
     }
     _check(values)
     key = secrets.new_token_key()
@@ -86,14 +89,18 @@ async def create_token(
 
 
 async def update_token(db: Database, token: str, changes: dict[str, Any]) -> TokenRow:
-    """Change name, quota_limit, expires_at, models, networks, group or enabled: those that `changes` holds."""
+    """Change name, quota_limit, expires_at, models, networks, group, enabled or options: those that `changes` holds.
+
+    Of the options, too, only those that are given change.
+    """
     _check(changes)
 
     async def work(conn: Conn) -> TokenRow:
         row = await find(conn, token)
         await ensure_groups(conn, [changes["group"]] if changes.get("group") else [])
         if changes:
-            await rows.update_token(conn, row.id, changes)
+            options = {"options": row.options | changes["options"]} if "options" in changes else {}
+            await rows.update_token(conn, row.id, changes | options)
         return await find(conn, str(row.id))
 
     return await db.run(work)

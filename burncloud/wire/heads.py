@@ -16,7 +16,7 @@ HEAD_BYTES_MAX: Final = 64 << 10
 HEAD_FIELDS_MAX: Final = 100
 
 KEEP, DROP, AUTH, HOST, EXPECT, TYPE, CHUNKED, CONNECTION, REQUEST_ID, FORWARDED_FOR = range(10)
-LENGTH, ENCODING, RETRY_AFTER, CONTROL_ONLY = range(10, 14)
+LENGTH, ENCODING, RETRY_AFTER, CONTROL_ONLY, STRICT = range(10, 15)
 
 REQUEST_FIELDS: Final[dict[bytes, int]] = {
     # hop-by-hop (RFC 9110 §7.6.1) and framing, which is ours
@@ -47,6 +47,7 @@ REQUEST_FIELDS: Final[dict[bytes, int]] = {
     b"x-forwarded-for": FORWARDED_FOR,
     b"x-request-id": REQUEST_ID,
     b"x-client-request-id": REQUEST_ID,
+    b"x-burncloud-strict": STRICT,
 }
 """Lower-case request field name → what becomes of it.  Unnamed fields pass, but see `_classify`."""
 
@@ -196,7 +197,7 @@ class Head:
 
     __slots__ = (
         "auth", "chunked", "client_request", "content_type", "error", "error_text",
-        "expect", "fields", "forward", "forwarded_for", "memo", "multipart",
+        "expect", "fields", "forward", "forwarded_for", "memo", "multipart", "strict",
     )  # fmt: skip
 
     def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
@@ -212,6 +213,8 @@ class Head:
         self.forwarded_for = b""
         self.expect = False
         self.chunked = False
+        self.strict = False
+        """x-burncloud-strict: true: a translation that loses something is refused."""
         self.error: ErrorRow | None = None
         self.error_text = ""
         self.memo: Any = None
@@ -266,6 +269,8 @@ def judge(fields: list[tuple[bytes, bytes]], http11: bool) -> Head:
             head.chunked = value.strip().lower() == b"chunked"
         elif action == CONNECTION:
             named += tuple(part.strip().lower() for part in value.split(b","))
+        elif action == STRICT:
+            head.strict = value.strip().lower() == b"true"
         elif action == FORWARDED_FOR:
             head.forwarded_for = value.strip()
     if hosts > 1 or (http11 and hosts != 1):

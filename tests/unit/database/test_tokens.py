@@ -12,7 +12,7 @@ async def test_a_token_is_made_with_a_balance_and_found(db: Database) -> None:
     models, networks = ["gpt-4"], ["10.0.0.0/8"]
     token = await add_token(db, user, 7, name="ci", quota_limit=5, models=models, networks=networks, created_at=9)
     expected = tokens.TokenRow(
-        token, "sk-…abcd", "ci", user, "alice", 5, 0, 0, -1, "", models, networks, True, 9
+        token, "sk-…abcd", "ci", user, "alice", 5, 0, 0, -1, "", models, networks, True, 9, {}
     )  # fmt: skip
     async with db.read() as conn:
         assert await tokens.get_token(conn, token) == expected
@@ -28,8 +28,8 @@ async def test_the_snapshot_reads_pages_and_ids(db: Database) -> None:
     narrow = await add_token(db, user, 2, models=["a"], networks=["::1/128"], expires_at=99, group="vip", enabled=False)
     async with db.read() as conn:
         rows = list(await tokens.snapshot_tokens(conn, 0, 10))
-        assert rows[0] == (plain, bytes([1]) * 32, user, True, -1, -1, "", None, "[]")
-        assert rows[1] == (narrow, bytes([2]) * 32, user, False, -1, 99, "vip", '["a"]', '["::1/128"]')
+        assert rows[0] == (plain, bytes([1]) * 32, user, True, -1, -1, "", None, "[]", "{}")
+        assert rows[1] == (narrow, bytes([2]) * 32, user, False, -1, 99, "vip", '["a"]', '["::1/128"]', "{}")
         assert [row[0] for row in await tokens.snapshot_tokens(conn, plain, 10)] == [narrow]
         assert list(await tokens.snapshot_tokens(conn, ids=[plain])) == rows[:1]
 

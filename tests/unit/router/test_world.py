@@ -11,6 +11,7 @@ import pytest
 from burncloud.domain.link import Drop, Put
 from burncloud.domain.pricing import Price
 from burncloud.domain.snapshot import Channel, Group, Setting, Token, User
+from burncloud.router.routes import OPENAI_PATHS, POST_PATHS, Endpoint
 from burncloud.router.world import World, records
 from burncloud.wire.pool import Origin, OriginKey
 from tests.dialogue import channels
@@ -128,7 +129,7 @@ def test_a_token_changes_in_place(world: World) -> None:
     token = world.tokens[digest("a")]
     put(world, "token", Token(1, digest("a"), 2, False, True, 99, "vip", ("m",), ("10.0.0.0/8",)))
     assert world.tokens == {digest("a"): token}
-    assert msgspec.structs.astuple(token)[2:] == (2, False, True, 99, "vip", ("m",), ("10.0.0.0/8",))
+    assert msgspec.structs.astuple(token)[2:] == (2, False, True, 99, "vip", ("m",), ("10.0.0.0/8",), {})
 
 
 def test_a_token_with_another_key(world: World) -> None:
@@ -146,7 +147,7 @@ def test_a_token_with_another_key(world: World) -> None:
 
 def names(world: World, model: str = "gpt-4", group: str = "default", dialect: str = "openai") -> set[str]:
     """The channels that are picked for a model."""
-    route = world.route(dialect, group, model)
+    route = world.route(Endpoint(dialect, dialect, "body"), group, model)
     if route is None:
         return set()
     picked = [route.pick() for _ in range(20)]
@@ -174,7 +175,7 @@ def test_routes_follow_their_channels(world: World) -> None:
 def test_only_disabled_channels(world: World) -> None:
     """The model is served, only not now: that is no 404."""
     put(world, "channel", msgspec.structs.replace(channels(1)[0], enabled=False))
-    assert world.route("openai", "default", "gpt-4") is None
+    assert world.route(OPENAI_PATHS["chat/completions"], "default", "gpt-4") is None
     assert world.served("gpt-4", "default")
 
 
@@ -247,3 +248,22 @@ def test_a_thousand_paths_are_remembered_and_no_more(world: World) -> None:
     for n in range(1200):
         assert outlet.path(b"/v1/%d" % n) == b"/v1/%d" % n
     assert len(outlet._paths) == 1000
+
+
+def test_those_who_need_no_translation_come_first(world: World) -> None:
+    """Of the same priority; a higher priority wins over a translation."""
+    one, two = channels(2)
+    put(world, "channel", one, msgspec.structs.replace(two, vendor="anthropic", base_url="https://a.test"))
+    messages = POST_PATHS[b"/v1/messages"]
+    route = world.route(messages, "default", "gpt-4")
+    assert route is not None
+    first, second = world.outlets[2], world.outlets[1]
+    assert [route.pick() for _ in range(3)] == [first] * 3
+    assert (first.ways["messages"], second.ways["messages"]) == ("", "chat")
+    assert route.pick((first,)) is second
+    put(world, "channel", msgspec.structs.replace(one, priority=1))
+    route = world.route(messages, "default", "gpt-4")
+    assert route is not None
+    picked = route.pick()
+    assert picked is not None
+    assert picked.id == 1

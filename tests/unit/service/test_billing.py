@@ -92,7 +92,7 @@ def test_a_late_receipt_draws_on_nothing() -> None:
     booked = make_booking(4, [end(1, 30, 50), Return("user", 1, 20)], late=True)
     assert booked.balances == [("channel", 1, 30, 0), ("token", 1, 30, 0), ("user", 1, 30, 0)]
     assert booked.leases == []
-    assert booked.receipts[0][-1] is True
+    assert booked.receipts[0][-2:] == (True, "")
 
 
 def test_the_roll_up_is_by_hour_and_route() -> None:

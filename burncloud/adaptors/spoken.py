@@ -1,0 +1,125 @@
+"""The dialects that are translated, one row each: who reads and writes what, and where it is asked upstream.
+
+A translation takes the reading half of one row and the writing half of another; nobody knows a pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+from urllib.parse import quote
+
+import msgspec
+
+from burncloud.adaptors import canon
+from burncloud.adaptors.chat import answer as chat_answer
+from burncloud.adaptors.chat import request as chat_request
+from burncloud.adaptors.chat import stream as chat_stream
+from burncloud.adaptors.completions import answer as completions_answer
+from burncloud.adaptors.completions import request as completions_request
+from burncloud.adaptors.completions import stream as completions_stream
+from burncloud.adaptors.messages import answer as messages_answer
+from burncloud.adaptors.messages import request as messages_request
+from burncloud.adaptors.messages import stream as messages_stream
+
+SSE: Final = b"text/event-stream"
+
+
+class StreamReader(Protocol):
+    """Wire bytes of a stream in, canonical events out."""
+
+    def feed(self, data: bytes) -> list[canon.Event]:
+        """The events that these bytes complete; Unreadable if they are not of the dialect."""
+
+    def finish(self) -> list[canon.Event]:
+        """What is left at the end of the bytes; no Ended if the stream was cut."""
+
+
+class StreamWriter(Protocol):
+    """Canonical events in, wire bytes out."""
+
+    def write(self, event: canon.Event) -> bytes:
+        """The bytes that are due now; b"" where nothing is."""
+
+
+class Asked(msgspec.Struct):
+    """What a writer of answers may need to know of the request: the client's own, as read."""
+
+    request: canon.Request
+    model: str
+    """The public model name, as the client asked for it."""
+    framing: str = ""
+    """"array": Gemini's stream as one JSON array (no alt=sse)."""
+
+
+class Dialect(msgspec.Struct, frozen=True):
+    """One row."""
+
+    name: str
+    family: str
+    """openai · anthropic · gemini · bedrock: with `endpoint`, who meters its answers (adaptors/dialects.py)."""
+    endpoint: str
+    paths: tuple[str, str]
+    """Upstream path and query of a plain request and of a stream; {} is the model's name."""
+    read_request: Callable[..., canon.Request]
+    write_request: Callable[[canon.Request, canon.Losses], bytes]
+    read_answer: Callable[[bytes], canon.Answer]
+    write_answer: Callable[[canon.Answer, Asked, canon.Losses], bytes]
+    read_failure: Callable[[int, bytes], canon.Failure]
+    write_failure: Callable[[canon.Failure], bytes]
+    reader: Callable[[], StreamReader]
+    writer: Callable[[Asked, canon.Losses], StreamWriter]
+    stream_type: bytes = SSE
+    """Content type of its streams."""
+
+    def path(self, model: str, stream: bool) -> tuple[str, str]:
+        """(path, query with its "?" or "") to ask upstream."""
+        path, question, query = self.paths[stream].format(quote(model, safe="")).partition("?")
+        return path, question + query
+
+
+def _legacy(asked: Asked) -> bool:
+    return asked.request.said.get("tools") == "functions"
+
+
+def _write_chat(answer: canon.Answer, asked: Asked, losses: canon.Losses) -> bytes:
+    return chat_answer.write_answer(answer, losses, legacy_functions=_legacy(asked))
+
+
+def _chat_writer(asked: Asked, losses: canon.Losses) -> StreamWriter:
+    usage = asked.request.include_usage
+    return chat_stream.StreamWriter(asked.model, usage, losses, legacy_functions=_legacy(asked))
+
+
+def _plainly(write: Callable[[canon.Answer, canon.Losses], bytes]) -> Callable[..., bytes]:
+    """A writer of answers that need know nothing of the request."""
+    return lambda answer, asked, losses: write(answer, losses)
+
+
+def _streaming(writer: Callable[[str, bool, canon.Losses], StreamWriter]) -> Callable[..., StreamWriter]:
+    return lambda asked, losses: writer(asked.model, asked.request.include_usage, losses)
+
+
+_ROWS: Final = (
+    Dialect(
+        "chat", "openai", "chat.completions", ("/v1/chat/completions",) * 2,
+        chat_request.read_request, chat_request.write_request, chat_answer.read_answer, _write_chat,
+        chat_answer.read_failure, chat_answer.write_failure, chat_stream.StreamReader, _chat_writer,
+    ),
+    Dialect(
+        "messages", "anthropic", "messages", ("/v1/messages",) * 2,
+        messages_request.read_request, messages_request.write_request,
+        messages_answer.read_answer, _plainly(messages_answer.write_answer),
+        messages_answer.read_failure, messages_answer.write_failure,
+        messages_stream.StreamReader, _streaming(messages_stream.StreamWriter),
+    ),
+    Dialect(
+        "completions", "openai", "completions", ("/v1/completions",) * 2,
+        completions_request.read_request, completions_request.write_request,
+        completions_answer.read_answer, _plainly(completions_answer.write_answer),
+        chat_answer.read_failure, chat_answer.write_failure,
+        completions_stream.StreamReader, _streaming(completions_stream.StreamWriter),
+    ),
+)  # fmt: skip
+
+SPOKEN: Final[dict[str, Dialect]] = {row.name: row for row in _ROWS}

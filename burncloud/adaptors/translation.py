@@ -1,0 +1,141 @@
+"""One exchange between two dialects: the request written for the upstream, its answer written for the client.
+
+Reading and writing are the dialects' own (spoken.py); here is only their joining: a stream goes through event by
+event as it comes, a whole answer at its end, an error body with its sentence kept.  What was lost stands in
+`losses`, which has the request's from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from burncloud.adaptors import assemble, canon
+from burncloud.adaptors.encodings import Inflater
+from burncloud.adaptors.spoken import SPOKEN, Asked, Dialect
+from burncloud.errors import SERVICE_UNAVAILABLE
+
+MARK: Final = b'"burncloud.'
+"""Begins a signature of another vendor's in an envelope of ours (decision 0050)."""
+
+
+def read(dialect: str, body: bytes, model: str, stream: bool) -> canon.Request:
+    """A client's request.  Raises Refusal for what is malformed."""
+    request = SPOKEN[dialect].read_request(body, model=model, stream=stream)
+    request.model, request.stream = model, stream
+    return request
+
+
+def write(dialect: str, request: canon.Request, model: str, losses: canon.Losses) -> bytes:
+    """The request for an upstream of `dialect`, which knows the model as `model`; it is asked for a stream's usage."""
+    public, usage = request.model, request.include_usage
+    request.model, request.include_usage = model, request.stream
+    try:
+        return SPOKEN[dialect].write_request(request, losses)
+    finally:
+        request.model, request.include_usage = public, usage
+
+
+class Translation:
+    """The answer of one attempt.  A stream: `strip` and `finish`; a whole one: `whole`; an error: `failed`."""
+
+    __slots__ = (
+        "_asked", "_client", "_events", "_inflater", "_reader", "_upstream", "_write", "content", "ended", "failure",
+        "losses", "malformed",
+    )  # fmt: skip
+
+    def __init__(self, client: Dialect, upstream: Dialect, asked: Asked, losses: canon.Losses) -> None:
+        self._client, self._upstream, self._asked, self.losses = client, upstream, asked, losses
+        self._reader = upstream.reader()
+        self._write = client.writer(asked, losses).write
+        self._events: list[canon.Event] | None = None if asked.request.stream else []
+        self.content = False
+        """Something that a user would miss has come (the commit point, DATAPLANE.md rule 13)."""
+        self.ended = False
+        """The stream came to its own end."""
+        self.failure: canon.Failure | None = None
+        """An error event came."""
+        self.malformed = 0
+        """Reads that could not be understood."""
+        self._inflater: Inflater | None = None
+
+    @property
+    def framing(self) -> str:
+        """How the client's stream is framed (Asked.framing)."""
+        return self._asked.framing
+
+    def encoded(self, encoding: str) -> None:
+        """The upstream compressed its answer though it was asked not to."""
+        if encoding:
+            self._inflater = Inflater(encoding)
+
+    # Streams
+
+    def strip(self, data: bytes) -> bytes:
+        """Bytes of the upstream's stream → those of the client's."""
+        if self._inflater is not None:
+            data = self._inflater.feed(data)
+        try:
+            events = self._reader.feed(data)
+        except canon.Unreadable:
+            self.malformed += 1
+            return b""
+        if len(events) == 1 and type(events[0]) is canon.Delta and self.content and self._events is None:
+            return self._write(events[0])
+        return self._look(events)
+
+    def _look(self, events: Iterable[canon.Event]) -> bytes:
+        """The same, with an eye on what comes: before the commit point, and where the client wants it whole."""
+        out: list[bytes] = []
+        for event in events:
+            if isinstance(event, canon.Failed):
+                self.failure = event.failure
+            elif isinstance(event, canon.Ended):
+                self.ended = self.content = True
+            elif not self.content:
+                self.content = is_content(event)
+            if self._events is None:
+                out.append(self._write(event))
+            else:
+                self._events.append(event)
+        return b"".join(out)
+
+    def finish(self) -> bytes:
+        """At the end of the upstream's bytes: what is left."""
+        return self._look(self._reader.finish())
+
+    def cut(self, text: str) -> bytes:
+        """The upstream broke off: an error in the client's dialect, never a false stop."""
+        if self.failure is not None or self.ended:
+            return b""
+        return self._write(canon.Failed(canon.Failure(SERVICE_UNAVAILABLE.status, text)))
+
+    def collected(self) -> bytes:
+        """A stream that came though the client wants it whole.  Raises Unreadable."""
+        return self._client.write_answer(assemble.collect(self._events or []), self._asked, self.losses)
+
+    # Whole answers
+
+    def whole(self, body: bytes) -> bytes:
+        """A plain answer; as a stream, if the client asked for one.  Raises Unreadable."""
+        answer = self._upstream.read_answer(self._plain(body))
+        if self._events is None:
+            return b"".join([self._write(event) for event in assemble.tell(answer)])
+        return self._client.write_answer(answer, self._asked, self.losses)
+
+    def failed(self, status: int, body: bytes) -> bytes:
+        """The body of an error answer."""
+        return self._client.write_failure(self._upstream.read_failure(status, self._plain(body)))
+
+    def _plain(self, body: bytes) -> bytes:
+        return body if self._inflater is None else self._inflater.feed(body)
+
+
+def is_content(event: canon.Event) -> bool:
+    """Whether a user would miss it."""
+    if isinstance(event, canon.Delta | canon.Stopped | canon.Foreign):
+        return True
+    if isinstance(event, canon.Opened):
+        block = event.block
+        return not isinstance(block, canon.Text | canon.Refusal | canon.Reasoning) or bool(block.text)
+    return False

@@ -1,0 +1,84 @@
+"""A request for a channel that speaks another dialect than the client: written anew, its answer read back.
+
+The client's request is read once into the canonical form and written for each attempt; head and path are the
+upstream dialect's.  The answer's way back is the usual one (answer.py), with a `Translation` where a stream of the
+same dialect has nothing or the stripper.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from burncloud.adaptors import canon
+from burncloud.adaptors.spoken import SPOKEN, Asked
+from burncloud.adaptors.translation import MARK, Translation, read, write
+from burncloud.errors import INVALID_REQUEST, Refusal
+from burncloud.router.exchange import Exchange
+from burncloud.wire.body import Body
+
+FOREIGN_PREFIXES: Final = (b"anthropic-", b"openai-", b"x-goog-", b"x-stainless-", b"accept:", b"content-type:")
+"""Fields of a client's head that mean nothing in another dialect."""
+SEALED: Final = frozenset(("messages", "responses"))
+"""Dialects whose clients send signatures back as they came: an envelope of ours must not reach a vendor."""
+
+
+def way_of(x: Exchange) -> str:
+    """The dialect to translate to; "" = the body goes as it came."""
+    endpoint, outlet, body = x.target.endpoint, x.outlet, x.body
+    assert endpoint is not None
+    spoken = endpoint.conversation
+    way = outlet.ways[spoken or endpoint.name]
+    if not way and spoken in SEALED and body is not None and sealed(body):
+        return spoken if spoken in SPOKEN else ""
+    return way
+
+
+def sealed(body: Body) -> bool:
+    """Whether the body holds an envelope of ours."""
+    if not body.spooled:
+        return MARK in body.whole()
+    before = b""
+    for piece in body.pieces():
+        if MARK in before + piece:
+            return True
+        before = piece[-len(MARK) :]
+    return False
+
+
+def make_translated(x: Exchange, way: str) -> tuple[bytes, bytes, bytes]:
+    """(path, query, body) for the channel chosen; sets what the answer needs.  Raises Refusal."""
+    endpoint, body = x.target.endpoint, x.body
+    assert endpoint is not None
+    assert body is not None
+    if x.asked is None:
+        request = read(endpoint.conversation, body.whole(), x.model, x.stream)
+        array = endpoint.conversation == "gemini" and x.stream and b"alt=sse" not in x.target.query
+        x.asked = Asked(request, x.model, "array" if array else "")
+    losses = canon.Losses()
+    content = write(way, x.asked.request, x.upstream_model, losses)
+    if losses and (x.head.strict or x.token.options.get("strict")):
+        names = ", ".join(losses.names())
+        raise Refusal(INVALID_REQUEST, f"This request cannot be translated without loss: {names}")
+    x.translation = Translation(SPOKEN[endpoint.conversation], SPOKEN[way], x.asked, losses)
+    path, query = SPOKEN[way].path(x.upstream_model, x.stream)
+    return path.encode(), query.encode(), content
+
+
+def head_of(x: Exchange) -> bytes:
+    """The client's end-to-end fields that mean something to any upstream, and those of the translated body."""
+    kept = [line for line in x.head.forward.split(b"\r\n") if line and not line.lower().startswith(FOREIGN_PREFIXES)]
+    accept = SPOKEN[x.way].stream_type if x.stream else b"application/json"
+    return b"\r\n".join([*kept, b"content-type: application/json", b"accept: " + accept, b""])
+
+
+def fields_of(x: Exchange, translation: Translation, upstream_request: bytes) -> list[bytes]:
+    """The fields of a translated answer: its content type, what was lost, the upstream's id."""
+    stream = x.stream and x.status < 400 and translation.framing != "array"
+    parts = [b"content-type: text/event-stream; charset=utf-8\r\n" if stream else b"content-type: application/json\r\n"]
+    if stream:
+        parts.append(b"cache-control: no-cache\r\n")
+    if upstream_request:
+        parts.append(b"x-upstream-request-id: %b\r\n" % upstream_request)
+    if translation.losses:
+        parts.append(b"x-burncloud-lossy: %b\r\n" % ",".join(translation.losses.names()).encode())
+    return parts

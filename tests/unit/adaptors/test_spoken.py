@@ -1,0 +1,33 @@
+"""Every dialect has all its halves."""
+
+from __future__ import annotations
+
+import pytest
+
+from burncloud.adaptors import canon
+from burncloud.adaptors.dialects import reader_of
+from burncloud.adaptors.spoken import SPOKEN, Asked, Dialect
+from burncloud.errors import Refusal
+
+
+@pytest.mark.parametrize("dialect", SPOKEN.values(), ids=SPOKEN)
+def test_a_row_is_whole(dialect: Dialect) -> None:
+    """It is metered, makes its readers and writers, and takes nothing for a request or an answer that is none."""
+    assert dialect.name in canon.DIALECTS
+    assert reader_of(dialect.family, dialect.endpoint) is not None
+    request = canon.Request("m", [])
+    assert dialect.reader().finish() == []
+    assert dialect.writer(Asked(request, "m"), canon.Losses()).write(canon.Ping()) is not None
+    with pytest.raises(Refusal):
+        dialect.read_request(b"[1]", model="m")
+    with pytest.raises(canon.Unreadable):
+        dialect.read_answer(b"<html>")
+    failure = dialect.read_failure(400, b'{"error":{"message":"no"}}')
+    assert b"no" in dialect.write_failure(failure)
+
+
+def test_paths() -> None:
+    """The model stands in the path where the dialect wants it, quoted."""
+    assert SPOKEN["chat"].path("a/b", True) == ("/v1/chat/completions", "")
+    if "gemini" in SPOKEN:
+        assert SPOKEN["gemini"].path("a b", True) == ("/v1beta/models/a%20b:streamGenerateContent", "?alt=sse")

@@ -1,0 +1,184 @@
+"""A channel of another dialect: the request written for it, its answer written for the client, money as ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from burncloud.adaptors.canon import Reasoning
+from burncloud.adaptors.messages.envelope import sealed_reasoning
+from burncloud.adaptors.translation import MARK
+from burncloud.domain.snapshot import Channel
+from tests.dialogue import MODEL, Client, Dialogue, UpstreamEnd, channels
+from tests.speech import DONE, LAST, answer, chunk, completion, delta, event, post, problem, stream_head, usage_chunk
+
+ASKED = {"model": MODEL, "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
+PATH = "/v1/messages"
+ROLE = delta("", role="assistant")
+STOP = delta("", finish="stop")
+FOREIGN = Reasoning("hm", signature="theirs", origin="gemini")
+
+
+def asking(d: Dialogue, *fields: str, **members: Any) -> tuple[Client, UpstreamEnd]:
+    """A client that speaks Messages has asked; the upstream that speaks Chat has the request."""
+    client = d.client()
+    client >> post({**ASKED, **members}, PATH, *fields)
+    return client, d.upstream()
+
+
+def said(client: Client) -> Any:
+    """The client's whole answer, decoded."""
+    return msgspec.json.decode(client.answer().body)
+
+
+def test_a_plain_request() -> None:
+    """Path, head and body are the upstream's dialect; the answer is the client's; usage is read off the upstream's."""
+    with Dialogue() as d:
+        client, up = asking(d, "anthropic-version: 2023-06-01", "anthropic-beta: tools", "user-agent: me")
+        request = up.request
+        assert request.target == "/v1/chat/completions"
+        head = dict(request.fields)
+        assert not any(name.startswith("anthropic") for name in head)
+        assert (head["content-type"], head["user-agent"]) == ("application/json", "me")
+        body = msgspec.json.decode(request.body)
+        assert body["messages"] == [{"role": "user", "content": "Hi"}]
+        up << answer(completion("Hello!"), "x-request-id: up-1")
+        heard = client.answer()
+        fields = dict(heard.fields)
+        assert fields["content-type"] == "application/json"
+        assert fields["x-upstream-request-id"] == "up-1"
+        assert fields["x-burncloud-channel"] == "ch_1"
+        assert "x-burncloud-lossy" not in fields
+        message = msgspec.json.decode(heard.body)
+        assert (message["type"], message["content"][0]["text"]) == ("message", "Hello!")
+        [end] = d.receipts()
+        assert (end.state, end.endpoint, end.usage.input, end.usage.output, end.estimated) == (
+            "done", "messages", 10, 20, False,
+        )  # fmt: skip
+
+
+def test_a_stream() -> None:
+    """Held until its first content, then event by event; the upstream is asked for its usage."""
+    with Dialogue() as d:
+        client, up = asking(d, stream=True)
+        assert msgspec.json.decode(up.request.body)["stream_options"] == {"include_usage": True}
+        up << stream_head() + chunk(ROLE)
+        assert client.received == b""
+        up << chunk(delta("Hel"))
+        assert client.received.count(b"text_delta") == 1
+        up << chunk(delta("lo")) + chunk(STOP) + chunk(usage_chunk()) + chunk(DONE) + LAST
+        body = client.answer().body
+        kinds = [line[7:] for line in body.decode().splitlines() if line.startswith("event: ")]
+        assert (kinds[0], kinds[-2:]) == ("message_start", ["message_delta", "message_stop"])
+        [end] = d.receipts()
+        assert (end.state, end.usage.input, end.usage.output) == ("done", 10, 20)
+
+
+def test_what_is_lost_is_named() -> None:
+    """In the answer's head and in the receipt; strict refuses instead, and nothing was sent."""
+    with Dialogue() as d:
+        client, up = asking(d, top_k=5)
+        up << answer(completion())
+        assert dict(client.answer().fields)["x-burncloud-lossy"] == "top_k"
+        assert d.receipts()[0].lossy == "top_k"
+    with Dialogue() as d:
+        client = d.client()
+        client >> post({**ASKED, "top_k": 5}, PATH, "x-burncloud-strict: true")
+        heard = client.answer()
+        assert heard.status == 400
+        assert b"without loss: top_k" in heard.body
+
+
+def test_an_error_of_the_clients_making() -> None:
+    """Its status and sentence stay, its shape is the client's; no other channel is tried."""
+    with Dialogue(channels(2)) as d:
+        client, up = asking(d)
+        up << problem(400, "max_tokens is too large")
+        heard = client.answer()
+        assert heard.status == 400
+        assert msgspec.json.decode(heard.body)["error"]["message"] == "max_tokens is too large"
+        assert d.silent
+
+
+@pytest.mark.parametrize("bad", [
+    answer(b"<html>", kind="text/html"), answer(b"{}"), answer(b""), problem(500),
+    stream_head() + chunk(event({"error": {"message": "overloaded"}})) + LAST, stream_head() + chunk(ROLE) + LAST,
+])  # fmt: skip
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_no_answer_is_the_channels_fault(bad: bytes, stream: bool) -> None:
+    with Dialogue(channels(2)) as d:
+        client, up = asking(d, stream=stream)
+        up << bad
+        other = d.upstream()
+        if stream:
+            other << stream_head() + chunk(delta("Hi") + STOP + usage_chunk() + DONE) + LAST
+        else:
+            other << answer(completion("Hi"))
+        assert b"Hi" in client.answer().body
+        [end] = d.receipts()
+        assert (end.channel, end.state, len(end.attempts)) == (2, "done", 2)
+
+
+@pytest.mark.parametrize("how", ["hang_up", "reset", "end"])
+def test_a_stream_that_breaks_off(how: str) -> None:
+    """An error event in the client's dialect, no false stop, billed by what came."""
+    with Dialogue() as d:
+        client, up = asking(d, stream=True)
+        up << stream_head() + chunk(delta("Hello"))
+        if how == "end":
+            up << LAST
+        else:
+            getattr(up, how)()
+        body = client.answer().body
+        assert body.count(b"event: error") == 1
+        assert b"message_stop" not in body
+        [end] = d.receipts()
+        assert (end.state, end.estimated) == ("cut", True)
+        assert end.usage.output > 0
+
+
+def test_the_client_leaves() -> None:
+    """The upstream is let go; what came is billed once."""
+    with Dialogue() as d:
+        client, up = asking(d, stream=True)
+        up << stream_head() + chunk(delta("Hello"))
+        client.hang_up()
+        assert up.closed
+        [end] = d.receipts()
+        assert end.state == "gone"
+
+
+def test_one_shape_in_the_place_of_the_other() -> None:
+    """An upstream that streams unasked is collected; one that does not stream is told as a stream."""
+    with Dialogue() as d:
+        client, up = asking(d)
+        up << stream_head() + chunk(ROLE + delta("Hi")) + chunk(STOP + usage_chunk() + DONE) + LAST
+        assert said(client)["content"][0]["text"] == "Hi"
+        client, up = asking(d, stream=True)
+        up << answer(completion("Hi"))
+        body = client.answer().body
+        assert body.startswith(b"event: message_start")
+        assert [end.state for end in d.receipts()] == ["done", "done"]
+
+
+def test_a_sealed_signature_never_reaches_its_vendor() -> None:
+    """An envelope of ours in a body for Anthropic: written anew, without it (decision 0050)."""
+    with Dialogue([Channel(1, "ch_1", "anthropic", "https://a.test", ((1, "k"),), {MODEL: MODEL})]) as d:
+        sealed = {"type": "thinking", "thinking": "hm", "signature": sealed_reasoning(FOREIGN, is_summary=False)}
+        client = d.client()
+        client >> post({**ASKED, "messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": [sealed, {"type": "text", "text": "Yes?"}]},
+            {"role": "user", "content": "Go on"},
+        ]}, PATH)  # fmt: skip
+        up = d.upstream()
+        request = up.request
+        assert request.target == PATH
+        assert MARK[1:] not in request.body
+        up << answer({
+            "id": "m", "type": "message", "role": "assistant", "model": MODEL, "stop_reason": "end_turn",
+            "content": [{"type": "text", "text": "Hi"}], "usage": {"input_tokens": 1, "output_tokens": 2},
+        })  # fmt: skip
+        assert said(client)["content"][0]["text"] == "Hi"
