@@ -191,7 +191,7 @@ class Turn(msgspec.Struct):
     """As in Text."""
 
 
-class Tool(msgspec.Struct):
+class Tool(msgspec.Struct, tag="tool"):
     """A function the model may ask for."""
 
     name: str
@@ -207,7 +207,7 @@ class Tool(msgspec.Struct):
     """The namespace that Responses has it in: no loss elsewhere."""
 
 
-class ServerTool(msgspec.Struct):
+class ServerTool(msgspec.Struct, tag="server_tool"):
     """A tool that the vendor runs (web search, code execution, …): the whole declaration in its dialect."""
 
     dialect: str

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from burncloud.adaptors import assemble, canon
 from burncloud.adaptors.encodings import Inflater
 from burncloud.adaptors.spoken import SPOKEN, Asked, Dialect
@@ -34,6 +36,38 @@ def write(dialect: str, request: canon.Request, model: str, losses: canon.Losses
         return SPOKEN[dialect].write_request(request, losses)
     finally:
         request.model, request.include_usage = public, usage
+
+
+class Job(msgspec.Struct):
+    """A request to be written for an upstream of another dialect."""
+
+    client: str
+    """The client's dialect."""
+    way: str
+    """The upstream's."""
+    model: str
+    """Public name; `name` is the upstream's."""
+    name: str
+    stream: bool
+    array: bool = False
+    """Gemini's stream as one JSON array."""
+
+
+class Done(msgspec.Struct):
+    """What is known of a request that was written, beside its bytes."""
+
+    asked: Asked
+    losses: list[str]
+
+
+def work(job: Job, body: bytes, asked: Asked | None = None) -> tuple[bytes, Done]:
+    """Do a job: the bytes for the upstream, and what the answer's way back needs.  Raises Refusal."""
+    if asked is None:
+        request = read(job.client, body, job.model, job.stream)
+        asked = Asked(request, job.model, "array" if job.array else "")
+    losses = canon.Losses()
+    content = write(job.way, asked.request, job.name, losses)
+    return content, Done(asked, losses.names())
 
 
 class Translation:

@@ -20,6 +20,7 @@ from typing import Final
 from burncloud import clock, config, logs
 from burncloud.app import child, loop
 from burncloud.app.listening import open_listening
+from burncloud.app.translating import Translating
 from burncloud.domain.link import (
     Ack,
     Ask,
@@ -73,6 +74,8 @@ class Worker:
         """Number of the newest Recall that this link has brought."""
         local = boot.http_path if not boot.http_port else f"127.0.0.1:{boot.http_port}"
         self.gateway = Gateway(self, settings, local, self._uuid[:12])
+        self._translating = Translating() if hasattr(socket, "send_fds") else None
+        self.gateway.translator = self._translating
         self._sweep = Sweep(self.gateway, settings)
         self._link = LinkClient(
             boot.link_path if not boot.link_port else f"127.0.0.1:{boot.link_port}",
@@ -128,6 +131,8 @@ class Worker:
             self.ring()
         await asyncio.sleep(0)
         self._link.close()
+        if self._translating is not None:
+            self._translating.stop()
         await asyncio.sleep(0.01)
         self._stopped.set()
 

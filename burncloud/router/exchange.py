@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import msgspec
+
 from burncloud.adaptors.meter import Meter, Reading, UsageStripper
 from burncloud.adaptors.multipart import Form, FormPeek
 from burncloud.adaptors.peek import SlicedPeek
@@ -20,6 +22,7 @@ from burncloud.domain.snapshot import Token
 from burncloud.router.choose import Route
 from burncloud.router.routes import Target
 from burncloud.router.world import Outlet
+from burncloud.wire.body import Body
 from burncloud.wire.downstream import Downstream, Inbound
 from burncloud.wire.heads import Head
 from burncloud.wire.upstream import Upstream
@@ -47,6 +50,13 @@ def _no_wait() -> None:
     """What an exchange that waits for no room has to give up."""
 
 
+class Written(msgspec.Struct):
+    """The request as a channel of another dialect gets it."""
+
+    body: Body
+    losses: list[str]
+
+
 class Exchange(Inbound):
     """A client's request, the attempts to have it answered, and the answer."""
 
@@ -56,7 +66,8 @@ class Exchange(Inbound):
         "hold_user", "last", "meter", "model", "money", "no_room", "outlet", "price", "prompt", "prompt_billed",
         "pump", "reading", "reason", "relay", "request_id", "reserve", "room", "route", "sliced", "spooling", "sse",
         "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched", "translation", "tried",
-        "unwait", "up", "upload", "upload_body", "upstream_model", "upstream_request", "usage_asked", "way", "x",
+        "unwait", "up", "upload", "upload_body", "upstream_model", "upstream_request", "usage_asked", "way",
+        "written", "x",
     )  # fmt: skip
 
     target: Target
@@ -95,6 +106,7 @@ class Exchange(Inbound):
         self.prompt_billed = 0
         """Estimated prompt tokens, for a bill where nobody counted."""
         self.asked: Asked | None = None  # in the canonical form, once it had to be read
+        self.written: Written | None = None
         self.upload = b""  # the request as it goes up: its head and, if that is small, its body
         self.upload_body = b""  # a larger body in memory
         self.pump: Iterator[bytes] | None = None

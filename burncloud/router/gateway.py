@@ -26,6 +26,7 @@ import msgspec
 from burncloud import clock, crash
 from burncloud.adaptors.estimate import form_tokens, prompt_both
 from burncloud.adaptors.peek import Peek, peek_json, splice
+from burncloud.adaptors.translation import Done
 from burncloud.config import Settings, tuned
 from burncloud.domain.journal import Again
 from burncloud.domain.money import RATIO_ONE
@@ -49,11 +50,12 @@ from burncloud.router.answer import Answers, Fault
 from burncloud.router.arrival import Arrivals
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import ARRIVING, DIALLING, ENDING, HOLDING, LEASING, OVER, PASSING, SENT, Exchange
-from burncloud.router.ports import House
+from burncloud.router.ports import House, Translator
 from burncloud.router.routes import ANY_GEMINI, ENGINE_EMBEDDINGS, Target, target
+from burncloud.router.translate import Lossy, forget, job_of, take, translate, way_of
 from burncloud.router.upload import make_upload
 from burncloud.router.world import Outlet, World
-from burncloud.wire.body import SPOOL_FROM
+from burncloud.wire.body import SPOOL_FROM, Body
 from burncloud.wire.downstream import Downstream
 from burncloud.wire.heads import STATUS_LINES, Head
 from burncloud.wire.pool import Pool
@@ -61,6 +63,8 @@ from burncloud.wire.resolver import Resolver
 from burncloud.wire.upstream import Upstream
 
 TARGETS_MAX: Final = 4096
+TRANSLATED_BESIDE_BYTES: Final = 96 << 10
+"""A larger request is translated by a process of its own: in here it would hold all others up for 5 ms and more."""
 NO_OUTPUT: Final = frozenset(("embeddings", "embedContent", "moderations", "rerank", "count_tokens", "countTokens"))
 """Endpoints that answer no generated tokens."""
 
@@ -89,6 +93,8 @@ class Gateway:
         self.clients: set[Downstream] = set()
         self.clients_max = 1 << 30
         self.draining = False
+        self.translator: Translator | None = None
+        """Who writes large requests for another dialect; None = this worker itself."""
         self.on_count: Callable[[int], None] = lambda change: None
         self.counters: dict[str, int] = {"requests": 0, "refused": 0}
 
@@ -199,7 +205,8 @@ class Gateway:
                 return
             self.counters["requests"] += 1
             peek = self._peek(x)
-            self._scope(x)
+            if not self._scope(x):
+                return
             self._quote(x, peek)
             if self._reserve(x):
                 self._choose(x)
@@ -236,8 +243,8 @@ class Gateway:
         x.usage_asked = peek.include_usage
         return peek
 
-    def _scope(self, x: Exchange) -> None:
-        """May the token use this model, and who has it."""
+    def _scope(self, x: Exchange) -> bool:
+        """May the token use this model, and who has it; False = it is answered already."""
         endpoint = x.target.endpoint
         assert endpoint is not None
         model = x.model
@@ -249,9 +256,15 @@ class Gateway:
             if self.world.served(model, x.group, endpoint):
                 raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{model}` is available", 1)
             if self.world.served(model, x.group):
+                if endpoint.counted:
+                    self._answer(
+                        x, 200, (endpoint.counted % x.prompt_billed).encode(), b"x-burncloud-estimated: true\r\n"
+                    )
+                    return False
                 raise Refusal(NOT_FOUND, f"No channel for the model `{model}` speaks this API")
             raise Refusal(NOT_FOUND, f"The model `{model}` does not exist here")
         x.route = route
+        return True
 
     def _quote(self, x: Exchange, peek: Peek) -> None:
         """The price of the request and the most it can cost."""
@@ -328,7 +341,53 @@ class Gateway:
             outlet = x.route.pick(x.tried)
         if outlet is None:
             raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{x.model}` is available", 1)
+        self._go(x, outlet)
+
+    def _go(self, x: Exchange, outlet: Outlet) -> None:
+        """To this channel: the request is written for it, if it must be, then a connection is taken or made."""
         x.outlet = outlet
+        x.way = way_of(x)
+        if x.way:
+            body = x.body
+            if self.translator is not None and body is not None and body.size > TRANSLATED_BESIDE_BYTES:
+                x.state = DIALLING
+                self.translator.submit(job_of(x), body, lambda result: self._written(x, result))
+                return
+            try:
+                translate(x)
+            except Lossy:
+                if not self._other(x):
+                    raise
+                return
+        elif x.written is not None:
+            forget(x)
+        self._connect(x, outlet)
+
+    def _written(self, x: Exchange, result: tuple[Body, Done] | Refusal) -> None:
+        """The translator has answered."""
+        if x.done or x.state is not DIALLING:
+            if not isinstance(result, Refusal):
+                result[0].close()
+            return
+        try:
+            if isinstance(result, Refusal):
+                raise result
+            take(x, *result)
+            self._connect(x, x.outlet)
+        except Refusal as refusal:
+            if not (isinstance(refusal, Lossy) and self._other(x)):
+                self.refuse(x, refusal)
+
+    def _other(self, x: Exchange) -> bool:
+        """The request cannot be written for this channel without loss: is there one that needs no translation?"""
+        x.tried = (*x.tried, x.outlet)
+        outlet = x.route.pick(x.tried)
+        if outlet is None:
+            return False
+        self._go(x, outlet)
+        return True
+
+    def _connect(self, x: Exchange, outlet: Outlet) -> None:
         up = outlet.origin.take()
         if up is not None:
             self._send(x, up)
@@ -431,13 +490,11 @@ class Gateway:
         if len(x.tried) < self._settings.attempts_max:
             outlet = x.route.pick(x.tried)
             if outlet is not None:
-                x.outlet = outlet
-                ready = outlet.origin.take()
-                if ready is None:
-                    self._dial(x, outlet)
-                else:
-                    x.state = DIALLING
-                    self._dialled(x, ready, "")
+                x.state = DIALLING
+                try:
+                    self._go(x, outlet)
+                except Refusal as refusal:
+                    self.refuse(x, refusal)
                 return
         if fault.kind == "busy":
             self._conclude(x, RATE_LIMIT_EXCEEDED, "The model is busy, try again", fault.retry_after_s or 1)
@@ -528,5 +585,7 @@ class Gateway:
             x.unwait()
             x.client.transport.resume_reading()
         self.arrivals.drop(x)
+        if x.written is not None:
+            forget(x)
         if x.relay:
             self.relay.over(x)

@@ -6,10 +6,14 @@ process it asks through `House`, which app/worker.py builds from the journal and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+from burncloud.adaptors.translation import Done, Job
 from burncloud.domain.journal import Again, End, Intent, Progress, Return
 from burncloud.domain.link import Ask
+from burncloud.errors import Refusal
+from burncloud.wire.body import Body
 from burncloud.wire.journal import Waiter
 
 
@@ -37,6 +41,13 @@ class Journal(Protocol):
 
     def after(self, waiter: Waiter, argument: object) -> None:
         """Call `waiter(argument, ok)` when all that is queued stands in the page cache."""
+
+
+class Translator(Protocol):
+    """Translates large requests beside the worker (app/translating.py)."""
+
+    def submit(self, job: Job, body: Body, finished: Callable[[tuple[Body, Done] | Refusal], None]) -> None:
+        """Have a request written for another dialect; `finished` is called later."""
 
 
 class House(Protocol):

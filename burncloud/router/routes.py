@@ -30,6 +30,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """Streams carry usage only if `stream_options.include_usage` is set."""
     free: bool = False
     """Never billed (token counting, listings)."""
+    counted: str = ""
+    """Answer of a request that only counts tokens, where nobody but us can: the JSON with %d in it."""
     conversation: str = ""
     """The dialect in which a model is asked for an answer (adaptors/spoken.py); "" = another API, never translated."""
 
@@ -40,7 +42,9 @@ OPENAI_PATHS: Final[dict[str, Endpoint]] = {
     "embeddings": Endpoint("embeddings", "openai", "body"),
     "responses": Endpoint("responses", "openai", "body", conversation="responses"),
     "responses/compact": Endpoint("responses.compact", "openai", "body"),
-    "responses/input_tokens": Endpoint("input_tokens", "openai", "body", free=True),
+    "responses/input_tokens": Endpoint(
+        "input_tokens", "openai", "body", free=True, counted='{"object":"response.input_tokens","input_tokens":%d}'
+    ),
     "moderations": Endpoint("moderations", "openai", "body"),
     "images/generations": Endpoint("images", "openai", "body"),
     "images/edits": Endpoint("images", "openai", "either"),
@@ -54,13 +58,15 @@ OPENAI_PATHS: Final[dict[str, Endpoint]] = {
 POST_PATHS: Final[dict[bytes, Endpoint]] = {
     **{b"/v1/" + path.encode(): endpoint for path, endpoint in OPENAI_PATHS.items()},
     b"/v1/messages": Endpoint("messages", "anthropic", "body", "anthropic", conversation="messages"),
-    b"/v1/messages/count_tokens": Endpoint("count_tokens", "anthropic", "body", "anthropic", free=True),
+    b"/v1/messages/count_tokens": Endpoint(
+        "count_tokens", "anthropic", "body", "anthropic", free=True, counted='{"input_tokens":%d}'
+    ),
 }
 
 GEMINI_METHODS: Final[dict[str, Endpoint]] = {
     "generateContent": Endpoint("generateContent", "gemini", "url", "gemini", conversation="gemini"),
     "streamGenerateContent": Endpoint("streamGenerateContent", "gemini", "url", "gemini", conversation="gemini"),
-    "countTokens": Endpoint("countTokens", "gemini", "url", "gemini", free=True),
+    "countTokens": Endpoint("countTokens", "gemini", "url", "gemini", free=True, counted='{"totalTokens":%d}'),
     "embedContent": Endpoint("embedContent", "gemini", "url", "gemini"),
     "batchEmbedContents": Endpoint("embedContent", "gemini", "url", "gemini"),
 }

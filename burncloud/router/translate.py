@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from burncloud.adaptors import canon
-from burncloud.adaptors.spoken import SPOKEN, Asked
-from burncloud.adaptors.translation import MARK, Translation, read, write
+from burncloud.adaptors.canon import Losses
+from burncloud.adaptors.spoken import SPOKEN
+from burncloud.adaptors.translation import MARK, Done, Job, Translation, work
 from burncloud.errors import INVALID_REQUEST, Refusal
-from burncloud.router.exchange import Exchange
+from burncloud.router.exchange import Exchange, Written
 from burncloud.wire.body import Body
 
 FOREIGN_PREFIXES: Final = (b"anthropic-", b"openai-", b"x-goog-", b"x-stainless-", b"accept:", b"content-type:")
@@ -45,23 +45,52 @@ def sealed(body: Body) -> bool:
     return False
 
 
-def make_translated(x: Exchange, way: str) -> tuple[bytes, bytes, bytes]:
-    """(path, query, body) for the channel chosen; sets what the answer needs.  Raises Refusal."""
-    endpoint, body = x.target.endpoint, x.body
+class Lossy(Refusal):
+    """The request cannot be written for this channel without loss, and must not lose anything."""
+
+
+def job_of(x: Exchange) -> Job:
+    """What is to be done for the channel chosen."""
+    endpoint = x.target.endpoint
     assert endpoint is not None
-    assert body is not None
+    array = endpoint.conversation == "gemini" and x.stream and b"alt=sse" not in x.target.query
+    name = x.outlet.models.get(x.model) or x.model
+    return Job(endpoint.conversation, x.way, x.model, name, x.stream, array)
+
+
+def translate(x: Exchange) -> None:
+    """Write the request for the channel chosen, here and now.  Raises Refusal."""
+    assert x.body is not None
+    content, done = work(job_of(x), x.body.everything(), x.asked)
+    take(x, Body(content), done)
+
+
+def take(x: Exchange, body: Body, done: Done) -> None:
+    """The request is written.  Raises Lossy."""
     if x.asked is None:
-        request = read(endpoint.conversation, body.whole(), x.model, x.stream)
-        array = endpoint.conversation == "gemini" and x.stream and b"alt=sse" not in x.target.query
-        x.asked = Asked(request, x.model, "array" if array else "")
-    losses = canon.Losses()
-    content = write(way, x.asked.request, x.upstream_model, losses)
-    if losses and (x.head.strict or x.token.options.get("strict")):
-        names = ", ".join(losses.names())
-        raise Refusal(INVALID_REQUEST, f"This request cannot be translated without loss: {names}")
-    x.translation = Translation(SPOKEN[endpoint.conversation], SPOKEN[way], x.asked, losses)
-    path, query = SPOKEN[way].path(x.upstream_model, x.stream)
-    return path.encode(), query.encode(), content
+        x.asked = done.asked
+    forget(x)
+    if done.losses and (x.head.strict or x.token.options.get("strict")):
+        body.close()
+        raise Lossy(INVALID_REQUEST, f"This request cannot be translated without loss: {', '.join(done.losses)}")
+    x.written = Written(body, done.losses)
+
+
+def forget(x: Exchange) -> None:
+    """The request as it was written is of no use any more."""
+    written, x.written = x.written, None
+    if written is not None:
+        written.body.close()
+
+
+def translated_path(x: Exchange, written: Written) -> tuple[bytes, bytes]:
+    """(path, query) for the channel chosen; an answer of its dialect is expected from here on."""
+    endpoint, asked = x.target.endpoint, x.asked
+    assert endpoint is not None
+    assert asked is not None
+    x.translation = Translation(SPOKEN[endpoint.conversation], SPOKEN[x.way], asked, Losses(written.losses))
+    path, query = SPOKEN[x.way].path(x.upstream_model, x.stream)
+    return path.encode(), query.encode()
 
 
 def head_of(x: Exchange) -> bytes:

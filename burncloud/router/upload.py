@@ -17,7 +17,7 @@ from burncloud.adaptors.peek import force_usage, peek_json, splice, with_usage
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router.exchange import Exchange
 from burncloud.router.routes import with_model
-from burncloud.router.translate import head_of, make_translated, way_of
+from burncloud.router.translate import head_of, translated_path
 from burncloud.router.world import Outlet
 from burncloud.wire.body import Body
 
@@ -32,10 +32,14 @@ def make_upload(x: Exchange) -> None:
     assert body is not None
     assert endpoint is not None
     x.upstream_model = name = outlet.models.get(x.model) or x.model
-    x.way = way = way_of(x)
-    if way:
-        path, query, content = make_translated(x, way)
-        _compose(x, b"POST", outlet.path(path) + query, _with_vendors(outlet, head_of(x)), content, len(content))
+    written = x.written
+    if written is not None:
+        path, query = translated_path(x, written)
+        content = b"" if written.body.spooled else written.body.whole()
+        if written.body.spooled:
+            x.pump = written.body.pieces()
+        head = _with_vendors(outlet, head_of(x))
+        _compose(x, b"POST", outlet.path(path) + query, head, content, written.body.size)
         return
     path = target.path
     head = _with_vendors(outlet, x.head.forward)

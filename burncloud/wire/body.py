@@ -72,11 +72,11 @@ class Body:
 
     __slots__ = ("_fd", "_parts", "size")
 
-    def __init__(self, first: bytes = b"") -> None:
-        """`first`: what is there of it already, at most SPOOL_FROM bytes."""
-        self.size = len(first)
+    def __init__(self, first: bytes = b"", fd: int = -1, size: int = 0) -> None:
+        """`first`: what is there of it already, at most SPOOL_FROM bytes; or an open file with `size` bytes of it."""
+        self.size = len(first) or size
         self._parts = [first] if first else []
-        self._fd = -1
+        self._fd = fd
 
     @property
     def spooled(self) -> bool:
@@ -114,6 +114,22 @@ class Body:
         if len(parts) != 1:
             self._parts = parts = [b"".join(parts)]
         return parts[0]
+
+    def file(self) -> int:
+        """An open file with the bytes, the caller's to close."""
+        if self._fd >= 0:
+            return os.dup(self._fd)
+        fd, path = tempfile.mkstemp(prefix="burncloud-body-")
+        os.unlink(path)
+        for part in self._parts:
+            view = memoryview(part)
+            while view:
+                view = view[os.write(fd, view) :]
+        return fd
+
+    def everything(self) -> bytes:
+        """All bytes, wherever they are."""
+        return b"".join(self.pieces()) if self.spooled else self.whole()
 
     def replace(self, data: bytes) -> None:
         """Put spliced bytes in the place of a body in memory."""

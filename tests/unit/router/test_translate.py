@@ -9,8 +9,10 @@ import pytest
 
 from burncloud.adaptors.canon import Reasoning
 from burncloud.adaptors.messages.envelope import sealed_reasoning
-from burncloud.adaptors.translation import MARK
+from burncloud.adaptors.translation import MARK, Job, work
 from burncloud.domain.snapshot import Channel
+from burncloud.errors import Refusal
+from burncloud.wire.body import Body
 from tests.dialogue import MODEL, Client, Dialogue, UpstreamEnd, channels
 from tests.speech import DONE, LAST, answer, chunk, completion, delta, event, post, problem, stream_head, usage_chunk
 
@@ -182,3 +184,81 @@ def test_a_sealed_signature_never_reaches_its_vendor() -> None:
             "content": [{"type": "text", "text": "Hi"}], "usage": {"input_tokens": 1, "output_tokens": 2},
         })  # fmt: skip
         assert said(client)["content"][0]["text"] == "Hi"
+
+
+def test_strict_takes_a_channel_that_loses_nothing() -> None:
+    """Here the one of the client's own dialect, though the other has priority."""
+    foreign = Channel(1, "ch_1", "openai", "https://one.test", ((1, "k"),), {MODEL: MODEL}, priority=9)
+    native = Channel(2, "ch_2", "anthropic", "https://two.test", ((2, "k"),), {MODEL: MODEL})
+    with Dialogue([foreign, native]) as d:
+        client = d.client()
+        client >> post({**ASKED, "top_k": 5}, PATH, "x-burncloud-strict: true")
+        up = d.upstream()
+        assert up.request.field("host") == "two.test"
+        up << answer({
+            "id": "m", "type": "message", "role": "assistant", "model": MODEL, "stop_reason": "end_turn",
+            "content": [], "usage": {"input_tokens": 1, "output_tokens": 2},
+        })  # fmt: skip
+        assert client.answer().status == 200
+        assert d.receipts()[0].channel == 2
+
+
+@pytest.mark.parametrize(("path", "member"), [
+    ("/v1/messages/count_tokens", "input_tokens"), (f"/v1beta/models/{MODEL}:countTokens", "totalTokens"),
+])  # fmt: skip
+def test_tokens_that_nobody_counts_are_estimated(path: str, member: str) -> None:
+    """At once, free, and marked so; a channel that counts is asked."""
+    with Dialogue() as d:
+        client = d.client()
+        client >> post(ASKED, path)
+        heard = client.answer()
+        assert (heard.status, heard.field("x-burncloud-estimated")) == (200, "true")
+        assert heard.json[member] > 0
+        assert d.silent
+        assert d.receipts() == []
+
+
+class Beside:
+    """A translator that keeps its job until told."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[Job, bytes, Any]] = []
+
+    def submit(self, job: Job, body: Body, finished: Any) -> None:
+        self.jobs.append((job, body.everything(), finished))
+
+    def done(self) -> None:
+        job, body, finished = self.jobs.pop(0)
+        try:
+            content, done = work(job, body)
+        except Refusal as refusal:
+            finished(refusal)
+        else:
+            finished((Body(content), done))
+
+
+def test_a_large_request_is_translated_beside_the_worker() -> None:
+    """It waits for that, others do not; a second channel gets it written again; a client may leave meanwhile."""
+    beside = Beside()
+    large = {**ASKED, "messages": [{"role": "user", "content": "x" * 100_000}]}
+    with Dialogue(channels(2)) as d:
+        d.gateway.translator = beside
+        client = d.client()
+        client >> post(large, PATH)
+        assert d.silent
+        beside.done()
+        up = d.upstream()
+        assert up.request.json["messages"][0]["content"] == "x" * 100_000
+        up << problem(500)
+        beside.done()
+        d.upstream() << answer(completion("Hi"))
+        assert client.answer().json["content"][0]["text"] == "Hi"
+        client = d.client()
+        client >> post(large, PATH)
+        client.hang_up()
+        beside.done()
+        client = d.client()
+        client >> post({**large, "messages": [{"role": "user", "content": 5}], "system": "y" * 100_000}, PATH)
+        beside.done()
+        assert client.answer().status == 400
+        assert [end.state for end in d.receipts()] == ["done"]

@@ -1,0 +1,85 @@
+"""Large requests are translated beside the worker, so that its loop never stands still for them.
+
+A process of its own (`python -m burncloud.app.translator`), started by the first large request and kept; its standard
+input is a socket.  A job is a frame of FRAME_BYTES with two open files: the body, and where to write; the answer is a
+frame.  Bytes never pass through the worker's memory.  Where descriptors cannot be sent (Windows), the worker
+translates by itself.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import sys
+from typing import Final
+
+import msgspec
+
+from burncloud.adaptors.translation import Job, work
+from burncloud.errors import Refusal
+
+FRAME_BYTES: Final = 2048
+
+
+class Order(msgspec.Struct):
+    """A job as it is sent, with the files [body, place for the result]."""
+
+    number: int
+    size: int
+    """Of the body, bytes."""
+    job: Job
+
+
+class Answer(msgspec.Struct):
+    """What became of it: the result's first `size` bytes are the body, the rest is a translation.Done."""
+
+    number: int
+    size: int = 0
+    refused: str = ""
+
+
+def framed(message: Order | Answer) -> bytes:
+    """A message, padded to FRAME_BYTES."""
+    data = msgspec.json.encode(message)
+    if len(data) > FRAME_BYTES:
+        raise ValueError("the message is too long for a frame")
+    return data.ljust(FRAME_BYTES)
+
+
+def do(order: Order, source: int, place: int) -> Answer:
+    """One job."""
+    try:
+        with mmap.mmap(source, order.size, access=mmap.ACCESS_READ) as body:
+            content, done = work(order.job, body[:])
+    except Refusal as refusal:
+        return Answer(order.number, refused=refusal.message[:1000])
+    done.asked.request = msgspec.structs.replace(done.asked.request, turns=[], system=[], leading=[])
+    for part in (content, msgspec.json.encode(done)):
+        view = memoryview(part)
+        while view:
+            view = view[os.write(place, view) :]
+    return Answer(order.number, len(content))
+
+
+def serve(link: socket.socket) -> None:
+    """Do one job after the other until the worker is gone."""
+    while True:
+        frame, files = b"", []
+        while len(frame) < FRAME_BYTES:
+            data, fds, _, _ = socket.recv_fds(link, FRAME_BYTES - len(frame), 2)
+            if not data:
+                return
+            frame += data
+            files += fds
+        try:
+            answer = do(msgspec.json.decode(frame.rstrip(), type=Order), *files)
+        finally:
+            for fd in files:
+                os.close(fd)
+        link.sendall(framed(answer))
+
+
+if __name__ == "__main__" and sys.platform != "win32":
+    with socket.socket(fileno=os.dup(0)) as inherited:
+        serve(inherited)
