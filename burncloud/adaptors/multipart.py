@@ -218,3 +218,8 @@ class Form:
 def rename_model(body: bytes, span: tuple[int, int], name: str) -> bytes:
     """The body with the bytes of `span` replaced by `name`."""
     return body[: span[0]] + name.encode() + body[span[1] :]
+
+
+def model_field(mark: bytes, name: str) -> bytes:
+    """A field `model` to put before all of a form with this boundary that has none."""
+    return b'--%b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n' % (mark, name.encode())

@@ -26,6 +26,10 @@ OUTPUT_TOKENS_MAX: Final = 1 << 31
 MODEL_CHARS_MAX: Final = 1024
 
 
+class NoModel(Refusal):
+    """The body names no model, but is fit to be read otherwise; some APIs allow that."""
+
+
 class Peek(msgspec.Struct, gc=False):
     """The watched values of a request body."""
 
@@ -168,7 +172,7 @@ def _wrong_type(error: Exception) -> Refusal:
     """Name the field that the decoder stumbled over."""
     text = str(error)
     if "required field `model`" in text:
-        return Refusal(INVALID_REQUEST, "The request body names no model: 'model' is required")
+        return NoModel(INVALID_REQUEST, "The request body names no model: 'model' is required")
     match = _FIELD.search(text)
     if match is None:
         return Refusal(INVALID_REQUEST, "The request body is not valid JSON")
@@ -314,8 +318,8 @@ class SlicedPeek:
         """After the last feed(): the prompt for the reserve and for a bill (adaptors/estimate.py)."""
         return self._weigher.prompt_tokens(), self._weigher.prompt_tokens_billed()
 
-    def finish(self) -> Peek:
-        """The verdict; Refusal as peek_json."""
+    def finish(self, model: str = "") -> Peek:
+        """The verdict; Refusal as peek_json.  `model`: the one that counts where the body names none."""
         scanner = self._scanner
         try:
             scanner.finish()
@@ -326,7 +330,10 @@ class SlicedPeek:
                 raise Refusal(INVALID_REQUEST, f"'{key}' stands in the request body twice")
         if scanner.lookalike:
             raise _lookalike(scanner.lookalike)
-        return _interpret(_join({key: msgspec.Raw(value) for key, value in scanner.values.items()}), self._dialect)
+        watched = {key: msgspec.Raw(value) for key, value in scanner.values.items()}
+        if model:
+            watched.setdefault("model", msgspec.Raw(_join(model)))
+        return _interpret(_join(watched), self._dialect)
 
     def cuts(self, edits: dict[str, bytes]) -> list[tuple[int, int, bytes]]:
         """After finish(): which bytes to put instead of [start, end), in order, to set watched members."""

@@ -25,7 +25,7 @@ import msgspec
 
 from burncloud import clock, crash
 from burncloud.adaptors.estimate import form_tokens, prompt_both
-from burncloud.adaptors.peek import Peek, peek_json, splice
+from burncloud.adaptors.peek import NoModel, Peek, peek_json, splice
 from burncloud.adaptors.translation import Done
 from burncloud.config import Settings, tuned
 from burncloud.domain.journal import Again
@@ -221,23 +221,30 @@ class Gateway:
             raise Refusal(INVALID_REQUEST, "The request has no body")
         if x.form is not None:
             x.form_peek = form = x.form.finish()
-            peek = Peek(form.model, form.stream)
+            peek = Peek(form.model or listing.default_model(self.world, x), form.stream)
             x.prompt = x.prompt_billed = form_tokens(form.text_bytes, form.files, form.file_bytes)
         elif x.sliced is not None:
-            peek = x.sliced.finish()
+            try:
+                peek = x.sliced.finish()
+            except NoModel:
+                peek = x.sliced.finish(listing.default_model(self.world, x))
             x.prompt, x.prompt_billed = x.sliced.prompt_both()
         else:
             whole = named = body.whole()
             if endpoint is ENGINE_EMBEDDINGS:
                 # the body need not name the model again, and must not name another
                 named = splice(whole, {"model": msgspec.json.encode(x.target.model)})
-            peek = peek_json(named, endpoint.dialect)
+            try:
+                peek = peek_json(named, endpoint.dialect)
+            except NoModel:
+                named = splice(whole, {"model": msgspec.json.encode(listing.default_model(self.world, x))})
+                body.replace(named)
+                peek = peek_json(named, endpoint.dialect)
+                whole = named
             if named is not whole and b'"model"' in whole and peek_json(whole, endpoint.dialect).model != peek.model:
                 raise Refusal(INVALID_REQUEST, "The path and the body name different models")
             x.prompt, x.prompt_billed = prompt_both(whole)
-        x.model = model = x.target.model or peek.model
-        if not model:
-            raise Refusal(INVALID_REQUEST, "`model` is required")
+        x.model = x.target.model or peek.model
         x.endpoint = endpoint.name
         x.stream = peek.stream or x.target.stream
         x.usage_asked = peek.include_usage

@@ -26,6 +26,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """body · form · either (JSON or multipart) · url · none."""
     shape: Shape = "openai"
     """How errors are written."""
+    default_model: str = ""
+    """What the vendor takes where a request names no model (OpenAI's API reference); "" = it must name one."""
     usage_option: bool = False
     """Streams carry usage only if `stream_options.include_usage` is set."""
     free: bool = False
@@ -45,10 +47,10 @@ OPENAI_PATHS: Final[dict[str, Endpoint]] = {
     "responses/input_tokens": Endpoint(
         "input_tokens", "openai", "body", free=True, counted='{"object":"response.input_tokens","input_tokens":%d}'
     ),
-    "moderations": Endpoint("moderations", "openai", "body"),
-    "images/generations": Endpoint("images", "openai", "body"),
-    "images/edits": Endpoint("images", "openai", "either"),
-    "images/variations": Endpoint("images", "openai", "form"),
+    "moderations": Endpoint("moderations", "openai", "body", default_model="omni-moderation-latest"),
+    "images/generations": Endpoint("images", "openai", "body", default_model="dall-e-2"),
+    "images/edits": Endpoint("images", "openai", "either", default_model="dall-e-2"),
+    "images/variations": Endpoint("images", "openai", "form", default_model="dall-e-2"),
     "audio/speech": Endpoint("audio", "openai", "body"),
     "audio/transcriptions": Endpoint("audio", "openai", "form"),
     "audio/translations": Endpoint("audio", "openai", "form"),

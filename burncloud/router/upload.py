@@ -1,8 +1,8 @@
 """The request as it goes up to one channel: the client's bytes, but for the two splices.
 
-A channel may know the model by another name, and a stream must be asked to state its usage; both are put into the
-bytes in place, nothing is serialised anew (DATAPLANE.md rule 7).  The head is ours: the channel's host and
-credential, the client's end-to-end fields.
+A channel may know the model by another name (or the request name none), and a stream must be asked to state its
+usage; both are put into the bytes in place, nothing is serialised anew (DATAPLANE.md rule 7).  The head is ours: the
+channel's host and credential, the client's end-to-end fields.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Final
 import msgspec
 
 from burncloud.adaptors.meter import UsageStripper
-from burncloud.adaptors.multipart import rename_model
+from burncloud.adaptors.multipart import boundary, model_field, rename_model
 from burncloud.adaptors.peek import force_usage, peek_json, splice, with_usage
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router.exchange import Exchange
-from burncloud.router.routes import with_model
+from burncloud.router.routes import Endpoint, with_model
 from burncloud.router.translate import head_of, translated_path
 from burncloud.router.world import Outlet
 from burncloud.wire.body import Body
@@ -47,6 +47,7 @@ def make_upload(x: Exchange) -> None:
     if rename and target.model:
         path = with_model(target, name)
         rename = False
+    rename = rename or _is_unnamed(x, endpoint)
     ask = x.stream and endpoint.usage_option and not x.usage_asked
     if body.spooled:
         first = b""
@@ -55,7 +56,7 @@ def make_upload(x: Exchange) -> None:
         first = body.whole()
         if rename:
             if x.form is not None:
-                first = rename_model(first, x.form_peek.model_span, name)
+                first = _name_in_form(x, first, name)
             else:
                 first = splice(first, {"model": msgspec.json.encode(name)})
         if ask and x.form is None:
@@ -83,6 +84,22 @@ def _compose(x: Exchange, method: bytes, path: bytes, head: bytes, first: bytes,
     )  # fmt: skip
 
 
+def _is_unnamed(x: Exchange, endpoint: Endpoint) -> bool:
+    """Whether the body names no model, and the one that is billed must be written into it."""
+    if not endpoint.default_model:
+        return False
+    if x.form is not None:
+        return not x.form_peek.model
+    return x.sliced is not None and x.sliced.value("model") is None
+
+
+def _name_in_form(x: Exchange, body: bytes, name: str) -> bytes:
+    """A form in memory with this model named in it."""
+    if x.form_peek.model:
+        return rename_model(body, x.form_peek.model_span, name)
+    return model_field(boundary(x.head.content_type), name) + body
+
+
 def _ask_for_usage(x: Exchange, body: bytes, dialect: str) -> bytes:
     """The body with include_usage set; a client that did not ask for the usage chunk will not see it."""
     before = peek_json(body, dialect)
@@ -98,7 +115,10 @@ def _spooled(x: Exchange, body: Body, name: str, ask: bool) -> int:
     """Have a large body go up from its file, in pieces, with the same two splices; its length."""
     cuts: list[tuple[int, int, bytes]] = []
     if x.form is not None:
-        cuts = [(*x.form_peek.model_span, name.encode())] if name else []
+        if name and x.form_peek.model:
+            cuts = [(*x.form_peek.model_span, name.encode())]
+        elif name:
+            cuts = [(0, 0, model_field(boundary(x.head.content_type), name))]
     elif x.sliced is not None:
         edits = {"model": msgspec.json.encode(name)} if name else {}
         if ask:

@@ -227,6 +227,28 @@ def test_the_reserve_covers_the_charge() -> None:
             assert tokens * 60_000 < reserve < tokens * 60_000 + 200 * 30_000
 
 
+@pytest.mark.parametrize(
+    ("path", "token", "status", "message"),
+    [
+        ("/v1/moderations", Token(1, HASH, 1), 200, ""),
+        ("/v1/moderations", Token(1, HASH, 1, models=("gpt-4",)), 400, "`omni-moderation-latest`"),
+        ("/v1/images/generations", Token(1, HASH, 1), 400, "`model` is required: its default, `dall-e-2`"),
+        ("/v1/embeddings", Token(1, HASH, 1), 400, "`model` is required"),
+    ],
+)
+def test_a_default_model_is_for_those_who_may_use_it(path: str, token: Token, status: int, message: str) -> None:
+    """Else the answer says which model was meant."""
+    served = channels(1, models={MODEL: MODEL, "omni-moderation-latest": "omni-moderation-latest"})
+    with Dialogue(served, token=token, unpriced="free") as d:
+        client = d.client()
+        client >> post({"input": "x"}, path)
+        if status == 200:
+            d.upstream() << answer(b"{}")
+        heard = client.answer()
+        assert heard.status == status
+        assert status == 200 or message in heard.json["error"]["message"]
+
+
 # Shapes of errors
 
 

@@ -82,6 +82,32 @@ def test_multipart(size: int, name: str) -> None:
         assert sent == form(name, size)
 
 
+# The vendor's default model
+
+
+@pytest.mark.parametrize("name", ["dall-e-2", "deployment-7"])
+@pytest.mark.parametrize("size", [10, 1_500_000], ids=["memory", "spooled"])
+def test_a_request_that_names_no_model(size: int, name: str) -> None:
+    """It is billed as the vendor's default, so that is what the channel is asked for."""
+    picture = {"prompt": "p" * size}
+    with free(models={"dall-e-2": name}) as d:
+        _, sent = served(d, post(picture, "/v1/images/generations"))
+        assert json.loads(sent) == picture | {"model": name}
+        assert d.receipts()[0].model == "dall-e-2"
+
+
+@pytest.mark.parametrize("name", ["dall-e-2", "deployment-7"])
+@pytest.mark.parametrize("size", [1024, 1_500_000], ids=["memory", "spooled"])
+def test_a_form_that_names_no_model(size: int, name: str) -> None:
+    """The same in a form: a field before all of its bytes."""
+    body = form("", size).replace(b'name="model"', b'name="size"')
+    kind = "Content-Type: multipart/form-data; boundary=xyz"
+    with free(models={"dall-e-2": name}) as d:
+        _, sent = served(d, post(body, "/v1/images/edits", kind))
+        field = f'--xyz\r\nContent-Disposition: form-data; name="model"\r\n\r\n{name}\r\n'
+        assert sent == field.encode() + body
+
+
 @pytest.mark.parametrize("size", [1_500_000, 5 << 20], ids=["1.5 MB", "5 MiB"])
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("first", [False, True], ids=["model last", "model first"])
