@@ -175,11 +175,10 @@ def _write_text(block: canon.Text, to: Writing) -> Written:
 def _speak_text(block: canon.Text, to: Writing) -> Written:
     if not block.text and not to.own:
         return
-    notes = links_of(block, to.losses)
-    value = {"type": "output_text", "text": block.text, "annotations": notes}
+    value = {"type": "output_text", "text": block.text, "annotations": block.citations}
     extra = block.extra
     if to.own and "annotations" in extra:
-        value["annotations"] = [*notes, *extra["annotations"]]
+        value["annotations"] = [*block.citations, *extra["annotations"]]
         extra = {name: more for name, more in extra.items() if name != "annotations"}
     yield to.rest(value, block.cache, extra)
 

@@ -42,7 +42,7 @@ def read_rest(response: dict[str, Any]) -> tuple[canon.Extra, canon.Extra]:
 
 def read_created(response: dict[str, Any]) -> int:
     """Unix seconds; 0 = not said."""
-    created = response.get("created_at")
+    created: Any = response.get("created_at")
     return int(created) if type(created) in (int, float) and 0 < created < 1 << 40 else 0
 
 
@@ -215,3 +215,17 @@ def write_usage(usage: Usage, extra: canon.Extra) -> dict[str, Any]:
         if name.startswith("usage."):
             value[name[6:]] = rest
     return value
+
+
+_CODES: Final[dict[int, str]] = {400: "invalid_prompt", 413: "invalid_prompt", 422: "invalid_prompt"}
+_KINDS: Final = frozenset({
+    "server_error", "rate_limit_exceeded", "invalid_prompt", "context_length_exceeded", "insufficient_quota",
+})  # fmt: skip
+
+
+def write_error(failure: canon.Failure) -> dict[str, Any]:
+    """The members of an error event; the code is one that clients of streams know."""
+    code = failure.kind if failure.kind in _KINDS else _CODES.get(failure.status, "server_error")
+    if failure.status == 429 and code == "server_error":
+        code = "rate_limit_exceeded"
+    return {"code": code, "message": failure.message, "param": None}

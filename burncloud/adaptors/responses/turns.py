@@ -220,7 +220,7 @@ def _lead(request: canon.Request, to: Writing) -> tuple[str, list[dict[str, Any]
                 items += _message(turn.role, turn.blocks, turn, to)
         return instructions, items
     texts = [block for block in request.system if isinstance(block, canon.Text)]
-    if len(texts) < len(request.system) or any(block.cache for block in texts) and to.breakpoints:
+    if len(texts) < len(request.system) or (any(block.cache for block in texts) and to.breakpoints):
         return "", _message("developer", request.system, canon.Turn("developer", []), to)
     if any(block.cache for block in texts):
         to.losses.add("cache_control")
