@@ -443,6 +443,7 @@ def test_answers_of_other_dialects(dialect: str) -> None:
                     continue
                 want = meaning_of_events(read)
                 written = write_stream(read, losses, "public-model")
+                case = case._replace(row={**case.row, "framing": "sse"})  # what is written, however it came
                 chunks = events_in(written)
                 for chunk in chunks:
                     accepted(CHUNK, chunk, case.name)

@@ -258,8 +258,8 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
     tools = write_tools(request, family, losses)
     choice = write_choice(request, tools, losses)
     forced = choice is not None and choice["type"] in ("any", "tool")
-    thinking, effort, max_tokens = _thinking(request, family, forced or mid_call(turns), losses)
-    form, instruction = _output(request.output, family, losses)
+    thinking, effort, max_tokens = thinking_config(request, family, forced or mid_call(turns), losses)
+    form, instruction = output_format(request.output, family, losses)
     system = [*request.system, canon.Text(instruction)] if instruction else request.system
     request = msgspec.structs.replace(request, stop=_stops(request.stop, losses))
     body = _frame(request, max_tokens, turns, system, to)
@@ -267,7 +267,7 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
     _put(body, output_config={name: value for name, value in (("effort", effort), ("format", form)) if value})
     if request.user:
         body["metadata"] = {"user_id": request.user}
-    body.update(_sampling(request, family, thinking, losses))
+    body.update(sampling(request, family, thinking, losses))
     return body
 
 
@@ -305,7 +305,9 @@ def _stops(stops: list[str], losses: canon.Losses) -> list[str]:
 Config = dict[str, Any] | None
 
 
-def _thinking(request: canon.Request, family: Family, hindered: bool, losses: canon.Losses) -> tuple[Config, str, int]:
+def thinking_config(
+    request: canon.Request, family: Family, hindered: bool, losses: canon.Losses
+) -> tuple[Config, str, int]:
     """(thinking, output_config.effort, max_tokens); `hindered`: a budget would be refused with these turns or tools."""
     asked, limit = request.thinking, request.max_tokens
     default = DEFAULT_MAX_TOKENS if limit is None else limit
@@ -355,7 +357,7 @@ def _effort(asked: str, budget: int | None, accepted: tuple[str, ...]) -> str:
     return below[-1] if below else accepted[0]
 
 
-def _output(output: canon.OutputFormat | None, family: Family, losses: canon.Losses) -> tuple[Config, str]:
+def output_format(output: canon.OutputFormat | None, family: Family, losses: canon.Losses) -> tuple[Config, str]:
     """(output_config.format, an instruction that stands for what cannot be compiled)."""
     if output is None or output.kind == "text":
         return None, ""
@@ -372,7 +374,7 @@ def _output(output: canon.OutputFormat | None, family: Family, losses: canon.Los
     return None, f"Answer with one JSON value and nothing else. It must fit this JSON Schema:\n{text}"
 
 
-def _sampling(request: canon.Request, family: Family, thinking: Config, losses: canon.Losses) -> dict[str, Any]:
+def sampling(request: canon.Request, family: Family, thinking: Config, losses: canon.Losses) -> dict[str, Any]:
     """temperature, top_p and top_k as far as the model takes them; those that change nothing go without a word."""
     found: dict[str, Any] = {}
     free = family.sampling and (thinking is None or thinking["type"] == "disabled")

@@ -1,0 +1,561 @@
+"""Bedrock Converse over every recording: read as it means, written so that botocore takes it.
+
+The oracle is botocore's service model: its validator for requests, its parser for answers and streams.  Answers and
+requests of other dialects are written as Converse, too, as far as their readers exist.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib
+import json
+import re
+from functools import cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import botocore.session
+import msgspec
+import pytest
+from botocore.eventstream import EventStreamBuffer
+from botocore.parsers import create_parser
+from botocore.validate import ParamValidator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from burncloud.adaptors import canon
+from burncloud.adaptors.converse.answer import STOPS, read_answer, read_failure, write_answer
+from burncloud.adaptors.converse.request import read_request, write_request
+from burncloud.adaptors.converse.stream import StreamReader, StreamWriter
+from burncloud.adaptors.eventstream import Decoder, write_frame
+from burncloud.errors import Refusal
+from tests.wire.meaning import Meaning, arguments_of, meaning_of_answer, meaning_of_events
+from tests.wire.recordings import ABSENT, index
+from tests.wire.test_translate_messages import Case, cases
+
+pytestmark = pytest.mark.skipif(not index(), reason=ABSENT)
+
+
+@cache
+def own() -> list[Case]:
+    """Every recording of Converse."""
+    return list(cases("converse", "converse-stream"))
+
+
+def framed(case: Case) -> bool:
+    """Whether the answer is an event stream."""
+    return bool(case.row["framing"] == "aws-eventstream")
+
+
+# botocore's own eyes
+
+
+@cache
+def model() -> Any:
+    """The service model of bedrock-runtime."""
+    return botocore.session.get_session().get_service_model("bedrock-runtime")
+
+
+BLOBS = ("bytes", "redactedContent")
+
+
+def with_blobs(value: Any) -> Any:
+    """A body as its client would have given it: Base64 as bytes."""
+    if isinstance(value, list):
+        return [with_blobs(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: base64.b64decode(inner, validate=True) if name in BLOBS and isinstance(inner, str) else with_blobs(inner)
+        for name, inner in value.items()
+    }
+
+
+def accept_request(body: dict[str, Any], name: str) -> None:
+    """Fails if botocore would not send it."""
+    shape = model().operation_model("Converse").input_shape
+    whole = {"modelId": "amazon.nova-lite-v1:0", **with_blobs(body)}
+    errors = ParamValidator().validate(whole, shape)
+    assert not errors.has_errors(), (name, errors.generate_report())
+    check_shape(whole, shape, name)
+
+
+def check_shape(value: Any, shape: Any, where: str) -> None:
+    """What botocore leaves to the service: members it does not know, patterns, enumerations, lengths."""
+    if shape.type_name == "structure":
+        if shape.is_document_type:
+            return
+        unknown = value.keys() - shape.members.keys()
+        assert not unknown, (where, unknown)
+        for name, inner in value.items():
+            check_shape(inner, shape.members[name], f"{where}.{name}")
+    elif shape.type_name == "list":
+        for at, inner in enumerate(value):
+            check_shape(inner, shape.member, f"{where}[{at}]")
+    elif shape.type_name == "string":
+        pattern = shape.metadata.get("pattern")
+        assert not shape.enum or value in shape.enum, (where, value)
+        if pattern and len(pattern) < 60:
+            assert re.fullmatch(pattern, value), (where, value)
+        assert len(value) <= shape.metadata.get("max", 1 << 40), (where, value)
+        assert len(value) >= shape.metadata.get("min", 0), (where, value)
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """What botocore makes of a plain answer."""
+    response = {"status_code": 200, "headers": {}, "body": body}
+    shape = model().operation_model("Converse").output_shape
+    found: dict[str, Any] = create_parser("rest-json").parse(response, shape)
+    found.pop("ResponseMetadata")
+    check_shape(found, shape, "answer")
+    return found
+
+
+def parsed_stream(data: bytes) -> list[dict[str, Any]]:
+    """What botocore makes of a stream."""
+    shape = model().operation_model("ConverseStream").output_shape.members["stream"]
+    parser = create_parser("rest-json")._event_stream_parser
+    buffer = EventStreamBuffer()
+    buffer.add_data(data)
+    found: list[dict[str, Any]] = []
+    for message in buffer:
+        response = message.to_response_dict()
+        event = parser.parse(response, shape)
+        if response["status_code"] == 200:
+            check_shape(event, shape, "event")
+        found.append(event)
+    return found
+
+
+class Told(NamedTuple):
+    """What a client sees in an answer of Converse."""
+
+    text: str
+    calls: list[tuple[str, Any]]
+    thinking: str
+    opaque: list[str]
+    raw: int
+    citations: int
+    stop: str
+    usage: tuple[int, int]
+
+
+def told(answer: dict[str, Any]) -> Told:
+    """An answer as botocore parsed it."""
+    text, thinking, citations, raw = "", "", 0, 0
+    calls: list[tuple[str, Any]] = []
+    opaque: list[str] = []
+    for part in answer["output"]["message"]["content"]:
+        kind, value = next(iter(part.items()))
+        if kind == "text":
+            text += value
+        elif kind == "citationsContent":
+            text += "".join(piece["text"] for piece in value.get("content", ()))
+            citations += len(value.get("citations", ()))
+        elif kind == "toolUse" and value.get("type") != "server_tool_use":
+            calls.append((value["name"], value["input"]))
+        elif kind == "reasoningContent":
+            inner = value.get("reasoningText", {})
+            thinking += inner.get("text", "")
+            opaque += [inner["signature"]] if inner.get("signature") else []
+            opaque += [value["redactedContent"].decode()] if "redactedContent" in value else []
+        else:
+            raw += 1
+    usage = answer["usage"]
+    inputs = sum(usage.get(name, 0) for name in ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"))
+    counts = (inputs, usage["outputTokens"])
+    return Told(text, calls, thinking, opaque, raw, citations, answer["stopReason"], counts)
+
+
+def folded(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """The answer that a stream tells, put together as AWS documents it."""
+    content: dict[int, dict[str, Any]] = {}
+    pieces: dict[int, str] = {}
+    answer: dict[str, Any] = {}
+    for event in events:
+        kind, value = next(iter(event.items()))
+        at = value.get("contentBlockIndex", -1)
+        if kind == "contentBlockStart":
+            content[at] = {name: dict(inner) for name, inner in value["start"].items()}
+        elif kind == "contentBlockDelta":
+            fold_delta(content.setdefault(at, {}), value["delta"], pieces, at)
+        elif kind == "messageStop":
+            answer["stopReason"] = value["stopReason"]
+        elif kind == "metadata":
+            answer["usage"] = value["usage"]
+    for at, text in pieces.items():
+        content[at]["toolUse"]["input"] = arguments_of(text)
+    for part in content.values():
+        if "toolUse" in part:
+            part["toolUse"].setdefault("input", {})
+    answer["output"] = {"message": {"content": [content[at] for at in sorted(content) if content[at]]}}
+    return answer
+
+
+def fold_delta(part: dict[str, Any], delta: dict[str, Any], pieces: dict[int, str], at: int) -> None:
+    """One delta."""
+    kind, value = next(iter(delta.items()))
+    if kind == "toolUse":
+        pieces[at] = pieces.get(at, "") + value["input"]
+    elif kind == "text":
+        if "citationsContent" in part:
+            part["citationsContent"]["content"][0]["text"] += value
+        else:
+            part["text"] = part.get("text", "") + value
+    elif kind == "citation":
+        cited = part.setdefault("citationsContent", {"content": [{"text": part.pop("text", "")}], "citations": []})
+        cited["citations"].append(value)
+    elif kind == "reasoningContent":
+        inner = part.setdefault("reasoningContent", {})
+        if "redactedContent" in value:
+            inner["redactedContent"] = value["redactedContent"]
+        else:
+            whole = inner.setdefault("reasoningText", {"text": ""})
+            for name, piece in value.items():
+                whole[name] = whole.get(name, "") + piece
+    else:
+        part.setdefault(kind, {})
+
+
+def read_stream(data: bytes, size: int) -> list[canon.Event]:
+    """The events of a stream in pieces of `size` bytes."""
+    reader = StreamReader()
+    found: list[canon.Event] = []
+    for start in range(0, len(data), size):
+        found += reader.feed(data[start : start + size])
+    return found + reader.finish()
+
+
+def write_stream(events: list[canon.Event], losses: canon.Losses) -> bytes:
+    """The stream that these events make."""
+    writer = StreamWriter("m", True, losses)
+    return b"".join(writer.write(event) for event in events)
+
+
+def seen(meaning: Meaning) -> tuple[Any, ...]:
+    """The parts of a meaning that Converse has words for."""
+    return meaning.text, meaning.calls, meaning.thinking, meaning.citations, meaning.usage
+
+
+def opaque_of(told_opaque: list[str]) -> list[str]:
+    """Signatures and redacted thinking, in order of kinds."""
+    return sorted(told_opaque)
+
+
+# Our own dialect
+
+
+def test_answers() -> None:
+    """What is read means what botocore reads; written back, botocore reads the same."""
+    count = 0
+    for case in own():
+        if case.status != 200 or framed(case):
+            continue
+        count += 1
+        want = told(parsed_loosely(case.content))
+        answer = read_answer(case.content)
+        got = meaning_of_answer(answer)
+        assert seen(got) == (want.text, want.calls, want.thinking, want.citations, want.usage), case.name
+        assert opaque_of(got.opaque) == opaque_of(want.opaque), case.name
+        assert got.stop == STOPS[want.stop], case.name
+        assert len(got.raw) == want.raw, case.name
+        losses = canon.Losses()
+        again = parsed_loosely(write_answer(answer, losses))
+        assert not losses.names(), case.name
+        assert again["output"] == parsed_loosely(case.content)["output"], case.name
+        assert told(again) == want, case.name
+    assert count > 20
+
+
+def parsed_loosely(body: bytes) -> dict[str, Any]:
+    """As botocore parses it, values beyond its model allowed (a toolUse of type tool_use)."""
+    response = {"status_code": 200, "headers": {}, "body": body}
+    found: dict[str, Any] = create_parser("rest-json").parse(response, model().operation_model("Converse").output_shape)
+    for part in found["output"]["message"]["content"]:
+        if part.get("toolUse", {}).get("type") == "tool_use":
+            del part["toolUse"]["type"]
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_streams(size: int) -> None:
+    """Cut anywhere, the same."""
+    count = 0
+    for case in own():
+        if case.status != 200 or not framed(case):
+            continue
+        count += 1
+        want = told(folded(parsed_stream(case.content)))
+        events = read_stream(case.content, size)
+        got = meaning_of_events(events)
+        assert seen(got) == (want.text, want.calls, want.thinking, want.citations, want.usage), case.name
+        assert opaque_of(got.opaque) == opaque_of(want.opaque), case.name
+        assert got.stop == STOPS[want.stop], case.name
+        assert isinstance(events[0], canon.Started)
+        assert isinstance(events[-1], canon.Ended)
+        losses = canon.Losses()
+        again = parsed_stream(write_stream(events, losses))
+        assert not losses.names(), case.name
+        assert told(folded(again)) == want, case.name
+        assert trace_of(again) == trace_of(parsed_stream(case.content)), case.name
+    assert count > 15
+
+
+def trace_of(events: list[dict[str, Any]]) -> Any:
+    """What a guardrail did."""
+    return next(event["metadata"].get("trace") for event in events if "metadata" in event)
+
+
+def test_failures() -> None:
+    count = 0
+    for case in own():
+        if case.status == 200:
+            continue
+        count += 1
+        failure = read_failure(case.status, case.content)
+        assert failure.message == json.loads(case.content)["message"], case.name
+    assert count == 5
+
+
+def normal(value: Any) -> Any:
+    """A body with its defaults left out."""
+    if isinstance(value, list):
+        return [normal(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("type") == "Buffer":
+        return base64.b64encode(bytes(value["data"])).decode()
+    found = {name: normal(inner) for name, inner in value.items() if (name, inner) != ("stopSequences", [])}
+    if "toolUseId" in found:
+        found = {name: inner for name, inner in found.items() if (name, inner) != ("status", "success")}
+    if "jsonSchema" in found:
+        found["jsonSchema"]["schema"] = json.loads(found["jsonSchema"]["schema"])
+    return found
+
+
+EMPTY: tuple[Any, ...] = ({}, [], None)
+
+
+def test_requests() -> None:
+    """There and back, the same."""
+    count = 0
+    for case in own():
+        if case.request is None:
+            continue
+        count += 1
+        losses = canon.Losses()
+        request = read_request(json.dumps(case.request).encode(), model="anthropic.claude-sonnet-4-5-v1:0")
+        body = json.loads(write_request(request, losses))
+        want = {name: value for name, value in normal(case.request).items() if value not in EMPTY}
+        assert normal(body) == want, case.name
+        assert not losses.names(), case.name
+    assert count > 40
+
+
+# Other dialects
+
+OTHERS: dict[str, tuple[str, ...]] = {
+    "chat": ("chat.completions",),
+    "completions": ("completions",),
+    "messages": ("messages",),
+    "responses": ("responses",),
+    "gemini": ("generateContent", "streamGenerateContent"),
+}
+
+
+def module(dialect: str, name: str) -> Any:
+    """A file of another dialect's folder; skips where it does not exist yet."""
+    try:
+        return importlib.import_module(f"burncloud.adaptors.{dialect}.{name}")
+    except ModuleNotFoundError:
+        pytest.skip(f"{dialect} is not there yet")
+
+
+STOP_AS: dict[str, set[str]] = {
+    "stop": {"end_turn", "tool_use"}, "length": {"max_tokens"}, "tool": {"tool_use"}, "filter": {"content_filtered"},
+    "refusal": {"content_filtered"}, "sequence": {"stop_sequence"}, "pause": {"end_turn"},
+    "error": {"malformed_model_output"}, "other": {"end_turn", "tool_use"}, "": {"end_turn", "tool_use"},
+}  # fmt: skip
+
+
+def with_objects(calls: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Calls whose arguments are objects, also those of custom tools and those that were cut off."""
+    return [(name, value if isinstance(value, dict) else {"input": value}) for name, value in calls]
+
+
+def as_written(meaning: Meaning) -> tuple[Any, ...]:
+    """What has to survive a translation into Converse."""
+    return meaning.text, with_objects(meaning.calls), meaning.thinking, meaning.usage
+
+
+@pytest.mark.parametrize("dialect", OTHERS)
+def test_answers_of_other_dialects(dialect: str) -> None:
+    theirs, streams = module(dialect, "answer"), module(dialect, "stream")
+    count = 0
+    for case in cases(*OTHERS[dialect]):
+        losses = canon.Losses()
+        if case.status != 200:
+            continue
+        try:
+            if case.sse:
+                reader = streams.StreamReader()
+                read = reader.feed(case.content) + reader.finish()
+                if any(isinstance(event, canon.Failed) for event in read):
+                    continue
+                want = meaning_of_events(read)
+                got = told(folded(parsed_stream(write_stream(read, losses))))
+            else:
+                answer = theirs.read_answer(case.content)
+                want = meaning_of_answer(answer)
+                got = told(parsed(write_answer(answer, losses)))
+        except canon.Unreadable:
+            continue
+        count += 1
+        assert (got.text, with_objects(got.calls), got.thinking, got.usage) == as_written(want), case.name
+        assert got.stop in STOP_AS[want.stop], case.name
+        assert all(name and " " not in name for name in losses.names()), case.name
+    assert count, f"no answer of {dialect}"
+
+
+MODELS = (
+    "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-opus-4-8",
+    "anthropic.claude-3-haiku-20240307-v1:0", "us.amazon.nova-2-lite-v1:0", "amazon.titan-text-express-v1",
+    "openai.gpt-oss-120b-1:0",
+    "mistral.mistral-large-3-675b-instruct", "us.meta.llama3-3-70b-instruct-v1:0",
+    "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", OTHERS)
+@pytest.mark.parametrize("name", MODELS)
+def test_requests_of_other_dialects(dialect: str, name: str) -> None:
+    theirs = module(dialect, "request")
+    count = 0
+    for case in cases(*OTHERS[dialect]):
+        if case.request is None:
+            continue
+        try:
+            request = theirs.read_request(json.dumps(case.request).encode(), model="m")
+        except Refusal:
+            continue
+        losses = canon.Losses()
+        body = json.loads(write_request(msgspec.structs.replace(request, model=name), losses))
+        count += 1
+        accept_request(body, case.name)
+        check_rules(body, case.name)
+        assert all(lost and " " not in lost for lost in losses.names()), case.name
+        read_request(json.dumps(body).encode(), model=name)
+    assert count, f"no request of {dialect}"
+
+
+def check_rules(body: dict[str, Any], name: str) -> None:
+    """What Bedrock insists on beyond the shapes."""
+    messages = body["messages"]
+    assert messages[0]["role"] == "user", name
+    assert all(a["role"] != b["role"] for a, b in pairwise(messages)), name
+    names: list[str] = []
+    asked: list[str] = []
+    for message in messages:
+        content = message["content"]
+        assert content, name
+        results = [part["toolResult"]["toolUseId"] for part in content if "toolResult" in part]
+        assert sorted(results) == sorted(asked), name
+        kinds = [next(iter(part)) for part in content]
+        if results:
+            ahead = [kind for kind in kinds if kind != "cachePoint"][: len(results)]
+            assert ahead == ["toolResult"] * len(results), name
+        asked = [part["toolUse"]["toolUseId"] for part in content if "toolUse" in part]
+        assert all(part["text"].strip() for part in content if "text" in part), name
+        assert kinds[0] != "cachePoint", name
+        if "document" in kinds:
+            assert "text" in kinds, name
+        names += [part["document"]["name"].lower() for part in content if "document" in part]
+    assert len(names) == len(set(names)), name
+    if any("toolUse" in part or "toolResult" in part for message in messages for part in message["content"]):
+        assert body["toolConfig"]["tools"], name
+
+
+# Anything at all
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_damaged_recordings(data: st.DataObject) -> None:
+    """A recording with some bytes changed: a result, or the one exception that is allowed."""
+    case = data.draw(st.sampled_from([case for case in own() if case.status == 200 and len(case.content) < 20_000]))
+    content = bytearray(case.content)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    losses = canon.Losses()
+    with contextlib.suppress(canon.Unreadable):
+        if framed(case):
+            events = read_stream(bytes(content), data.draw(st.sampled_from([7, 1000])))
+            meaning_of_events(events)
+            write_stream(events, losses)
+        else:
+            write_answer(read_answer(bytes(content)), losses)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def replaced(data: st.DataObject, body: Any) -> Any:
+    """The body with some member replaced by anything."""
+    body = json.loads(json.dumps(body))
+    for _ in range(data.draw(st.integers(1, 2))):
+        place: Any = body
+        while True:
+            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+            key = data.draw(st.sampled_from(keys))
+            if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+                place[key] = data.draw(JSON)
+                break
+            place = place[key]
+    return body
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.data())
+def test_damaged_requests(data: st.DataObject) -> None:
+    """A recorded request with some members replaced by anything: a request or a refusal; written, too."""
+    small = [case.request for case in own() if case.request and len(json.dumps(case.request)) < 8000]
+    body = replaced(data, data.draw(st.sampled_from(small)))
+    for dialect in ("converse", "chat"):
+        with contextlib.suppress(Refusal):
+            request = read_request(json.dumps(body).encode(), model=data.draw(st.sampled_from(MODELS)))
+            request.dialect = dialect
+            json.loads(write_request(request, canon.Losses()))
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.data())
+def test_damaged_events(data: st.DataObject) -> None:
+    """A recorded stream with some members of its events replaced by anything."""
+    case = data.draw(st.sampled_from([case for case in own() if framed(case) and len(case.content) < 20_000]))
+    frames = Decoder().feed(case.content)
+    at = data.draw(st.integers(0, len(frames) - 1))
+    body = replaced(data, json.loads(frames[at].payload))
+    frames[at] = frames[at]._replace(payload=json.dumps(body).encode())
+    stream = b"".join(write_frame(frame.headers, frame.payload) for frame in frames)
+    with contextlib.suppress(canon.Unreadable):
+        events = read_stream(stream, 1 << 20)
+        meaning_of_events(events)
+        write_stream(events, canon.Losses())
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.data())
+def test_damaged_answers(data: st.DataObject) -> None:
+    """A recorded answer with some members replaced by anything."""
+    case = data.draw(st.sampled_from([case for case in own() if not framed(case) and case.status == 200]))
+    body = replaced(data, json.loads(case.content))
+    with contextlib.suppress(canon.Unreadable):
+        answer = read_answer(json.dumps(body).encode())
+        meaning_of_answer(answer)
+        write_answer(answer, canon.Losses())
