@@ -148,7 +148,7 @@ class Gateway:
 
     def _look_up(self, x: Exchange) -> Target:
         x.target = ANY_GEMINI if x.url.startswith(b"/v1beta/") else Target(None, x.url)
-        found = target(x.method, x.url)
+        found = target(x.method, x.url, x.head.fields)
         if found.allow:
             x.target = found
             method, path, allow = (text.decode("latin-1") for text in (x.method, found.path, found.allow))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 import msgspec
 
 from burncloud.errors import INVALID_REQUEST, NOT_FOUND, Refusal
@@ -10,6 +13,10 @@ from burncloud.router.world import World
 
 CREATED: int = 1_700_000_000
 """OpenAI's clients want a date; there is none that means anything."""
+CREATED_AT: str = "2023-11-14T22:13:20Z"
+"""The same for Anthropic's."""
+
+Row = dict[str, object]
 
 
 def listing(world: World, x: Exchange) -> bytes:
@@ -17,15 +24,12 @@ def listing(world: World, x: Exchange) -> bytes:
     endpoint = x.target.endpoint
     assert endpoint is not None
     models = usable(world, x)
-    row = gemini_row if endpoint.dialect == "gemini" else openai_row
+    row, form = FORMS[endpoint.dialect]
     if x.target.model:
         if x.target.model not in models:
             raise Refusal(NOT_FOUND, f"The model `{x.target.model}` does not exist here")
         return msgspec.json.encode(row(x.target.model))
-    rows = [row(model) for model in models]
-    if endpoint.dialect == "gemini":
-        return msgspec.json.encode({"models": rows})
-    return msgspec.json.encode({"object": "list", "data": rows})
+    return msgspec.json.encode(form([row(model) for model in models]))
 
 
 def usable(world: World, x: Exchange) -> list[str]:
@@ -46,11 +50,40 @@ def default_model(world: World, x: Exchange) -> str:
     return model
 
 
-def openai_row(model: str) -> dict[str, object]:
+def openai_row(model: str) -> Row:
     """A model as OpenAI lists it (API reference, "Models")."""
     return {"id": model, "object": "model", "created": CREATED, "owned_by": "burncloud"}
 
 
-def gemini_row(model: str) -> dict[str, object]:
+def openai_list(rows: list[Row]) -> Row:
+    """All of them, in one page."""
+    return {"object": "list", "data": rows}
+
+
+def anthropic_row(model: str) -> Row:
+    """A model as Anthropic lists it (API reference, "Models")."""
+    return {"type": "model", "id": model, "display_name": model, "created_at": CREATED_AT, "lifecycle": "active"}
+
+
+def anthropic_list(rows: list[Row]) -> Row:
+    """All of them, in one page."""
+    first, last = (rows[0]["id"], rows[-1]["id"]) if rows else (None, None)
+    return {"data": rows, "has_more": False, "first_id": first, "last_id": last}
+
+
+def gemini_row(model: str) -> Row:
     """A model as Gemini lists it (API reference, "models.list")."""
     return {"name": f"models/{model}", "displayName": model, "supportedGenerationMethods": ["generateContent"]}
+
+
+def gemini_list(rows: list[Row]) -> Row:
+    """All of them, in one page."""
+    return {"models": rows}
+
+
+FORMS: Final[dict[str, tuple[Callable[[str], Row], Callable[[list[Row]], Row]]]] = {
+    "openai": (openai_row, openai_list),
+    "anthropic": (anthropic_row, anthropic_list),
+    "gemini": (gemini_row, gemini_list),
+}
+"""Dialect → how one model is written, and how all are."""

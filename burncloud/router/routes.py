@@ -6,8 +6,9 @@ A target is looked up on the raw path, remembered by its spelling.  `key=` in th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
@@ -75,6 +76,7 @@ GEMINI_METHODS: Final[dict[str, Endpoint]] = {
 
 ENGINE_EMBEDDINGS: Final = Endpoint("embeddings", "openai", "url")
 MODELS_OPENAI: Final = Endpoint("models", "openai", "none", free=True)
+MODELS_ANTHROPIC: Final = Endpoint("models", "anthropic", "none", "anthropic", free=True)
 MODELS_GEMINI: Final = Endpoint("models", "gemini", "none", "gemini", free=True)
 
 METHODS: Final = {b"POST": b"POST", b"GET": b"GET, HEAD"}
@@ -102,12 +104,17 @@ class Target(msgspec.Struct, frozen=True):
     """Not empty: the path is known, but not with this method; what stands here it takes."""
 
 
+ANTHROPIC_FIELDS: Final = frozenset((b"anthropic-version", b"x-api-key"))
+"""Whoever sends one of these speaks Anthropic: the one path that two vendors have, /v1/models, is told by them."""
+
 ANY_GEMINI: Final = Target(MODELS_GEMINI, b"")
 """Of a request on a Gemini path that cannot be looked up: its error has Gemini's shape."""
 
 
-def target(method: bytes, url: bytes) -> Target:
+def target(method: bytes, url: bytes, fields: Sequence[tuple[bytes, bytes]] = ()) -> Target:
     """Look a request target up.  Raises Refusal for a Gemini path that names no model.
+
+    `fields`: of the request's head, by which /v1/models knows whose form is wanted.
 
     A data-plane path with a method that it does not take is never the control process's: `allow` says so.
     """
@@ -127,6 +134,8 @@ def target(method: bytes, url: bytes) -> Target:
             known = _find(other, path, query, key) if other != own else found
             if known.endpoint is not None:
                 return msgspec.structs.replace(known, allow=allow)
+    elif found.endpoint is MODELS_OPENAI and any(name.lower() in ANTHROPIC_FIELDS for name, _ in fields):
+        return msgspec.structs.replace(found, endpoint=MODELS_ANTHROPIC)
     return found
 
 
@@ -142,10 +151,15 @@ def _find(method: bytes, path: bytes, query: bytes, key: bytes) -> Target:
             return _gemini(path, query, key)
     elif method == b"GET" and path.rpartition(b":")[2].decode("latin-1") not in GEMINI_METHODS:
         if path == b"/v1/models" or path.startswith(b"/v1/models/"):
-            return Target(MODELS_OPENAI, path, query, key, path[len(b"/v1/models/") :].decode("latin-1"))
+            return Target(MODELS_OPENAI, path, query, key, _named(path, b"/v1/models/"))
         if path == b"/v1beta/models" or path.startswith(b"/v1beta/models/"):
-            return Target(MODELS_GEMINI, path, query, key, path[len(b"/v1beta/models/") :].decode("latin-1"))
+            return Target(MODELS_GEMINI, path, query, key, _named(path, b"/v1beta/models/"))
     return Target(None, path, query, key)
+
+
+def _named(path: bytes, prefix: bytes) -> str:
+    """The model that a path of the listing names; "" = none."""
+    return unquote_to_bytes(path[len(prefix) :]).decode(errors="replace")
 
 
 def _gemini(path: bytes, query: bytes, key: bytes) -> Target:

@@ -55,6 +55,47 @@ def test_one_model(path: str, status: int) -> None:
         assert status == 404 or heard.json["id"] == "gpt-4"
 
 
+@pytest.mark.parametrize("field", ["anthropic-version: 2023-06-01", "Anthropic-Version: x"])
+def test_in_anthropic_s_form(field: str) -> None:
+    """Whoever speaks Anthropic gets its form, errors included."""
+    with Dialogue(GIVEN) as d:
+        client = d.client()
+        client >> get("/v1/models?limit=20", field)
+        heard = client.answer().json
+        names = ["claude", "gemini", "gpt-4", "gpt-5"]
+        assert [(row["id"], row["type"], row["display_name"]) for row in heard["data"]] == [
+            (name, "model", name) for name in names
+        ]
+        assert (heard["has_more"], heard["first_id"], heard["last_id"]) == (False, names[0], names[-1])
+        client >> get("/v1/models/claude", field)
+        assert client.answer().json["id"] == "claude"
+        client >> get("/v1/models/none", field)
+        refused = client.answer()
+        assert (refused.status, refused.json["type"], refused.json["error"]["type"]) == (
+            404,
+            "error",
+            "not_found_error",
+        )
+
+
+def test_a_key_in_anthropic_s_field_is_enough() -> None:
+    """curl with x-api-key."""
+    with Dialogue(GIVEN) as d:
+        client = d.client()
+        client >> get("/v1/models/gpt%2D4", f"X-Api-Key: {KEY}", key="")
+        assert client.answer().json["type"] == "model"
+
+
+def test_nothing_to_list() -> None:
+    """Every form has an empty one."""
+    with Dialogue(GIVEN, token=Token(1, HASH, 1, models=())) as d:
+        client = d.client()
+        client >> get("/v1/models", "anthropic-version: 1")
+        assert client.answer().json == {"data": [], "has_more": False, "first_id": None, "last_id": None}
+        client >> get("/v1beta/models")
+        assert client.answer().json == {"models": []}
+
+
 def test_it_needs_a_token() -> None:
     """401 without; and it costs nothing with."""
     with Dialogue(GIVEN) as d:
