@@ -165,11 +165,13 @@ class Desk:
         self._house.ring()
 
     def quota_changed(self, kind: str, account: int) -> None:
-        """The account's limit was changed: an old denial means nothing."""
+        """The account's limit was changed: an old denial means nothing, and what is not on hold is asked for anew."""
         lease = self._leases(kind).get(account)
         if lease is not None:
             lease.denied_until_ms = 0
             lease.tight = False
+            lease.refill_below = 0
+            self._give_back(lease)
 
     def sweep(self) -> None:
         """Give back idle leases; give up questions that nobody answered."""

@@ -252,7 +252,7 @@ async def _read_named(conn: Conn, kind: str, names: set[str]) -> list[bytes]:
 
 
 def _quotas(changes: Collection[Change]) -> list[bytes]:
-    """Limits that moved: only workers that hold a denial care, and only now."""
+    """Limits that moved: only workers that hold a denial or a lease care, and only now."""
     moved = {(QUOTA_KINDS[change.kind], int(change.id)) for change in changes if change.kind in QUOTA_KINDS}
     return [link.frame(link.Quota(kind, account)) for kind, account in sorted(moved)]
 

@@ -275,12 +275,16 @@ class House:
         path.with_suffix(".new").rename(path)
 
     def fallen(self) -> list[Fallen]:
-        """What became of the crash points laid ready; those still lying there are taken away."""
-        alive = {process.pid for process in self.processes()}
+        """What became of the crash points laid ready; those still lying there are taken away.
+
+        Whoever has one and did not come to it in time dies now: it must not strike in a later round, or in a clean stop.
+        """
+        alive = {process.pid: process for process in self.processes()}
         found = []
         for path in sorted(self.kill_dir.glob("taken.*")):
             _, role, pid = path.name.split(".")
             found.append(Fallen(role, path.read_text().partition(":")[0], int(pid) not in alive))
+            self.kill([alive[int(pid)]] if int(pid) in alive else [])
             path.unlink()
         for path in self.kill_dir.glob("arm.*"):
             found.append(Fallen(path.name.split(".")[1], path.read_text().partition(":")[0], False))

@@ -19,6 +19,8 @@ from tests.slow.test_schedules_quota import close_house, open_house
 
 DEARER = 3 * PRICE
 TIMES = 2
+NOTICED_S = 3.0
+"""A change is noticed within one second; a busy machine may take longer."""
 
 
 @both_engines
@@ -52,6 +54,24 @@ async def test_limits_lowered_raised_and_set(make_house: MakeHouse, engine: str)
     assert not [row for row in await house.ledger.receipts("q") if row.state != "done" or row.charge != PRICE]
     used = (await house.ledger.books()).used
     assert used["token", house.accounts["token"].token] <= 60 * PRICE
+
+
+@both_engines
+async def test_a_lowered_limit_ends_what_is_on_lease(make_house: MakeHouse, engine: str) -> None:
+    """The workers have a lot on lease when the limit falls below what is used: not one more request is answered."""
+    house = make_house(engine, workers=2)
+    load = await open_house(house, token=(10_000 * PRICE, -1))
+    clients = [Client(load.port) for _ in range(8)]
+    for client in clients * 2:
+        assert (await load.ask(client, "fixed", "token")).outcome == COMPLETE
+    leased = (await house.ledger.books()).balances["token", house.accounts["token"].token][1]
+    assert leased > 20 * PRICE
+    await house.set_limits("token", 5 * PRICE, -1)
+    await asyncio.sleep(NOTICED_S)
+    for client in clients:
+        assert (await load.ask(client, "fixed", "token")).outcome == "402"
+        client.close()
+    await close_house(house)
 
 
 @pytest.mark.timeout(300)

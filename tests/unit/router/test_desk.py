@@ -198,6 +198,19 @@ def test_a_quota_event_ends_a_denial(bench: Bench) -> None:
     bench.desk.quota_changed("user", 12345)
 
 
+def test_a_quota_event_takes_the_lease_back(bench: Bench) -> None:
+    """The limit may be lower now: only what is on hold stays, the rest is asked for anew."""
+    bench.want("a", 100)
+    bench.grant(1000, 1000)
+    bench.desk.quota_changed("token", TOKEN)
+    assert bench.house.returned == [Return("token", TOKEN, 900)]
+    bench.want("b", 100)
+    assert (bench.house.asked[-1].user_need, bench.house.asked[-1].token_need) == (0, 100)
+    bench.grant(0, 1000, "denied", "token")
+    assert bench.heard == [("a", 0), ("b", 402)]
+    assert bench.desk.settle(bench.desk.tokens, TOKEN, 100, 70) == 70
+
+
 def test_a_denial_finds_what_a_settle_freed(bench: Bench) -> None:
     """Between the question and its answer an exchange ended: there is enough now."""
     bench.want("a", 100)
