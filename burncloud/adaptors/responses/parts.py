@@ -278,19 +278,16 @@ def _decoded(data: str) -> str:
         return ""
 
 
-_AUDIO_FORMATS: Final = {"mpeg": "mp3", "mpga": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav"}
-
-
 def _write_audio(block: canon.Audio, to: Writing) -> Written:
-    kind = block.source.media_type.removeprefix("audio/").partition(";")[0]
-    kind = _AUDIO_FORMATS.get(kind, kind)
-    if block.source.data and (to.own or kind in ("wav", "mp3")):
+    """OpenAI's Responses hear nothing; some servers with their form do."""
+    if to.own:
+        kind = block.source.media_type.removeprefix("audio/").replace("mpeg", "mp3")
         inner = {"data": block.source.data} | ({"format": kind} if kind else {})
         yield to.rest({"type": "input_audio", "input_audio": inner}, None, block.extra)
-    else:
-        to.losses.add("audio")
-        if block.transcript:
-            yield {"type": "input_text", "text": block.transcript}
+        return
+    to.losses.add("audio")
+    if block.transcript:
+        yield {"type": "input_text", "text": block.transcript}
 
 
 def _write_raw(block: canon.Raw, to: Writing) -> Written:
