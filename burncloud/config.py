@@ -59,12 +59,10 @@ def _parse_text(name: str, text: str) -> str:
 
 def _whole(low: int, high: int) -> Callable[[str, str], int]:
     def parse(name: str, text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
+        plain = text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20
+        value = int(text) if plain else low - 1
         if not low <= value <= high:
-            raise ConfigError(f"{name} is {text!r}, but must be a whole number from {low} to {high}.")
+            raise ConfigError(f"{name} is {text[:40]!r}, but must be a whole number from {low} to {high}.")
         return value
 
     return parse

@@ -27,6 +27,7 @@ from burncloud.database.migrate import ensure_schema
 from burncloud.service import secrets, users
 from burncloud.service.journals import Books
 from burncloud.service.snapshots import Snapshots
+from burncloud.wire.tls import ca_file_fault
 
 LOCK_FILE: Final = "control.lock"
 LOCK_POLL_MS: Final = 50
@@ -265,6 +266,7 @@ def main() -> int:
     try:
         settings, boot = config.load(), config.boot()
         logs.configure(settings.log_level, "control")
+        check_files(settings)
         for chatty in ("alembic", "uvicorn"):
             logs.logger(chatty).setLevel("WARNING")
         gc.disable()  # until the Snapshot stands: collecting its rows over and over is half of its time
@@ -286,6 +288,14 @@ def main() -> int:
     if lock is not None:
         lock.release()
     return status
+
+
+def check_files(settings: config.Settings) -> None:
+    """Raises ConfigError where a file that a setting names is not what it should be."""
+    path = settings.upstream_ca_file
+    fault = ca_file_fault(path) if path else ""
+    if fault:
+        raise config.ConfigError(f"UPSTREAM_CA_FILE: the file {path} {fault}.")
 
 
 def reason_of(error: BaseException) -> str:

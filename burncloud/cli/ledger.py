@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, Final
 
 import typer
 
+from burncloud.app.lock import Held, SupervisorLock
 from burncloud.cli import output
 from burncloud.cli.inputs import AsJson
-from burncloud.cli.session import FAILED, run
+from burncloud.cli.session import FAILED, Session, run
 from burncloud.domain.money import format_usd
 from burncloud.service import billing
 from burncloud.service.billing import Report
+
+LOCK_FILE: Final = "control.lock"
+"""As in app/control.py, which is too heavy to be asked."""
 
 app = typer.Typer(name="ledger", help="The ledger: proof that every bill adds up.")
 
@@ -24,13 +29,29 @@ def ledger() -> None:
 @app.command()
 def verify(json: AsJson = False) -> None:
     """Add everything up again; exit status 1 where a sum is not what it should be."""
-    report = run(lambda s: billing.verify(s.db), json)
+
+    async def work(s: Session) -> tuple[Report, str]:
+        return await billing.verify(s.db), s.settings.node if server_runs(s.settings.data_dir) else ""
+
+    report, written_by = run(work, json)
     if json:
         output.emit(as_json(report))
     else:
-        _show(report)
+        _show(report, written_by)
     if not report.ok:
         raise typer.Exit(FAILED)
+
+
+def server_runs(data_dir: str) -> bool:
+    """Whether a control process keeps the books of this data directory.  (It bears that its lock is tried.)"""
+    path = os.path.join(data_dir, LOCK_FILE)
+    if not os.path.exists(path):
+        return False
+    try:
+        SupervisorLock(path).release()
+    except (Held, OSError):
+        return True
+    return False
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -50,15 +71,17 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _show(report: Report) -> None:
+def _show(report: Report, written_by: str) -> None:
+    """`written_by`: the node whose server runs here; that its workers' journals are open is as it should be."""
     verdict = "Every sum is exact" if report.ok else f"{len(report.faults)} SUMS ARE WRONG"
     output.say(f"{verdict}: {report.accounts} accounts, {report.receipts} receipts.")
     if report.faults:
         rows = [[f.what, f.kind, f.id, format_usd(f.stands), format_usd(f.should)] for f in report.faults]
         output.table(["what", "of", "id", "stands", "should be"], rows, right=["stands", "should be"])
-    if report.open_journals:
-        output.say("Journals not yet read to their end (of running workers, or waiting for the server):")
-        rows = [[str(j.id), j.uuid, j.node, str(j.acked)] for j in report.open_journals]
+    waiting = [journal for journal in report.open_journals if journal.node != written_by]
+    if waiting:
+        output.say("Journals not yet read to their end (of other nodes, or waiting for the server):")
+        rows = [[str(j.id), j.uuid, j.node, str(j.acked)] for j in waiting]
         output.table(["number", "journal", "node", "booked up to"], rows, right=["number", "booked up to"])
     if report.put_aside:
         output.say(f"{report.put_aside} records could not be booked and stand in the table `quarantine`.")

@@ -3,17 +3,54 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Final, NoReturn
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from burncloud.cli import channels, groups, ledger, logs, output, prices, settings, tokens, users
 from burncloud.cli.session import FAILED
+from burncloud.errors import INVALID_REQUEST
 
 USAGE: Final = 2
 """Exit status of wrong usage, as Typer's."""
 
+UsageError: Final[type[Any]] = typer.BadParameter.__bases__[0]
+"""All that Typer calls wrong usage; it has no public name for it."""
+
+
+class Commands(TyperGroup):
+    """Typer's group; where JSON is asked for, wrong usage is said in JSON, too."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command that the arguments name, and exit with its status."""
+        as_json = standalone_mode and "--json" in (sys.argv[1:] if args is None else args)
+        try:
+            done = super().main(
+                args, prog_name, complete_var, standalone_mode and not as_json, windows_expand_args, **extra
+            )
+        except UsageError as error:
+            output.error(INVALID_REQUEST, error.format_message(), True)
+            sys.exit(USAGE)
+        except typer.Abort:
+            output.note("Aborted!")
+            sys.exit(FAILED)
+        if as_json:
+            sys.exit(done or 0)
+        return done
+
+
 app = typer.Typer(
+    cls=Commands,
     name="burncloud",
     help="LLM gateway: one key, one base URL, an exact bill. Without a command everything is started.",
     context_settings={"help_option_names": ["-h", "--help"]},

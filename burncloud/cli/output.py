@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from burncloud.errors import ErrorRow, error_body
 
 TIME_MAX_S: Final = 253_402_300_799
 """The end of the year 9999, the last one that has a name."""
+QUOTED_MAX: Final = 64
+_LONG: Final = re.compile(rf"(?<!\w)'[^'\n]{{{QUOTED_MAX},}}'|(?<!\w)\"[^\"\n]{{{QUOTED_MAX},}}\"|\S{{300,}}")
 WIDTH_PIPED: Final = 400
 """Where there is no terminal nothing is cut off."""
 
@@ -67,11 +70,17 @@ def note(text: str) -> None:
 
 def error(row: ErrorRow, message: str, as_json: bool) -> None:
     """What went wrong."""
+    message = shortened(message)
     note(
         error_body(row, message).decode()
         if as_json
         else f"Error: {message.rstrip('.')}{'' if message.endswith('?') else '.'}"
     )
+
+
+def shortened(message: str) -> str:
+    """A message in which nothing that somebody typed stands at full length, if that is long."""
+    return _LONG.sub(lambda found: f"{found[0][:QUOTED_MAX]}…{found[0][-1]}", message)
 
 
 def os_error_text(error: OSError) -> str:

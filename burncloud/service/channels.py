@@ -22,6 +22,7 @@ from burncloud.service import secrets
 from burncloud.service.groups import DEFAULT_GROUP, ensure_groups
 from burncloud.service.prices import check_model
 from burncloud.service.secrets import MasterKey, WrongKey
+from burncloud.wire.tls import ca_file_fault
 
 NAME: Final = re.compile(r"(?!\d+$)(?!ch_)[^\s,=](?:[^,=\n]{0,126}[^\s,=])?")
 WEIGHT_MAX: Final = 1_000_000
@@ -192,6 +193,9 @@ def _check_options(options: dict[str, Any]) -> None:
         path = Path(ca_file).expanduser().absolute()  # the server may stand in another folder than we do
         if not path.is_file():
             raise Refusal(INVALID_REQUEST, f"There is no file {ca_file!r}; give a file of certificates in PEM form")
+        fault = ca_file_fault(str(path))
+        if fault:
+            raise Refusal(INVALID_REQUEST, f"The file {ca_file!r} {fault}")
         options["ca_file"] = str(path)
 
 

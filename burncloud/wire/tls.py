@@ -30,3 +30,14 @@ def context(setting: TlsSetting) -> ssl.SSLContext:
         made.verify_mode = ssl.CERT_NONE
     made.set_alpn_protocols(["http/1.1"])
     return made
+
+
+def ca_file_fault(path: str) -> str:
+    """What is wrong with a file of authorities, as the end of a sentence; "" = nothing."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        return "holds no certificates in PEM form"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return ""

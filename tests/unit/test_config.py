@@ -41,6 +41,9 @@ def test_the_defaults_in_the_table_parse_to_themselves() -> None:
     [
         ("PORT", "x"),
         ("PORT", "65536"),
+        ("PORT", "3_000"),
+        ("PORT", "٣٠٠٠"),
+        ("PORT", "9" * 5000),
         ("WORKERS", "0"),
         ("WORKERS", "65"),
         ("LOG_LEVEL", "loud"),
@@ -59,6 +62,7 @@ def test_a_bad_value_is_one_sentence_that_names_it(name: str, value: str) -> Non
     assert sentence.endswith(".")
     assert "\n" not in sentence
     assert "hunter2" not in sentence
+    assert len(sentence) < 200
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,8 @@ def test_one_that_never_ends_is_passed_by(tmp_path: Path, monkeypatch: pytest.Mo
         ({"DATABASE_URL": "sqlite:"}, config.EXIT_HOPELESS, "names no file"),
         ({"MASTER_KEY": "nonsense"}, config.EXIT_HOPELESS, "64 hex digits"),
         ({"DATABASE_URL": "postgresql://u@127.0.0.1:1/d"}, config.EXIT_HOPELESS, "is it running"),
+        ({"UPSTREAM_CA_FILE": "/nonexist.pem"}, config.EXIT_HOPELESS, "the file /nonexist.pem cannot be read"),
+        ({"UPSTREAM_CA_FILE": __file__}, config.EXIT_HOPELESS, "holds no certificates"),
         ({"DATABASE_URL": "sqlite:/nonexist/dir/x.db"}, config.EXIT_HOPELESS, "folder /nonexist/dir of"),
         ({"DATABASE_URL": f"sqlite:{__file__}"}, config.EXIT_HOPELESS, "file is not a database"),
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import trustme
+
 from tests.unit.cli.conftest import Cli
 
 
@@ -43,11 +45,14 @@ def test_keys_come_from_the_input(cli: Cli) -> None:
 
 
 def test_trust(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    (tmp_path / "no.pem").write_text("-----BEGIN CERTIFICATE-----")
     add = ["channel", "add", "-t", "openai", "-m", "a", "-k", "sk-one", "--json"]
     made = cli(*add, "--ca-file", "ca.pem", "--no-verify-tls").json
     assert made["options"] == {"ca_file": str(tmp_path / "ca.pem"), "verify_tls": False}
     update = ["channel", "update", made["name"], "--json"]
+    assert "holds no certificates" in cli(*add, "--ca-file", "no.pem", status=1).err
+    assert "There is no file" in cli(*update, "--ca-file", "nowhere.pem", status=1).err
     assert cli(*update, "--verify-tls").json["options"] == {"ca_file": str(tmp_path / "ca.pem")}
     assert cli(*update, "--ca-file", "none").json["options"] == {}
 

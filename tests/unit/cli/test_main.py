@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,31 @@ def test_bare_and_router_serve(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_does_not_exist(cli: Cli) -> None:
     assert "No such command" in cli("nonsense", status=2).err
     assert "No such option" in cli("token", "list", "--nonsense", status=2).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["token", "list", "--nonsense"],
+        ["token", "list", "--limit", "x"],
+        ["channel", "add"],
+        ["price", "get"],
+    ],
+)
+def test_wrong_usage_is_json_where_json_is_asked_for(cli: Cli, arguments: list[str]) -> None:
+    done = cli(*arguments, "--json", status=2)
+    assert done.out == ""
+    error = json.loads(done.err)["error"]
+    assert (error["code"], error["type"]) == ("invalid_request_error", "invalid_request_error")
+    assert error["message"]
+
+
+def test_a_long_name_is_not_repeated_whole(cli: Cli) -> None:
+    long = "x" * 5000
+    for arguments in (["user", "show", long], ["price", "get", long], ["token", "list", "--limit", long]):
+        status = 2 if "--limit" in arguments else 1
+        assert len(cli(*arguments, "--json", status=status).err) < 600
 
 
 def test_the_version(cli: Cli) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from burncloud.database import channels as rows
 from burncloud.database.channels import ChannelRow
@@ -146,7 +147,7 @@ async def test_deleting_forgets_the_keys(db: Database) -> None:
 async def test_a_certificate_file_is_found_from_anywhere(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.chdir(tmp_path)
     channel = await add(db, options={"ca_file": "ca.pem"})
     assert channel.options == {"ca_file": str(tmp_path / "ca.pem")}
