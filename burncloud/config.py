@@ -190,6 +190,13 @@ class Settings:
         ("169.254.0.0/16", "fe80::/10"), "", "Networks that no upstream may lie in, comma between.", _parse_networks
     )
     attempts_max: int = _setting(3, "", "Most attempts at upstreams for one request.", _whole(1, 100))
+    attempts_timeout_ms: int = _setting(120_000, "ms", "No further attempt begins after this.", _MS)
+    retry_same_ms: int = _setting(
+        500,
+        "ms",
+        "Pause before a channel that failed is asked once more, where no other is left; 0 = never.",
+        _whole(0, 1 << 40),
+    )
     pool_idle_ms: int = _setting(60_000, "ms", "An idle connection to an upstream is closed after this.", _MS)
 
 

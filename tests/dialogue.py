@@ -252,7 +252,11 @@ class Dialogue:
         dialling: str = "accept",
         **settings: str,
     ) -> None:
-        """`dialling`: accept · refuse · wait (the script answers `dials`).  `settings` as in the environment."""
+        """`dialling`: accept · refuse · wait (the script answers `dials`).
+
+        `settings` as in the environment; a channel is not asked a second time unless RETRY_SAME_MS says so.
+        """
+        settings = {"retry_same_ms": "0", **settings}
         self._stack = contextlib.ExitStack()
         self._records = (channels, user, token, prices)
         self._settings = config.load({name.upper(): value for name, value in settings.items()})

@@ -3,10 +3,14 @@
 ports.py      what this plane asks of the house around it
 routes.py     the closed table of data-plane paths
 world.py      the Snapshot as a worker holds it: tokens, users, prices, channels, routes
+outlets.py    a channel made ready to send to: keys, paths, abilities
 choose.py     which channel of a route is next
+breaker.py    whether a part of a channel may be asked now
+health.py     whose fault a failure is, and what follows
 desk.py       leases: what may be spent right now
 exchange.py   the record of one request on its way
 arrival.py    the body on its way in: room, limits, large ones
+failover.py   when an attempt fails: who is next, and when it is enough
 gateway.py    the life of a request, top to bottom
 upload.py     the request as it goes up to a channel
 translate.py  the same for a channel of another dialect

@@ -23,6 +23,7 @@ from burncloud.errors import SERVICE_UNAVAILABLE, error_body
 from burncloud.router import settle
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import ENDING, HOLDING, OVER, PASSING, SENT, Exchange
+from burncloud.router.health import Health
 from burncloud.router.ports import House
 from burncloud.router.translate import fields_of
 from burncloud.wire.heads import STATUS_LINES
@@ -33,6 +34,8 @@ JSON_HOLD_BYTES_MAX: Final = 256 << 10
 SSE_HOLD_BYTES_MAX: Final = 16 << 10
 TRANSLATED_BYTES_MAX: Final = 64 << 20
 """Longest plain answer that is translated."""
+REFUSALS: Final = {401: "refused", 402: "refused", 403: "forbidden"}
+"""The vendor does not take the channel's key: no word of it reaches the client."""
 CLIENT_FAULTS: Final = frozenset(
     (400, 404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 416, 417, 422, 424, 426, 428, 431, 451)
 )
@@ -43,7 +46,7 @@ class Fault(msgspec.Struct):
     """Why an attempt is given up."""
 
     kind: str
-    """connect · lost · busy · refused · broken · timeout · empty."""
+    """connect · lost · stale · busy · refused · forbidden · broken · timeout · empty (health.BLAMED)."""
     status: int = 0
     """The upstream's, if one came."""
     retry_after_s: int = 0
@@ -56,6 +59,7 @@ class Answers:
         self,
         house: House,
         desk: Desk,
+        health: Health,
         loop: asyncio.AbstractEventLoop,
         now_ns: Callable[[], int],
         failed: Callable[[Exchange, Fault], None],
@@ -64,6 +68,7 @@ class Answers:
     ) -> None:
         self._house = house
         self._desk = desk
+        self._health = health
         self._loop = loop
         self._now_ns = now_ns
         self._failed = failed
@@ -142,6 +147,8 @@ class Answers:
         assert endpoint is not None
         x.reading = read_plain(endpoint.dialect, endpoint.name, content)
         settle.attempt_over(x, 200, 1, now)
+        if x.outlet in self._health.resting:
+            self._health.succeeded(x.ability, x.key)
         if x.http11 and x.keep_alive:
             said = up.head
             if said.request_id:
@@ -186,7 +193,7 @@ class Answers:
         assert endpoint is not None
         held = x.held[0] if len(x.held) == 1 else b"".join(x.held)
         verdict = first_content(held, endpoint.dialect, endpoint.name)
-        if verdict == "error" and x.status == 200 and x.route.other((*x.tried, x.outlet)):
+        if verdict == "error" and x.status == 200 and x.route.other((*x.tried, x.ability)):
             self._failed(x, Fault("broken", x.status))
         elif verdict == "wait" and ended and x.status == 200:
             self._failed(x, Fault("empty", x.status))
@@ -207,7 +214,7 @@ class Answers:
         broken = x.held_bytes > TRANSLATED_BYTES_MAX
         if x.sse and x.stream:
             failed = translation.failure is not None and not translation.content
-            if (failed and x.route.other((*x.tried, x.outlet))) or (ended and not (failed or translation.content)):
+            if (failed and x.route.other((*x.tried, x.ability))) or (ended and not (failed or translation.content)):
                 broken = True
             elif not broken and (failed or ended or translation.content):
                 self._commit(x, up, ended)
@@ -248,7 +255,7 @@ class Answers:
         if x.relay:
             return True
         if not 200 <= status < 300 and status not in CLIENT_FAULTS:
-            kind = "busy" if status == 429 else "refused" if status in (401, 402, 403) else "broken"
+            kind = "busy" if status == 429 else REFUSALS.get(status, "broken")
             self._failed(x, Fault(kind, status, head.retry_after_s))
             return False
         endpoint = x.target.endpoint
@@ -268,6 +275,8 @@ class Answers:
         """Write the head, and with it what was held."""
         content = x.held[0] if len(x.held) == 1 else b"".join(x.held)
         x.held = []
+        if not x.relay and x.outlet in self._health.resting:
+            self._health.succeeded(x.ability, x.key)
         if x.translation is not None:
             x.stripper = x.translation if x.sse else None
         elif x.meter is not None:

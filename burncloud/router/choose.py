@@ -92,13 +92,14 @@ class Tier(Generic[C]):
 class Route(Generic[C]):
     """The channels of one (dialect, group, model), in tiers."""
 
-    __slots__ = ("_tiers", "size")
+    __slots__ = ("_tiers", "members", "size")
 
     def __init__(self, members: Iterable[tuple[C, int, int]]) -> None:
         """`members`: (channel, priority, weight)."""
         tiers: dict[tuple[int, int], list[tuple[C, int]]] = {}
         ranked = list(members)
         self.size = len(ranked)
+        self.members = [channel for channel, _, _ in ranked]
         weighted = {priority for _, priority, weight in ranked if weight > 0}
         for channel, priority, weight in ranked:
             spare = weight <= 0 and priority in weighted

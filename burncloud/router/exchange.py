@@ -20,8 +20,8 @@ from burncloud.domain.journal import Attempt
 from burncloud.domain.pricing import Price
 from burncloud.domain.snapshot import Token
 from burncloud.router.choose import Route
+from burncloud.router.outlets import Ability, Key, Outlet
 from burncloud.router.routes import Target
-from burncloud.router.world import Outlet
 from burncloud.wire.body import Body
 from burncloud.wire.downstream import Downstream, Inbound
 from burncloud.wire.heads import Head
@@ -61,21 +61,24 @@ class Exchange(Inbound):
     """A client's request, the attempts to have it answered, and the answer."""
 
     __slots__ = (
-        "answer_head", "asked", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost", "chunked", "day",
-        "endpoint", "first_ns", "form", "form_peek", "group", "group_ratio_ppm", "held", "held_bytes", "hold_token",
-        "hold_user", "last", "meter", "model", "money", "no_room", "outlet", "price", "prompt", "prompt_billed",
-        "pump", "reading", "reason", "relay", "request_id", "reserve", "room", "route", "sliced", "spooling", "sse",
-        "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched", "translation", "tried",
-        "unwait", "up", "upload", "upload_body", "upstream_model", "upstream_request", "usage_asked", "way",
-        "written", "x",
+        "ability", "again", "answer_head", "asked", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost",
+        "chunked", "day", "endpoint", "failed_keys", "first_ns", "form", "form_peek", "group", "group_ratio_ppm",
+        "held", "held_bytes", "hold_token", "hold_user", "key", "last", "meter", "model", "money", "no_room",
+        "outlet", "price", "prompt", "prompt_billed", "pump", "reading", "reason", "relay", "request_id", "reserve",
+        "room", "route", "sliced", "spooling", "sse", "started_ns", "state", "status", "stream", "stripper", "target",
+        "token", "touched", "translation", "tried", "unwait", "up", "upload", "upload_body", "upstream_model",
+        "upstream_request", "usage_asked", "way", "written", "x",
     )  # fmt: skip
 
     target: Target
     form_peek: FormPeek
     token: Token
     price: Price
-    route: Route[Outlet]
+    route: Route[Ability]
+    ability: Ability
+    """The model at the channel that was chosen; `outlet` is that channel, `key` its credential."""
     outlet: Outlet
+    key: Key
     way: str
     """The dialect that the attempt under way is translated to; "" = it goes as it came."""
 
@@ -96,8 +99,7 @@ class Exchange(Inbound):
         self.unwait: Callable[[], None] = _no_wait
         self.form: Form | None = None
         self.sliced: SlicedPeek | None = None
-        self.endpoint = ""
-        """Its name, as in the ledger."""
+        self.endpoint = ""  # its name, as in the ledger
         self.model = ""
         self.stream = False
         self.usage_asked = False
@@ -120,10 +122,11 @@ class Exchange(Inbound):
         self.hold_user = 0
         self.hold_token = 0
         self.charge_lost = 0
-        self.x = 0
-        """Number in the journal; 0 = no intent yet."""
+        self.x = 0  # number in the journal; 0 = no intent yet
         # Attempts
-        self.tried: tuple[Outlet, ...] = ()
+        self.tried: tuple[Ability, ...] = ()
+        self.failed_keys: tuple[Key, ...] = ()
+        self.again = False  # a channel that failed is asked a second time
         self.attempts: tuple[Attempt, ...] = ()
         self.reason = "first"
         self.up: Upstream | None = None
@@ -133,8 +136,7 @@ class Exchange(Inbound):
         self.status = 0
         self.first_ns = 0
         self.sse = False
-        self.chunked = False
-        """The answer goes down in chunks."""
+        self.chunked = False  # the answer goes down in chunks
         self.answer_head = b""
         self.held: list[bytes] = []
         self.held_bytes = 0

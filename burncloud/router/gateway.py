@@ -32,16 +32,13 @@ from burncloud.domain.journal import Again
 from burncloud.domain.money import RATIO_ONE
 from burncloud.domain.snapshot import Token
 from burncloud.errors import (
-    BAD_GATEWAY,
     INVALID_REQUEST,
     INVALID_TOKEN,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
     PERMISSION_DENIED,
-    RATE_LIMIT_EXCEEDED,
     SERVICE_UNAVAILABLE,
     TOKEN_EXPIRED,
-    ErrorRow,
     Refusal,
     error_body,
 )
@@ -50,11 +47,14 @@ from burncloud.router.answer import Answers, Fault
 from burncloud.router.arrival import Arrivals
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import ARRIVING, DIALLING, ENDING, HOLDING, LEASING, OVER, PASSING, SENT, Exchange
+from burncloud.router.failover import Failover
+from burncloud.router.health import Health
+from burncloud.router.outlets import Ability, Outlet
 from burncloud.router.ports import House, Translator
 from burncloud.router.routes import ANY_GEMINI, ENGINE_EMBEDDINGS, Target, target
 from burncloud.router.translate import Lossy, forget, job_of, take, translate, way_of
 from burncloud.router.upload import make_upload
-from burncloud.router.world import Outlet, World
+from burncloud.router.world import World
 from burncloud.wire.body import SPOOL_FROM, Body
 from burncloud.wire.downstream import Downstream
 from burncloud.wire.heads import STATUS_LINES, Head
@@ -83,8 +83,9 @@ class Gateway:
         self.arrivals = Arrivals(settings, self._loop, self.refuse, self.on_complete)
         self.on_piece = self.arrivals.on_piece
         self.desk = Desk(house, clock.monotonic_ms)
+        self.health = Health()
         on_ways = (self.attempt_failed, self.free, self.arrivals.drop)
-        self.answers = Answers(house, self.desk, self._loop, clock.now_ns, *on_ways)
+        self.answers = Answers(house, self.desk, self.health, self._loop, clock.now_ns, *on_ways)
         resolver = Resolver(settings.upstream_deny)
         self.pool = Pool(self.answers, resolver, settings.connect_timeout_ms, settings.pool_idle_ms)
         self.world = World(self.pool.origin, settings.upstream_ca_file)
@@ -92,6 +93,8 @@ class Gateway:
         self.live: set[Exchange] = set()
         self.clients: set[Downstream] = set()
         self.clients_max = 1 << 30
+        again = (self._go, lambda x: self._dial(x, x.outlet), self.refuse)
+        self.failover = Failover(house, self.desk, self.health, self._loop, *again)
         self.draining = False
         self.translator: Translator | None = None
         """Who writes large requests for another dialect; None = this worker itself."""
@@ -341,18 +344,20 @@ class Gateway:
 
     def _choose(self, x: Exchange) -> None:
         """The next channel, and a connection to it."""
-        outlet = x.route.pick(x.tried)
-        if outlet is None:
+        ability = x.route.pick(x.tried)
+        if ability is None:
             # the channels may have been changed while the request waited for its lease
             self._scope(x)
-            outlet = x.route.pick(x.tried)
-        if outlet is None:
-            raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{x.model}` is available", 1)
-        self._go(x, outlet)
+            ability = x.route.pick(x.tried) or self.failover.nobody(x)
+        self._go(x, ability)
 
-    def _go(self, x: Exchange, outlet: Outlet) -> None:
+    def _go(self, x: Exchange, ability: Ability) -> None:
         """To this channel: the request is written for it, if it must be, then a connection is taken or made."""
-        x.outlet = outlet
+        x.ability = ability
+        x.outlet = outlet = ability.outlet
+        x.key = key = outlet.key(x.failed_keys) or outlet.any_key()
+        if self.health.resting and outlet in self.health.resting:
+            self.health.chosen(ability, key, self._loop.time())
         x.way = way_of(x)
         if x.way:
             body = x.body
@@ -363,7 +368,7 @@ class Gateway:
             try:
                 translate(x)
             except Lossy:
-                if not self._other(x):
+                if not self.failover.unfit(x):
                     raise
                 return
         elif x.written is not None:
@@ -382,17 +387,8 @@ class Gateway:
             take(x, *result)
             self._connect(x, x.outlet)
         except Refusal as refusal:
-            if not (isinstance(refusal, Lossy) and self._other(x)):
+            if not (isinstance(refusal, Lossy) and self.failover.unfit(x)):
                 self.refuse(x, refusal)
-
-    def _other(self, x: Exchange) -> bool:
-        """The request cannot be written for this channel without loss: is there one that needs no translation?"""
-        x.tried = (*x.tried, x.outlet)
-        outlet = x.route.pick(x.tried)
-        if outlet is None:
-            return False
-        self._go(x, outlet)
-        return True
 
     def _connect(self, x: Exchange, outlet: Outlet) -> None:
         up = outlet.origin.take()
@@ -439,7 +435,7 @@ class Gateway:
             x.x = journal.intend(settle.intent(x))
             x.money = True
         else:
-            journal.again(Again(x.x, len(x.attempts) + 1, x.outlet.id, x.outlet.key_id, x.reason))
+            journal.again(Again(x.x, len(x.attempts) + 1, x.outlet.id, x.key.id, x.reason))
         journal.after(self._release, up)
 
     def _release(self, up: Upstream, ok: bool) -> None:
@@ -450,7 +446,7 @@ class Gateway:
         if not ok:
             x.up = None
             up.abort()
-            self._conclude(x, SERVICE_UNAVAILABLE, "The journal cannot be written", 5)
+            self.refuse(x, Refusal(SERVICE_UNAVAILABLE, "The journal cannot be written", 5))
             return
         if crash.ARMED:
             crash.point("worker.after_intent")
@@ -479,48 +475,12 @@ class Gateway:
             else:
                 self._no_control(x)
             return
-        x.held, x.held_bytes, x.meter, x.pump, x.stripper, x.translation = [], 0, None, None, None, None
-        x.first_ns = 0
-        if fault.kind != "connect":
-            # what waited for the journal never left; a stale connection may have died before or after it arrived
-            sent = 0 if x.upload else 2 if fault.kind == "stale" else 1
-            settle.attempt_over(x, fault.status, sent, clock.now_ns())
-        x.status = 0
-        if x.done:
-            return
-        if fault.kind == "stale":
-            x.reason = "reconnect"
-            self._dial(x, x.outlet)
-            return
-        x.tried = (*x.tried, x.outlet)
-        x.reason = "failover"
-        if len(x.tried) < self._settings.attempts_max:
-            outlet = x.route.pick(x.tried)
-            if outlet is not None:
-                x.state = DIALLING
-                try:
-                    self._go(x, outlet)
-                except Refusal as refusal:
-                    self.refuse(x, refusal)
-                return
-        if fault.kind == "busy":
-            self._conclude(x, RATE_LIMIT_EXCEEDED, "The model is busy, try again", fault.retry_after_s or 1)
-        elif fault.kind in ("lost", "empty") or (fault.kind == "broken" and fault.status < 400):
-            self._conclude(x, BAD_GATEWAY, "", 0)
-        else:
-            self._conclude(x, SERVICE_UNAVAILABLE, "No channel could answer, try again", 1)
+        self.failover.attempt_failed(x, fault, self._settings)
 
     def _no_control(self, x: Exchange) -> None:
         """The control process cannot be reached: LLM traffic goes on without it, this does not."""
         if not x.done:
             self.refuse(x, Refusal(SERVICE_UNAVAILABLE, "The control process is not available, try again", 1))
-
-    def _conclude(self, x: Exchange, row: ErrorRow, text: str, retry_after_s: int) -> None:
-        """No attempt answered: a row in the ledger says so, and the client gets the error."""
-        if not x.x:
-            x.x = self._house.journal.intend(settle.intent(x))
-        settle.settle(x, "failed", row.status, self._house.journal, self.desk)
-        self.refuse(x, Refusal(row, text, retry_after_s))
 
     # Ends
 
@@ -559,6 +519,8 @@ class Gateway:
         state, up = x.state, x.up
         if state in (ENDING, OVER):
             return
+        if state in (DIALLING, SENT, HOLDING) and not x.relay and x.outlet in self.health.resting:
+            self.health.spared(x.ability, x.key)
         if x.x and state in (DIALLING, SENT, HOLDING, PASSING):
             sent = not x.upload
             x.up = None

@@ -30,7 +30,7 @@ def intent(x: Exchange) -> Intent:
     x.day = day = started_ns // NS_PER_DAY
     return Intent(
         started_ns, day, x.request_id, x.head.client_request, token.user, token.id,
-        outlet.id, outlet.key_id, x.model, x.upstream_model, x.endpoint, x.group, x.stream,
+        outlet.id, x.key.id, x.model, x.upstream_model, x.endpoint, x.group, x.stream,
         price.revision, price.ratio_ppm, x.group_ratio_ppm, x.reserve, x.hold_user, x.hold_token, x.charge_lost,
     )  # fmt: skip
 
@@ -38,7 +38,7 @@ def intent(x: Exchange) -> Intent:
 def attempt_over(x: Exchange, status: int, sent: int, now_ns: int) -> None:
     """Note how the attempt under way ended; `sent`: 1 received, 0 it never left, 2 unknown."""
     outlet, n = x.outlet, len(x.attempts) + 1
-    x.attempts += (Attempt(n, outlet.id, outlet.key_id, x.reason, sent, status, 0, (now_ns - x.attempt_ns) // 1000),)
+    x.attempts += (Attempt(n, outlet.id, x.key.id, x.reason, sent, status, 0, (now_ns - x.attempt_ns) // 1000),)
 
 
 def used(x: Exchange) -> tuple[Usage, bool]:
@@ -75,7 +75,7 @@ def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -
         x.attempts[-1].charge = cost
     channel = key = first_us = 0
     if first_ns:
-        channel, key, first_us = outlet.id, outlet.key_id, (first_ns - started_ns) // 1000
+        channel, key, first_us = outlet.id, x.key.id, (first_ns - started_ns) // 1000
     journal.end(
         End(
             x.x, started_ns, x.day, x.request_id, x.head.client_request, token.user, token.id,

@@ -48,6 +48,7 @@ class Sweep:
             self._clients(now)
             self._gateway.pool.sweep(now)
             self._gateway.desk.sweep()
+            self._gateway.health.tick(now)
         finally:
             self.start()
 

@@ -16,9 +16,9 @@ from burncloud.adaptors.multipart import boundary, model_field, rename_model
 from burncloud.adaptors.peek import force_usage, peek_json, splice, with_usage
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router.exchange import Exchange
+from burncloud.router.outlets import Outlet
 from burncloud.router.routes import Endpoint, with_model
 from burncloud.router.translate import head_of, translated_path
-from burncloud.router.world import Outlet
 from burncloud.wire.body import Body
 
 JOIN_BYTES_MAX: Final = 16 << 10
@@ -80,7 +80,7 @@ def _compose(x: Exchange, method: bytes, path: bytes, head: bytes, first: bytes,
         x.upload_body = first
         first = b""
     x.upload = b"%b %b HTTP/1.1\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
-        method, path, x.outlet.head, size, head, first,
+        method, path, x.key.head, size, head, first,
     )  # fmt: skip
 
 

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from burncloud import logs
-from burncloud.adaptors.spoken import SPOKEN
-from burncloud.adaptors.vendors import VENDORS, Vendor, speaks, upstream_path
+from burncloud.adaptors.vendors import VENDORS, Vendor
 from burncloud.domain.link import Drop, Put, decode_record
 from burncloud.domain.money import RATIO_ONE
 from burncloud.domain.pricing import Price, Tariff
 from burncloud.domain.snapshot import Channel, Group, Record, Setting, Token, User
 from burncloud.router.choose import Route
+from burncloud.router.outlets import Ability, Outlet
 from burncloud.router.routes import Endpoint
 from burncloud.wire.pool import Origin, OriginKey, origin_key
 from burncloud.wire.tls import TlsSetting
@@ -29,54 +29,6 @@ _log = logs.logger(__name__)
 
 Served = tuple[str, str]
 """(group, model)."""
-
-
-class Outlet:
-    """A channel made ready to send to: its connections, its head, its paths."""
-
-    __slots__ = (
-        "_base_path", "_paths", "available", "channel", "head", "id", "key_id", "models", "origin", "ref_field",
-        "speaks", "vendor", "ways",
-    )  # fmt: skip
-
-    def __init__(self, channel: Channel, vendor: Vendor, origin: Origin, base: str, ca_head: bytes) -> None:
-        self.channel = channel
-        self.id = channel.id
-        self.vendor = vendor
-        self.origin = origin
-        self.models = channel.models
-        self.speaks = speaks(vendor, channel.options)
-        """The dialects that it answers itself."""
-        self.ways: dict[str, str] = {}
-        """API → the dialect a request of it is translated to; "" = it goes as it came."""
-        self.key_id = channel.keys[0][0]
-        self.available = channel.enabled
-        self.head = ca_head
-        """Host, credential and encoding, as they stand in every request to it."""
-        self.ref_field = b"x-burncloud-channel: %b\r\n" % channel.ref.encode()
-        self._base_path = base
-        self._paths: dict[bytes, bytes] = {}
-
-    def __repr__(self) -> str:
-        return f"<Outlet {self.channel.ref} {'available' if self.available else 'away'}>"
-
-    def way(self, endpoint: Endpoint) -> str | None:
-        """How a request of this API gets there: "" as it came, else translated to that dialect; None = not at all."""
-        spoken = endpoint.conversation
-        if not spoken:
-            return "" if endpoint.dialect == self.vendor.dialect else None
-        if spoken in self.speaks:
-            return ""
-        return next((name for name in self.speaks if name in SPOKEN and spoken in SPOKEN), None)
-
-    def path(self, client_path: bytes) -> bytes:
-        """The path to ask for upstream."""
-        path = self._paths.get(client_path)
-        if path is None:
-            path = upstream_path(self.vendor, self._base_path, client_path.decode("latin-1")).encode("latin-1")
-            if len(self._paths) < 1000:
-                self._paths[client_path] = path
-        return path
 
 
 AUTH_FIELDS: Final[dict[str, str]] = {
@@ -100,15 +52,15 @@ class World:
         self.tariffs: dict[str, Tariff] = {}
         self.settings: dict[str, str] = {}
         self.outlets: dict[int, Outlet] = {}
-        self._routes: dict[Served, dict[str, Route[Outlet]]] = {}
+        self._routes: dict[Served, dict[str, Route[Ability]]] = {}
         """By API; made from the members when first asked for."""
-        self._members: dict[Served, dict[int, Outlet]] = {}
+        self._members: dict[Served, dict[int, Ability]] = {}
         self.loaded = False
         self._seen: dict[str, set[Any]] | None = None
 
     # Questions
 
-    def route(self, endpoint: Endpoint, group: str, model: str) -> Route[Outlet] | None:
+    def route(self, endpoint: Endpoint, group: str, model: str) -> Route[Ability] | None:
         """The channels that answer this model for this group by this API; None = there is none."""
         routes = self._routes.get((group, model))
         if routes is not None:
@@ -117,15 +69,16 @@ class World:
                 return route
         return self._make_route(endpoint, group, model)
 
-    def _make_route(self, endpoint: Endpoint, group: str, model: str) -> Route[Outlet] | None:
+    def _make_route(self, endpoint: Endpoint, group: str, model: str) -> Route[Ability] | None:
         """Of channels of the same priority, those that need no translation stand before the others."""
         api = endpoint.conversation or endpoint.name
-        ranked: list[tuple[Outlet, int, int]] = []
-        for outlet in self._members.get((group, model), {}).values():
+        ranked: list[tuple[Ability, int, int]] = []
+        for ability in self._members.get((group, model), {}).values():
+            outlet = ability.outlet
             way = outlet.way(endpoint)
             if way is not None and outlet.channel.enabled:
                 outlet.ways[api] = way
-                ranked.append((outlet, 2 * outlet.channel.priority + (not way), outlet.channel.weight))
+                ranked.append((ability, 2 * outlet.channel.priority + (not way), outlet.channel.weight))
         if not ranked:
             return None
         route = self._routes.setdefault((group, model), {})[api] = Route(ranked)
@@ -134,7 +87,7 @@ class World:
     def served(self, model: str, group: str, endpoint: Endpoint | None = None) -> bool:
         """Whether any channel of the group has the model, in whatever state (and answers this API)."""
         members = self._members.get((group, model), {}).values()
-        return bool(members) if endpoint is None else any(outlet.way(endpoint) is not None for outlet in members)
+        return bool(members) if endpoint is None else any(one.outlet.way(endpoint) is not None for one in members)
 
     def models(self, group: str) -> list[str]:
         """Models that a group can ask for, sorted."""
@@ -224,6 +177,7 @@ class World:
         return setting.name
 
     def _put_channel(self, channel: Channel) -> int:
+        old = self.outlets.get(channel.id)
         self._drop_channel(channel.id)
         vendor = VENDORS.get(channel.vendor)
         if vendor is None or not channel.keys:
@@ -234,9 +188,11 @@ class World:
         except (ValueError, OSError) as error:
             _log.error("channel %s is left out: %s", channel.ref, error)
             return channel.id
+        if old is not None:
+            outlet.inherit(old)
         self.outlets[channel.id] = outlet
         for key in self._keys(outlet):
-            self._members.setdefault(key, {})[channel.id] = outlet
+            self._members.setdefault(key, {})[channel.id] = outlet.abilities[key[1]]
             self._routes.pop(key, None)
         return channel.id
 
@@ -244,7 +200,7 @@ class World:
         outlet = self.outlets.pop(channel_id, None)
         if outlet is None:
             return
-        outlet.available = False
+        outlet.close()
         for key in self._keys(outlet):
             members = self._members.get(key, {})
             members.pop(channel_id, None)
@@ -262,12 +218,14 @@ class World:
         ca_file = str(options.get("ca_file") or self._ca_file)
         key = origin_key(base, TlsSetting(ca_file, options.get("verify_tls") is not False))
         parts = urlsplit(base)
-        secret = channel.keys[0][1]
-        if "\r" in secret or "\n" in secret:
-            raise ValueError("its key has a line break")
         host = parts.netloc.rpartition("@")[2]
-        head = f"host: {host}\r\n{AUTH_FIELDS[vendor.auth].format(secret)}\r\naccept-encoding: identity\r\n"
-        return Outlet(channel, vendor, self._origin(key), parts.path, head.encode("latin-1"))
+        heads: list[bytes] = []
+        for _, secret in channel.keys:
+            if "\r" in secret or "\n" in secret:
+                raise ValueError("its key has a line break")
+            head = f"host: {host}\r\n{AUTH_FIELDS[vendor.auth].format(secret)}\r\naccept-encoding: identity\r\n"
+            heads.append(head.encode("latin-1"))
+        return Outlet(channel, vendor, self._origin(key), parts.path, heads)
 
     _appliers: Final[dict[str, Callable[[World, Any], Any]]] = {
         "token": _put_token, "user": _put_user, "channel": _put_channel,

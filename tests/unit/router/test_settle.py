@@ -90,7 +90,7 @@ def test_the_draw_is_at_most_the_hold() -> None:
 def test_a_refusal_lets_the_hold_go() -> None:
     """No channel after the hold: nothing was intended, nothing is drawn."""
     with Dialogue(channels(1), user=User(1, limited=True)) as d:
-        d.gateway.world.outlets[1].available = False
+        d.gateway.world.outlets[1].close()
         client = d.client()
         client >> post(chat())
         assert client.answer().status == 503

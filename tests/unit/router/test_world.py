@@ -151,7 +151,7 @@ def names(world: World, model: str = "gpt-4", group: str = "default", dialect: s
     if route is None:
         return set()
     picked = [route.pick() for _ in range(20)]
-    return {outlet.channel.ref for outlet in picked if outlet is not None}
+    return {one.outlet.channel.ref for one in picked if one is not None}
 
 
 def test_routes_follow_their_channels(world: World) -> None:
@@ -210,13 +210,13 @@ def test_the_head_of_a_channel(world: World) -> None:
         Channel(2, "ch_2", "anthropic", "", ((6, "sk-2"),), {"m": "m"}),
         Channel(3, "ch_3", "gemini", "", ((7, "sk-3"),), {"m": "m"}),
     )
-    heads = [outlet.head for outlet in world.outlets.values()]
+    heads = [outlet.keys[0].head for outlet in world.outlets.values()]
     assert heads == [
         b"host: API.test:8443\r\nauthorization: Bearer sk-1\r\naccept-encoding: identity\r\n",
         b"host: api.anthropic.com\r\nx-api-key: sk-2\r\naccept-encoding: identity\r\n",
         b"host: generativelanguage.googleapis.com\r\nx-goog-api-key: sk-3\r\naccept-encoding: identity\r\n",
     ]
-    assert world.outlets[1].key_id == 5
+    assert world.outlets[1].keys[0].id == 5
     assert world.outlets[1].path(b"/v1/embeddings") == b"/v1/embeddings"
     assert "sk-1" not in repr(world.outlets[1])
 
@@ -257,13 +257,13 @@ def test_those_who_need_no_translation_come_first(world: World) -> None:
     messages = POST_PATHS[b"/v1/messages"]
     route = world.route(messages, "default", "gpt-4")
     assert route is not None
-    first, second = world.outlets[2], world.outlets[1]
+    first, second = (world.outlets[number].abilities["gpt-4"] for number in (2, 1))
     assert [route.pick() for _ in range(3)] == [first] * 3
-    assert (first.ways["messages"], second.ways["messages"]) == ("", "chat")
+    assert (first.outlet.ways["messages"], second.outlet.ways["messages"]) == ("", "chat")
     assert route.pick((first,)) is second
     put(world, "channel", msgspec.structs.replace(one, priority=1))
     route = world.route(messages, "default", "gpt-4")
     assert route is not None
     picked = route.pick()
     assert picked is not None
-    assert picked.id == 1
+    assert picked.outlet.id == 1

@@ -1,0 +1,138 @@
+"""When an attempt fails before the commit point: whose fault it was, who is next, and when it is enough.
+
+The next channel is one that has not failed in this request.  Where none is left, one that failed is asked once
+more, after a pause or when it said; then the client is told.  Every send is an attempt in the ledger; attempts and
+time are bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from burncloud import clock
+from burncloud.config import Settings
+from burncloud.errors import BAD_GATEWAY, RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE, ErrorRow, Refusal
+from burncloud.router import settle
+from burncloud.router.answer import Fault
+from burncloud.router.desk import Desk
+from burncloud.router.exchange import DIALLING, Exchange
+from burncloud.router.health import BLAMED, KEY, MODEL, Health, may_resort, wait_s
+from burncloud.router.outlets import Ability
+from burncloud.router.ports import House
+
+RETRY_AFTER_S_MAX: Final = 5.0
+"""A channel that says to come back later than this is not waited for."""
+
+
+class Failover:
+    """The failed attempts of one worker's exchanges."""
+
+    def __init__(
+        self,
+        house: House,
+        desk: Desk,
+        health: Health,
+        loop: asyncio.AbstractEventLoop,
+        go: Callable[[Exchange, Ability], None],
+        reconnect: Callable[[Exchange], None],
+        refuse: Callable[[Exchange, Refusal], None],
+    ) -> None:
+        """`go`: send to this ability (may raise Refusal); `reconnect`: the same again on a fresh connection."""
+        self._house = house
+        self._desk = desk
+        self._health = health
+        self._loop = loop
+        self._go = go
+        self._reconnect = reconnect
+        self._refuse = refuse
+
+    def attempt_failed(self, x: Exchange, fault: Fault, settings: Settings) -> None:
+        """The attempt under way came to nothing."""
+        x.held, x.held_bytes, x.meter, x.pump, x.stripper, x.translation = [], 0, None, None, None, None
+        x.first_ns = 0
+        if fault.kind != "connect":
+            # what waited for the journal never left; a stale connection may have died before or after it arrived
+            sent = 0 if x.upload else 2 if fault.kind == "stale" else 1
+            settle.attempt_over(x, fault.status, sent, clock.now_ns())
+        x.status = 0
+        if fault.kind != "stale":
+            self._health.failed(x, fault.kind, fault.status, fault.retry_after_s, self._loop.time())
+        if x.done:
+            return
+        if fault.kind == "stale":
+            x.reason = "reconnect"
+            self._reconnect(x)
+            return
+        x.failed_keys = (*x.failed_keys, x.key)
+        if (BLAMED[fault.kind] is MODEL and fault.kind != "busy") or x.outlet.key(x.failed_keys) is None:
+            x.tried = (*x.tried, x.ability)
+        x.reason = "failover"
+        spent_ms = (clock.now_ns() - x.started_ns) // 1_000_000
+        if len(x.failed_keys) < settings.attempts_max and spent_ms < settings.attempts_timeout_ms:
+            ability = x.route.pick(x.tried)
+            if ability is not None:
+                self._next(x, ability)
+                return
+            if self._ask_again(x, fault, settings):
+                return
+        self._give_up(x, fault)
+
+    def unfit(self, x: Exchange) -> bool:
+        """The request cannot be written for the channel chosen without loss: is there one that needs no translation?"""
+        x.tried = (*x.tried, x.ability)
+        ability = x.route.pick(x.tried)
+        if ability is None:
+            return False
+        self._go(x, ability)
+        return True
+
+    def nobody(self, x: Exchange) -> Ability:
+        """No channel is available: one that only failed of late is asked all the same.  Raises Refusal."""
+        abilities = [ability for ability in x.route.members if ability not in x.tried]
+        resort = [ability for ability in abilities if may_resort(ability)]
+        if resort:
+            return min(resort, key=lambda ability: ability.breaker.until)
+        seconds, busy = wait_s(abilities, self._loop.time())
+        if busy:
+            raise Refusal(RATE_LIMIT_EXCEEDED, f"The model `{x.model}` is busy, try again", int(seconds))
+        raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{x.model}` is available", int(seconds))
+
+    def _ask_again(self, x: Exchange, fault: Fault, settings: Settings) -> bool:
+        """Nobody else is left: wait, and ask one that failed a second time; False = it is no use."""
+        pause = fault.retry_after_s or settings.retry_same_ms / 1000
+        if x.again or not pause or pause > RETRY_AFTER_S_MAX or (BLAMED[fault.kind] is KEY and fault.kind == "refused"):
+            return False
+        x.again = True
+        x.state = DIALLING
+        x.tried, x.failed_keys = (), x.failed_keys[:-1] if len(x.failed_keys) > 1 else ()
+        self._loop.call_later(pause, self._second_time, x, x.ability)
+        return True
+
+    def _second_time(self, x: Exchange, ability: Ability) -> None:
+        if x.done or x.state is not DIALLING:
+            return
+        self._next(x, x.route.pick() or ability)
+
+    def _next(self, x: Exchange, ability: Ability) -> None:
+        x.state = DIALLING
+        try:
+            self._go(x, ability)
+        except Refusal as refusal:
+            self._refuse(x, refusal)
+
+    def _give_up(self, x: Exchange, fault: Fault) -> None:
+        if fault.kind == "busy":
+            self._conclude(x, RATE_LIMIT_EXCEEDED, "The model is busy, try again", fault.retry_after_s or 1)
+        elif fault.kind in ("lost", "empty") or (fault.kind == "broken" and fault.status < 400):
+            self._conclude(x, BAD_GATEWAY, "", 0)
+        else:
+            self._conclude(x, SERVICE_UNAVAILABLE, "No channel could answer, try again", 1)
+
+    def _conclude(self, x: Exchange, row: ErrorRow, text: str, retry_after_s: int) -> None:
+        """No attempt answered: a row in the ledger says so, and the client gets the error."""
+        if not x.x:
+            x.x = self._house.journal.intend(settle.intent(x))
+        settle.settle(x, "failed", row.status, self._house.journal, self._desk)
+        self._refuse(x, Refusal(row, text, retry_after_s))

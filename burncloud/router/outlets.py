@@ -1,0 +1,140 @@
+"""A channel made ready to send to: its connections, its keys, its paths, and the health of each part.
+
+What is chosen is an `Ability`: a model at a channel.  It is available while its own breaker, and that of any key of
+the channel, lets requests through; that is kept as a plain attribute, since every choice reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from burncloud.adaptors.spoken import SPOKEN
+from burncloud.adaptors.vendors import Vendor, speaks, upstream_path
+from burncloud.domain.snapshot import Channel
+from burncloud.router.breaker import Breaker
+from burncloud.router.routes import Endpoint
+from burncloud.wire.pool import Origin
+
+
+class Key:
+    """One credential of a channel."""
+
+    __slots__ = ("breaker", "head", "id", "secret")
+
+    def __init__(self, number: int, secret: str, head: bytes) -> None:
+        self.id = number
+        self.secret = secret
+        self.head = head
+        """Host, credential and encoding, as they stand in every request with it."""
+        self.breaker = Breaker()
+
+
+class Outlet:
+    """A channel."""
+
+    __slots__ = (
+        "_base_path", "_next", "_paths", "abilities", "available", "channel", "gone", "id", "keys", "models", "origin",
+        "ref_field", "speaks", "vendor", "ways",
+    )  # fmt: skip
+
+    def __init__(self, channel: Channel, vendor: Vendor, origin: Origin, base: str, heads: list[bytes]) -> None:
+        """`heads`: of its keys, in their order."""
+        self.channel = channel
+        self.id = channel.id
+        self.vendor = vendor
+        self.origin = origin
+        self.models = channel.models
+        self.speaks = speaks(vendor, channel.options)
+        """The dialects that it answers itself."""
+        self.ways: dict[str, str] = {}
+        """API → the dialect a request of it is translated to; "" = it goes as it came."""
+        self.keys = [Key(number, secret, head) for (number, secret), head in zip(channel.keys, heads, strict=True)]
+        self.available = channel.enabled
+        """Enabled, and one of its keys may be used."""
+        self.gone = False
+        self.abilities = {model: Ability(self, model) for model in channel.models}
+        self.ref_field = b"x-burncloud-channel: %b\r\n" % channel.ref.encode()
+        self._next = 0
+        self._base_path = base
+        self._paths: dict[bytes, bytes] = {}
+
+    def __repr__(self) -> str:
+        return f"<Outlet {self.channel.ref} {'available' if self.available else 'away'}>"
+
+    def way(self, endpoint: Endpoint) -> str | None:
+        """How a request of this API gets there: "" as it came, else translated to that dialect; None = not at all."""
+        spoken = endpoint.conversation
+        if not spoken:
+            return "" if endpoint.dialect == self.vendor.dialect else None
+        if spoken in self.speaks:
+            return ""
+        return next((name for name in self.speaks if name in SPOKEN and spoken in SPOKEN), None)
+
+    def path(self, client_path: bytes) -> bytes:
+        """The path to ask for upstream."""
+        path = self._paths.get(client_path)
+        if path is None:
+            path = upstream_path(self.vendor, self._base_path, client_path.decode("latin-1")).encode("latin-1")
+            if len(self._paths) < 1000:
+                self._paths[client_path] = path
+        return path
+
+    def key(self, failed: Container[Key] = ()) -> Key | None:
+        """The next key in turn that may be used and is not among those that failed; None = there is none."""
+        keys = self.keys
+        if len(keys) == 1:
+            key = keys[0]
+            return key if key.breaker.available and key not in failed else None
+        for _ in keys:
+            self._next = number = (self._next + 1) % len(keys)
+            key = keys[number]
+            if key.breaker.available and key not in failed:
+                return key
+        return None
+
+    def any_key(self) -> Key:
+        """A key to try although none may be used: the one that may be used soonest."""
+        return min(self.keys, key=lambda key: key.breaker.until)
+
+    def look(self) -> None:
+        """A breaker of a key has changed."""
+        self.available = self.channel.enabled and not self.gone and any(key.breaker.available for key in self.keys)
+        for ability in self.abilities.values():
+            ability.look()
+
+    def close(self) -> None:
+        """The channel is gone or replaced: nobody may choose it any more."""
+        self.available, self.gone = False, True
+        for ability in self.abilities.values():
+            ability.available = False
+
+    def inherit(self, old: Outlet) -> None:
+        """What was known of the same place before its channel changed."""
+        if (old.origin, old.vendor.name) != (self.origin, self.vendor.name):
+            return
+        known = {(key.id, key.secret): key.breaker for key in old.keys}
+        for key in self.keys:
+            key.breaker = known.get((key.id, key.secret), key.breaker)
+        for model, ability in self.abilities.items():
+            if model in old.abilities and old.models[model] == self.models[model]:
+                ability.breaker = old.abilities[model].breaker
+        self.look()
+
+
+class Ability:
+    """A model at a channel: what a route chooses."""
+
+    __slots__ = ("available", "breaker", "model", "outlet")
+
+    def __init__(self, outlet: Outlet, model: str) -> None:
+        self.outlet = outlet
+        self.model = model
+        self.breaker = Breaker()
+        self.available = outlet.available
+
+    def __repr__(self) -> str:
+        return f"<Ability {self.model} at {self.outlet.channel.ref}, {self.breaker.state}>"
+
+    def look(self) -> None:
+        """A breaker has changed."""
+        self.available = self.outlet.available and self.breaker.available

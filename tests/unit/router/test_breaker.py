@@ -1,0 +1,142 @@
+"""States of a breaker: it opens by a row, a rate or a word of the vendor; it ends; one probe decides."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burncloud.router.breaker import (
+    COOL_S_MAX,
+    COOLING,
+    FAILURES_IN_A_ROW,
+    OFF,
+    OFF_S,
+    PROBE_S,
+    PROBING,
+    READY,
+    STATES,
+    WINDOW,
+    Breaker,
+)
+
+
+def opened() -> Breaker:
+    breaker = Breaker()
+    for _ in range(FAILURES_IN_A_ROW):
+        breaker.failed(0.0, "broken")
+    return breaker
+
+
+def test_failures_in_a_row() -> None:
+    breaker = Breaker()
+    assert [breaker.failed(0.0, "lost") for _ in range(FAILURES_IN_A_ROW)] == [False] * (FAILURES_IN_A_ROW - 1) + [True]
+    assert (breaker.state, breaker.available, breaker.reason) == (COOLING, False, "lost")
+
+
+def test_a_rate_of_failures() -> None:
+    """Every other one fails: never three in a row, but half of the window."""
+    breaker = Breaker()
+    for _ in range(WINDOW):
+        breaker.failed(0.0, "broken")
+        if not breaker.available:
+            return
+        breaker.succeeded()
+    pytest.fail("it did not open")
+
+
+def test_few_failures_do_not_open() -> None:
+    breaker = Breaker()
+    for _ in range(200):
+        breaker.failed(0.0, "broken")
+        assert breaker.available
+        for _ in range(3):
+            breaker.succeeded()
+
+
+def test_one_probe_at_a_time_decides() -> None:
+    breaker = opened()
+    assert not breaker.tick(0.5)
+    assert breaker.tick(1.0)
+    assert (breaker.state, breaker.available) == (PROBING, True)
+    breaker.taken(1.0)
+    assert not breaker.available
+    assert breaker.failed(1.1, "broken")
+    assert (breaker.state, breaker.until) == (COOLING, 3.1)
+    assert breaker.tick(3.1)
+    breaker.taken(3.1)
+    assert breaker.succeeded()
+    assert (breaker.state, breaker.available) == (READY, True)
+
+
+def test_a_probe_that_is_never_heard_of() -> None:
+    breaker = opened()
+    breaker.tick(1.0)
+    breaker.taken(1.0)
+    assert not breaker.tick(1.0 + PROBE_S - 1)
+    assert breaker.tick(1.0 + PROBE_S)
+    breaker.taken(40.0)
+    breaker.spared()
+    assert breaker.available
+
+
+def test_pauses_grow_and_end() -> None:
+    breaker, now, pauses = opened(), 0.0, []
+    for _ in range(10):
+        pauses.append(breaker.until - now)
+        now = breaker.until
+        breaker.tick(now)
+        breaker.taken(now)
+        breaker.failed(now, "broken")
+    assert pauses[:4] == [1.0, 2.0, 4.0, 8.0]
+    assert pauses[-1] == COOL_S_MAX
+    breaker.succeeded()
+    assert opened().until == 1.0
+
+
+def test_the_vendor_says_when() -> None:
+    breaker = Breaker()
+    assert breaker.failed(10.0, "busy", 7)
+    assert breaker.until == 17.0
+
+
+def test_off_is_probed_rarely() -> None:
+    breaker = Breaker()
+    assert breaker.turn_off(0.0, "refused")
+    assert not breaker.failed(0.0, "broken")
+    assert (breaker.state, breaker.available) == (OFF, False)
+    assert not breaker.tick(OFF_S - 1)
+    assert breaker.tick(OFF_S)
+    breaker.taken(OFF_S)
+    assert not breaker.turn_off(OFF_S, "refused")
+    assert breaker.until == 3 * OFF_S
+    assert breaker.succeeded()
+    assert breaker.available
+
+
+@given(st.lists(st.sampled_from(["good", "bad", "busy", "off", "wait", "take", "spare"]), max_size=200))
+def test_bans_end(steps: list[str]) -> None:
+    """Whatever happens: it can be asked again within the hour, and a success heals it."""
+    breaker, now = Breaker(), 0.0
+    for step in steps:
+        now += 0.1
+        if step == "good":
+            breaker.succeeded()
+        elif step == "bad":
+            breaker.failed(now, "broken")
+        elif step == "busy":
+            breaker.failed(now, "busy", 1e6)
+        elif step == "off":
+            breaker.turn_off(now, "refused")
+        elif step == "wait":
+            now += 40
+            breaker.tick(now)
+        elif step == "take":
+            breaker.taken(now)
+        else:
+            breaker.spared()
+        assert breaker.state in STATES
+        assert breaker.available is (breaker.state is READY) or breaker.state is PROBING
+    assert breaker.available or breaker.tick(now + 3601)
+    breaker.succeeded()
+    assert breaker.available

@@ -1,0 +1,124 @@
+"""Faults and what follows them: who is blamed, who rests, who goes to see."""
+
+from __future__ import annotations
+
+import pytest
+
+from burncloud.domain.snapshot import Channel
+from burncloud.router.breaker import COOLING, OFF, PROBING, READY
+from tests.dialogue import MODEL, Dialogue, channels
+from tests.speech import answer, chat, completion, post, problem
+
+TWO_KEYS = Channel(1, "ch_1", "openai", "http://one.test", ((1, "a"), (2, "b")), {MODEL: MODEL})
+
+
+def ask(d: Dialogue, said: bytes) -> None:
+    """One request, and what the upstream says to it."""
+    d.client() >> post(chat())
+    d.upstream() << said
+
+
+@pytest.mark.parametrize(("status", "part", "state"), [
+    (401, "key", OFF), (402, "key", OFF), (403, "model", READY), (500, "model", READY), (429, "model", COOLING),
+])  # fmt: skip
+def test_who_is_blamed(status: int, part: str, state: str) -> None:
+    with Dialogue() as d:
+        ask(d, problem(status))
+        outlet = d.gateway.world.outlets[1]
+        parts = {"key": outlet.keys[0].breaker, "model": outlet.abilities[MODEL].breaker}
+        assert parts.pop(part).state == state
+        [other] = parts.values()
+        assert not other.troubled
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_a_clients_mistake_is_nobodys_fault(status: int) -> None:
+    with Dialogue() as d:
+        for _ in range(5):
+            ask(d, problem(status))
+        assert not d.gateway.health.resting
+
+
+def test_a_channel_that_fails_rests_and_comes_back() -> None:
+    """Three failures: the other serves alone; after a second one request goes to see; then both serve."""
+    with Dialogue(channels(2)) as d:
+        bad = d.gateway.world.outlets[1]
+        failures = 0
+        while bad.abilities[MODEL].available:
+            client = d.client()
+            client >> post(chat())
+            up = d.upstream()
+            if up.origin is bad.origin:
+                failures += 1
+                up << problem(500)
+                up = d.upstream()
+            up << answer(completion())
+            assert client.answer().status == 200
+        assert failures == 3
+        for _ in range(10):
+            client = d.client()
+            client >> post(chat())
+            up = d.upstream()
+            assert up.origin is not bad.origin
+            up << answer(completion())
+        d.later(1.5)
+        assert bad.abilities[MODEL].breaker.state == PROBING
+        origins = []
+        for _ in range(8):
+            client = d.client()
+            client >> post(chat())
+            up = d.upstream()
+            origins.append(up.origin is bad.origin)
+            up << answer(completion())
+        assert any(origins)
+        assert bad.abilities[MODEL].breaker.state == READY
+        assert not d.gateway.health.resting
+
+
+def test_a_refused_key_leaves_the_others_working() -> None:
+    """The next key of the same channel answers the same request, and all that follow."""
+    with Dialogue([TWO_KEYS]) as d:
+        client = d.client()
+        client >> post(chat())
+        d.upstream() << problem(401)
+        d.upstream() << answer(completion())
+        assert client.answer().status == 200
+        [end] = d.receipts()
+        assert len({attempt.key for attempt in end.attempts}) == 2
+        for _ in range(3):
+            client = d.client()
+            client >> post(chat())
+            d.upstream() << answer(completion())
+            assert client.answer().status == 200
+        assert len({end.key for end in d.receipts()}) == 1
+
+
+def test_the_only_channel_is_asked_although_it_failed() -> None:
+    """There is nobody else: keeping away would only make an outage of a few failures."""
+    with Dialogue() as d:
+        for _ in range(5):
+            ask(d, problem(500))
+        client = d.client()
+        client >> post(chat())
+        d.upstream() << answer(completion())
+        assert client.answer().status == 200
+        assert not d.gateway.health.resting
+
+
+def test_a_busy_channel_is_left_alone_as_long_as_it_says() -> None:
+    """The client is told how long; the upstream is not asked meanwhile."""
+    with Dialogue() as d:
+        client = d.client()
+        client >> post(chat())
+        d.upstream() << problem(429, "slow down", "retry-after: 20")
+        assert client.answer().status == 429
+        client = d.client()
+        client >> post(chat())
+        heard = client.answer()
+        assert (heard.status, heard.field("retry-after")) == (429, "20")
+        assert d.silent
+        d.later(21)
+        client = d.client()
+        client >> post(chat())
+        d.upstream() << answer(completion())
+        assert client.answer().status == 200
