@@ -2,7 +2,7 @@
 
 Endpoint names are those of the recordings: chat.completions, completions, responses, responses.compact, embeddings,
 images, audio, moderations, rerank; messages, count_tokens; generateContent, streamGenerateContent,
-countTokens, embedContent, batchEmbedContents.
+countTokens, embedContent, batchEmbedContents; converse, invoke (Claude's answers as InvokeModel gives them).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from burncloud.adaptors import (
     anthropic_messages,
+    bedrock_converse,
     gemini_generate,
     openai_chat,
     openai_completions,
@@ -32,12 +33,13 @@ READERS: Final[dict[str, dict[str, Reader[Any, Any]]]] = {
     },
     "anthropic": {"": anthropic_messages.READER},
     "gemini": {"": gemini_generate.READER},
+    "bedrock": {"invoke": anthropic_messages.READER, "": bedrock_converse.READER},
 }
 """The reader under "" is for every endpoint that is not named."""
 
 SPEAKING: Final = frozenset({
     "chat.completions", "completions", "responses", "responses.compact", "messages",
-    "generateContent", "streamGenerateContent",
+    "generateContent", "streamGenerateContent", "converse", "invoke",
 })  # fmt: skip
 """Endpoints whose answer is text, so that its length estimates the output."""
 

@@ -14,7 +14,7 @@ def test_reader_of() -> None:
     assert reader_of("openai", "anything") is openai_other.READER
     assert reader_of("gemini", "streamGenerateContent") is gemini_generate.READER
     with pytest.raises(KeyError):
-        reader_of("bedrock", "converse")
+        reader_of("nobody", "converse")
 
 
 def test_every_dialect_has_a_reader_for_the_unnamed_and_cases_of_its_own() -> None:
