@@ -139,6 +139,9 @@ class Control:
         try:
             return await secrets.open_master_key(db, self._settings)
         except secrets.KeyMismatch as error:
+            if db.path is None:
+                # A database of several nodes: one that cannot open the keys must not take over from one that can.
+                raise config.ConfigError(str(error)) from None
             log.critical("%s", error)
             return None
 

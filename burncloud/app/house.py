@@ -49,11 +49,13 @@ class RunningHouse:
             "database": status is not None,
             "workers": self._links.ready > 0,
             "journal": not late,
+            "books": not self._books.lost,
         }
         reasons = {
             "database": "the database does not answer",
             "workers": "no worker is ready",
             "journal": "the books do not follow the journals",
+            "books": "another control process has taken over this node",
         }
         why = tuple(reasons[name] for name, fine in checks.items() if not fine)
         return Health(not why, why, checks)

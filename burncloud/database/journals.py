@@ -118,6 +118,12 @@ async def read_ledger(connection: AsyncConnection) -> str:
     return str((await connection.execute(select(meta.c.value).where(meta.c.key == "ledger"))).scalar_one())
 
 
+async def read_epoch(connection: AsyncConnection, node: str) -> int:
+    """The number of the control process that may write this node's books; 0 = there was none yet."""
+    found = (await connection.execute(select(meta.c.value).where(meta.c.key == epoch_key(node)))).scalar()
+    return int(found or 0)
+
+
 async def find_journal(connection: AsyncConnection, uuid: str) -> JournalRow | None:
     """The journal's row, if it has one."""
     row = (await connection.execute(select(*_ROW).where(journals.c.uuid == uuid))).first()

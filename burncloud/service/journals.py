@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,6 +32,7 @@ from burncloud import clock, logs
 from burncloud.database import journals as rows
 from burncloud.database import leases as lease_rows
 from burncloud.database import ledger
+from burncloud.database.connection import Conn
 from burncloud.database.driver import Tx
 from burncloud.database.engine import DATABASE_ERRORS, Database, transient
 from burncloud.database.journals import Guard, JournalRow, StaleEpoch
@@ -162,6 +164,8 @@ class Books:
         self._chores: list[asyncio.Task[None]] = []
         self._alarms: dict[str, str] = {}
         self._stopping = False
+        self.lost = False
+        """Another control process keeps these books now."""
 
     # Life
 
@@ -200,6 +204,7 @@ class Books:
 
     def fail(self, error: BaseException) -> None:
         """The books are another's now: tell the owner, once."""
+        self.lost = True
         if not self._stopping:
             self._stopping = True
             log.error("another control process has taken over", extra={"error": str(error)})
@@ -264,6 +269,7 @@ class Books:
         """How the books stand.  Raises the database's errors."""
         async with self.db.read() as connection:
             count, amount = await lease_rows.count_outstanding(connection)
+            await self._check_epoch(connection)
         states = [
             JournalStatus(uuid, desk.state(), desk.keeper.acked, desk.keeper.lag(desk.bell_seq))
             for uuid, desk in self._desks.items()
@@ -389,6 +395,15 @@ class Books:
                 self._scan()
             except OSError as error:
                 self.alarm("folder", "", str(error))
+            with suppress(*DATABASE_ERRORS):  # who writes will say so
+                async with self.db.read() as connection:
+                    await self._check_epoch(connection)
+
+    async def _check_epoch(self, connection: Conn) -> None:
+        """Whoever has nothing to write must notice, too, that the books are another's."""
+        epoch = await rows.read_epoch(connection, self.guard.node)
+        if epoch != self.guard.epoch:
+            self.fail(StaleEpoch(f"epoch {self.guard.epoch} of node {self.guard.node} was taken over by {epoch}"))
 
     async def _close_missing(self) -> None:
         """Close journals of this node whose folder is gone: there is nothing to replay, but their leases hold quota."""

@@ -18,7 +18,7 @@ from burncloud import clock, config, logs
 from burncloud.app import control
 from burncloud.app.control import Control, take_lock
 from burncloud.database.engine import Database, open_database
-from burncloud.database.journals import StaleEpoch
+from burncloud.database.journals import StaleEpoch, bump_epoch, read_epoch
 from burncloud.database.migrate import ensure_schema
 from burncloud.domain.link import Put, Ready
 from burncloud.service import tokens, users
@@ -150,6 +150,32 @@ async def test_a_foreign_master_key_leaves_channels_out_and_the_rest_serves(
         assert (await run.get("/health"))[0] == 200
     assert "cannot be opened" in caplog.text
     assert not (tmp_path / "master.key").exists()
+
+
+async def test_a_foreign_master_key_does_not_take_over_a_shared_database(postgres_url: str, tmp_path: Path) -> None:
+    db = open_database(postgres_url)
+    await ensure_schema(db)
+    await open_master_key(db, config.load({"DATA_DIR": str(tmp_path / "one"), "MASTER_KEY": "ab" * 32}))
+    run = Run(tmp_path, postgres_url, workers=0)
+    with pytest.raises(config.ConfigError, match="cannot be opened"):
+        await asyncio.wait_for(run.task, 10)
+    run.end()
+    async with db.read() as connection:
+        assert await read_epoch(connection, run.settings.node) == 0
+    await db.close()
+
+
+async def test_one_that_has_nothing_to_write_notices_its_successor(database_url: str, tmp_path: Path) -> None:
+    run = Run(tmp_path, database_url, workers=0)
+    await run.serves()
+    db = open_database(database_url)
+    await db.ledger(lambda tx: bump_epoch(tx, run.settings.node))
+    await db.close()
+    status, body = await run.get("/health")
+    assert status == 503
+    assert "another control process has taken over this node" in body["reasons"]
+    assert await asyncio.wait_for(run.task, 5) == control.EXIT_FAILED
+    run.end()
 
 
 async def test_control_leaves_at_once_when_another_has_taken_over(sqlite_url: str, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class FakeBooks:
     guard = Guard("here", 7)
 
     def __init__(self) -> None:
+        self.lost = False
         self.asked = 0
         self.error: Exception | None = None
         self.journals: list[JournalStatus] = []
@@ -81,7 +82,7 @@ async def test_ready_when_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Made(monkeypatch)
     health = await made.house.health()
     assert health.ready
-    assert set(health.checks) == {"schema", "database", "workers", "journal"}
+    assert set(health.checks) == {"schema", "database", "workers", "journal", "books"}
 
 
 async def test_not_ready_without_a_database_and_the_reason_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
