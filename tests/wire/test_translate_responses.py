@@ -5,6 +5,7 @@ Answers and requests of other dialects are written as Responses, too, as far as 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import re
@@ -493,7 +494,8 @@ def test_thinking_lives_on_over_turns_of_a_client(dialect: str) -> None:
         assert [b.text for b in back if isinstance(b, canon.Reasoning) and b.signature and b.text] == texts, case.name
         written = asks.write_request(msgspec.structs.replace(request, model=OPAQUE[dialect]), canon.Losses()).decode()
         for part in signed:
-            assert part in written, case.name
+            as_blob = base64.b64encode(part.encode()).decode()  # Bedrock's redactedContent
+            assert part in written or as_blob in written, case.name
         count += 1
     print(count, "turns of", dialect)
     assert count

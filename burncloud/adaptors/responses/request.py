@@ -24,6 +24,8 @@ ENCRYPTED: Final = "reasoning.encrypted_content"
 LOGPROBS: Final = "message.output_text.logprobs"
 TOKENS_MIN: Final = 16
 """OpenAI refuses a smaller max_output_tokens."""
+TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
+"""OpenAI's words for service_tier."""
 USER_CHARS_MAX: Final = 64
 """OpenAI refuses longer ids of users and longer cache keys."""
 
@@ -341,8 +343,9 @@ def _openai_only(request: canon.Request, body: dict[str, Any], to: Writing) -> N
     if request.cache_key and not openai:
         to.losses.add("cache_key")
     tier = request.service_tier if request.service_tier not in ("auto", "default") else ""
-    if tier and not openai:
+    if tier and (not openai or tier not in TIERS):
         to.losses.add("service_tier")
+        tier = ""
     if openai:
         _put(body, metadata=kept, prompt_cache_key=_short(request.cache_key), service_tier=tier)
     _put(body, user=_short(request.user))

@@ -15,7 +15,7 @@ from burncloud.adaptors import canon
 from burncloud.adaptors.openai_responses import ResponsesUsage, usage_of
 from burncloud.adaptors.reading import BAD_JSON, lenient
 from burncloud.adaptors.responses.parts import Writing
-from burncloud.adaptors.responses.request import own_members
+from burncloud.adaptors.responses.request import TIERS, own_members
 from burncloud.adaptors.responses.turns import write_turns
 from burncloud.domain.usage import Usage
 
@@ -139,7 +139,7 @@ def shell(
     response_id: str, model: str, created: int, repeated: dict[str, Any], tier: str, losses: canon.Losses, *, own: bool
 ) -> dict[str, Any]:
     """A response that has just begun."""
-    if tier and not own and tier not in _TIERS:
+    if tier and not own and tier not in TIERS:
         losses.add("service_tier")
         tier = ""
     return {
@@ -155,9 +155,6 @@ def shell(
         "service_tier": tier or "default",
         "usage": None,
     }
-
-
-_TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
 
 
 def made_id(answer_id: str) -> str:
