@@ -26,9 +26,14 @@ from hypothesis import strategies as st
 
 from burncloud.adaptors import canon
 from burncloud.adaptors.converse.answer import STOPS, read_answer, read_failure, write_answer
+from burncloud.adaptors.converse.invoke import InvokeStreamReader, InvokeStreamWriter, Unwrapper
 from burncloud.adaptors.converse.request import read_request, write_request
 from burncloud.adaptors.converse.stream import StreamReader, StreamWriter
 from burncloud.adaptors.eventstream import Decoder, write_frame
+from burncloud.adaptors.framed import FrameMeter
+from burncloud.adaptors.messages.stream import StreamReader as MessagesReader
+from burncloud.adaptors.meter import read_plain
+from burncloud.domain.usage import Usage
 from burncloud.errors import Refusal
 from tests.wire.meaning import Meaning, arguments_of, meaning_of_answer, meaning_of_events
 from tests.wire.recordings import ABSENT, index
@@ -474,6 +479,69 @@ def check_rules(body: dict[str, Any], name: str) -> None:
     assert len(names) == len(set(names)), name
     if any("toolUse" in part or "toolResult" in part for message in messages for part in message["content"]):
         assert body["toolConfig"]["tools"], name
+
+
+# Usage, beside the passing bytes
+
+
+def sums(usage: Usage) -> tuple[int, int]:
+    """(all tokens in, all tokens out)."""
+    return usage.input + usage.cache_read + usage.cache_write + usage.cache_write_1h, usage.output + usage.reasoning
+
+
+def counted(stated: dict[str, Any]) -> tuple[int, int]:
+    """The same of the index."""
+    return sum(stated.get(name) or 0 for name in ("input", "cached", "cache_write")), stated["output"]
+
+
+@pytest.mark.parametrize("size", [7, 1 << 20])
+def test_metered(size: int) -> None:
+    count = 0
+    for case in [*own(), *cases("invoke", "invoke-stream")]:
+        endpoint = case.row["api"].partition("-")[0]
+        if case.status != 200 or (endpoint == "invoke" and "anthropic_version" not in (case.request or {})):
+            continue
+        if framed(case):
+            meter = FrameMeter(endpoint)
+            for start in range(0, len(case.content), size):
+                meter.feed(case.content[start : start + size])
+            reading = meter.finish()
+        else:
+            reading = read_plain("bedrock", endpoint, case.content)
+        stated = case.row["usage"] or {}
+        if stated.get("from") == "headers" or "output" not in stated:
+            continue
+        count += 1
+        assert reading.usage is not None, case.name
+        assert sums(reading.usage) == counted(stated), case.name
+        assert reading.complete, case.name
+        assert reading.finish == case.row["finish"], case.name
+    assert count > 50
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_claude_invoked(size: int) -> None:
+    """Claude's own events, out of their frames in two ways."""
+    count = 0
+    for case in cases("invoke-stream"):
+        if case.status != 200 or "anthropic_version" not in (case.request or {}):
+            continue
+        count += 1
+        reader, unwrapper, plain = InvokeStreamReader(), Unwrapper(), MessagesReader()
+        found: list[canon.Event] = []
+        unwrapped: list[canon.Event] = []
+        for start in range(0, len(case.content), size):
+            piece = case.content[start : start + size]
+            found += reader.feed(piece)
+            unwrapped += plain.feed(unwrapper.feed(piece))
+        found += reader.finish()
+        assert found == unwrapped + plain.finish(), case.name
+        assert isinstance(found[-1], canon.Ended), case.name
+        assert meaning_of_events(found).usage == counted(case.row["usage"]), case.name
+        writer = InvokeStreamWriter("", True, canon.Losses())
+        again = InvokeStreamReader().feed(b"".join([writer.write(event) for event in found]))
+        assert meaning_of_events(again) == meaning_of_events(found), case.name
+    assert count > 2
 
 
 # Anything at all
