@@ -164,8 +164,8 @@ class Sequence:
         self.text(block, text, found)
 
     def text(self, block: Block, text: str, found: Events) -> None:
-        """More text of a block."""
-        if text:
+        """More text of a block; what comes after its end is not told."""
+        if text and not block.over:
             block.chars += len(text)
             self.tell(block, canon.Delta(block.index, text), found)
 
