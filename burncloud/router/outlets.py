@@ -43,6 +43,7 @@ class Outlet:
         self.id = channel.id
         self.vendor = vendor
         self.origin = origin
+        origin.join()
         self.models = channel.models
         self.speaks = speaks(vendor, channel.options)
         """The dialects that it answers itself."""
@@ -104,6 +105,8 @@ class Outlet:
 
     def close(self) -> None:
         """The channel is gone or replaced: nobody may choose it any more."""
+        if not self.gone:
+            self.origin.leave()
         self.available, self.gone = False, True
         for ability in self.abilities.values():
             ability.available = False

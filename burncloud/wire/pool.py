@@ -44,16 +44,29 @@ def origin_key(base_url: str, tls: TlsSetting = TlsSetting()) -> OriginKey:  # n
 class Origin:
     """The connections to one origin."""
 
-    __slots__ = ("_idle", "dialling", "key", "open")
+    __slots__ = ("_idle", "_users", "abandoned", "dialling", "key", "open")
 
     def __init__(self, key: OriginKey) -> None:
         self.key = key
         self._idle: list[Upstream] = []
+        self._users = 0
+        self.abandoned = False
+        """Nobody who joined is left: connections are not kept any more."""
         self.open = 0
         self.dialling = 0
 
     def __repr__(self) -> str:
         return f"<Origin {self.key.scheme}://{self.key.host}:{self.key.port}, {self.open} open, {len(self._idle)} idle>"
+
+    def join(self) -> None:
+        """Somebody (a channel) will ask for connections."""
+        self._users += 1
+        self.abandoned = False
+
+    def leave(self) -> None:
+        """Somebody who joined will ask no more."""
+        self._users -= 1
+        self.abandoned = not self._users
 
     def take(self) -> Upstream | None:
         """The connection idle for the shortest time, or None."""
@@ -68,7 +81,7 @@ class Origin:
         """Take back a connection whose answer is complete; it is closed if it cannot be used again."""
         if up.lost:
             return
-        if not up.keep or len(self._idle) >= IDLE_MAX:
+        if not up.keep or self.abandoned or len(self._idle) >= IDLE_MAX:
             # not close(), which would wait for an upload that the upstream no longer reads
             up.abort()
             return
@@ -120,9 +133,16 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
 
     def sweep(self, now: float) -> None:
-        """Close connections that have been idle for too long."""
+        """Close connections that have been idle for too long, and forget origins that nobody needs any more."""
+        over: list[Origin] = []
         for origin in self._origins.values():
             origin.expire(now - self._idle_s)
+            if origin.abandoned:
+                origin.close()
+                if not origin.open and not origin.dialling:
+                    over.append(origin)
+        for origin in over:
+            del self._origins[origin.key]
 
     def close(self) -> None:
         """Close every idle connection."""

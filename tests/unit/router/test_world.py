@@ -267,3 +267,16 @@ def test_those_who_need_no_translation_come_first(world: World) -> None:
     picked = route.pick()
     assert picked is not None
     assert picked.outlet.id == 1
+
+
+def test_the_origin_of_a_channel_that_is_gone_is_nobody_s(world: World) -> None:
+    """But not while another channel lies there, too."""
+    one, two = channels(2)
+    two = msgspec.structs.replace(two, base_url=one.base_url)
+    put(world, "channel", one, two)
+    [origin] = {outlet.origin for outlet in world.outlets.values()}
+    put(world, "channel", one)
+    world.drop(Drop("channel", [one.id]))
+    assert not origin.abandoned
+    world.drop(Drop("channel", [two.id]))
+    assert origin.abandoned

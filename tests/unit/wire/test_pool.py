@@ -125,6 +125,42 @@ def test_giving_back() -> None:
     assert made.take() is None
 
 
+def test_what_nobody_needs_any_more_is_let_go() -> None:
+    """Idle connections are closed, those in use when they are given back; then the origin is forgotten."""
+    pool = Pool(Sink(), Resolver(()), 1000, 60_000)
+    key = OriginKey("http", "h", 80, TlsSetting())
+    made = pool.origin(key)
+    made.join()
+    made.join()
+    idle: Any = Stub()
+    busy: Any = Stub()
+    made.open = 2
+    made.give(idle, 0.0)
+    made.leave()
+    pool.sweep(1.0)
+    assert (idle.closed, made.abandoned) == (False, False)
+    made.leave()
+    pool.sweep(1.0)
+    assert idle.closed
+    made.forget(idle)
+    made.give(busy, 2.0)
+    assert busy.aborted
+    assert pool.origin(key) is made
+    made.forget(busy)
+    pool.sweep(3.0)
+    assert pool.origin(key) is not made
+
+
+def test_a_channel_that_is_changed_keeps_its_connections() -> None:
+    """The old one leaves and the new one joins between two looks."""
+    made, [stub] = origin(1)
+    made.join()
+    made.leave()
+    made.join()
+    assert not made.abandoned
+    assert made.take() is stub
+
+
 def test_idle_ones_are_bounded() -> None:
     """A burst leaves at most so many behind."""
     _, stubs = origin(IDLE_MAX + 2)
