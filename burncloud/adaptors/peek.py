@@ -11,6 +11,7 @@ not, a walk over the top level decides.  Rule 7 of shared DATAPLANE.md.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -303,7 +304,7 @@ class SlicedPeek:
 
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
-        self._scanner = TopScanner(WATCHED[dialect])
+        self._scanner = TopScanner(WATCHED[dialect], every=True)
         self._weigher = Weigher()
 
     def feed(self, piece: bytes) -> None:
@@ -335,32 +336,39 @@ class SlicedPeek:
             watched.setdefault("model", msgspec.Raw(_join(model)))
         return _interpret(_join(watched), self._dialect)
 
-    def cuts(self, edits: dict[str, bytes]) -> list[tuple[int, int, bytes]]:
-        """After finish(): which bytes to put instead of [start, end), in order, to set watched members."""
-        members = self._scanner.members
-        found = [(m.value_start, m.value_end, edits[m.key]) for m in members if m.key in edits]
-        present = {m.key for m in members}
-        missing = {key: value for key, value in edits.items() if key not in present}
-        if missing:
-            end = self._scanner.end
-            added = b"".join(b"," + _join(key) + b":" + value for key, value in missing.items())
-            found.append((end, end, added))
-        return found
+    def cuts(self, edits: Mapping[str, bytes | None]) -> list[tuple[int, int, bytes]]:
+        """After finish(): which bytes to put instead of [start, end), in order, to edit members as `splice` does."""
+        return _cuts(self._scanner.members, edits, self._scanner.end)
+
+    def keys(self) -> list[str]:
+        """After finish(): the names of all members."""
+        return [member.key for member in self._scanner.members]
 
     def value(self, key: str) -> bytes | None:
         """After finish(): the raw value of a watched member, or None where it is missing."""
         return self._scanner.values.get(key)
 
 
-def splice(body: bytes, edits: dict[str, bytes | None]) -> bytes:
+def splice(body: bytes, edits: Mapping[str, bytes | None]) -> bytes:
     """Replace, insert or (None) remove top-level members' raw JSON values; all other bytes stay.
 
     Values are found by their place, never by search; new members go to the end.  Refusal if the body is no
     JSON object or holds an edited key twice.  The caller peeks at the result again.
     """
     members = _places(body)
+    end = members[-1].value_end if members else body.index(b"{") + 1
     parts: list[bytes] = []
     pos = 0
+    for start, stop, new in _cuts(members, edits, end):
+        parts += (body[pos:start], new)
+        pos = stop
+    parts.append(body[pos:])
+    return b"".join(parts)
+
+
+def _cuts(members: list[Member], edits: Mapping[str, bytes | None], end: int) -> list[tuple[int, int, bytes]]:
+    """What `splice` puts instead of [start, end), in order; `end`: of the last member, or behind the brace."""
+    found: list[tuple[int, int, bytes]] = []
     missing = {key: value for key, value in edits.items() if value is not None}
     seen: set[str] = set()
     kept = False
@@ -373,21 +381,25 @@ def splice(body: bytes, edits: dict[str, bytes | None]) -> bytes:
         seen.add(member.key)
         value = missing.pop(member.key, None)
         if value is not None:
-            parts += (body[pos : member.value_start], value)
-            pos, kept = member.value_end, True
+            found.append((member.value_start, member.value_end, value))
+            kept = True
         elif kept:  # with the comma before it
-            parts.append(body[pos : members[index - 1].value_end])
-            pos = member.value_end
+            found.append((members[index - 1].value_end, member.value_end, b""))
         else:  # with the comma after it
-            parts.append(body[pos : member.key_start])
-            pos = members[index + 1].key_start if index + 1 < len(members) else member.value_end
+            stop = members[index + 1].key_start if index + 1 < len(members) else member.value_end
+            found.append((member.key_start, stop, b""))
     if missing:
-        end = max(pos, members[-1].value_end if members else body.index(b"{") + 1)
         added = b",".join(_join(key) + b":" + value for key, value in missing.items())
-        parts += (body[pos:end], b"," if kept else b"", added)
-        pos = end
-    parts.append(body[pos:])
-    return b"".join(parts)
+        found.append((end, end, b"," + added if kept else added))
+    return found
+
+
+def top_keys(body: bytes) -> Collection[str]:
+    """The names of a body's top-level members.  Raises Refusal."""
+    try:
+        return _split(body)
+    except _BAD_JSON as error:
+        raise _bad_body(body, error) from None
 
 
 def _places(body: bytes) -> list[Member]:
