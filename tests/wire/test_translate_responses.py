@@ -26,6 +26,7 @@ from burncloud.adaptors import assemble, canon
 from burncloud.adaptors.responses.answer import read_answer, read_failure, write_answer, write_failure
 from burncloud.adaptors.responses.request import read_request, write_request
 from burncloud.adaptors.responses.stream import StreamReader, StreamWriter
+from burncloud.adaptors.responses.turns import RUN_BY_SERVER
 from burncloud.errors import Refusal
 from tests.wire.meaning import Meaning, arguments_of, meaning_of_answer, meaning_of_events
 from tests.wire.recordings import ABSENT, index
@@ -90,7 +91,10 @@ def said_in(whole: dict[str, Any]) -> Said:
     """The same of a whole response."""
     items = whole["output"]
     parts = [part for item in items if item["type"] == "message" for part in item["content"]]
-    calls = [item for item in items if item["type"] in ("function_call", "custom_tool_call")]
+    calls = [
+        item for item in items
+        if item["type"] in ("function_call", "custom_tool_call") and item["name"] not in RUN_BY_SERVER
+    ]  # fmt: skip
     thoughts = [item for item in items if item["type"] == "reasoning"]
     thought = whole.get("reasoning")
     known = ("message", "reasoning", "function_call", "custom_tool_call")
@@ -100,7 +104,7 @@ def said_in(whole: dict[str, Any]) -> Said:
         [(call["name"], call["input"] if "input" in call else arguments_of(call["arguments"])) for call in calls],
         (thought if isinstance(thought, str) else "")
         + "".join("\n\n".join(part["text"] for part in item.get("content") or item["summary"]) for item in thoughts),
-        [item["type"] for item in items if item["type"] not in known],
+        [item["type"] for item in items if item["type"] not in known or item.get("name") in RUN_BY_SERVER],
         sum(note["type"] == "url_citation" for part in parts for note in part.get("annotations") or []),
         f"{whole['status']}:{reason}" if reason else whole["status"],
     )

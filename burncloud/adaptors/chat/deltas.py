@@ -119,7 +119,7 @@ class Choice:
             _, text, signature, encrypted, key = detail_parts(detail, origin)
             if not (text or signature or encrypted):
                 continue
-            apart = (origin == "messages" and encrypted) or (self.sealed and text)
+            apart = (origin == "messages" and encrypted) or (self.sealed and (text or encrypted))
             if self.kind != "reasoning" or self.origin != origin or apart:
                 self._open("reasoning", canon.Reasoning(id=key, origin=origin), found)
                 self.origin = origin

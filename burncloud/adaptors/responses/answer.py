@@ -15,7 +15,7 @@ from burncloud.adaptors.responses.parts import DIALECT, encoded, read_content
 from burncloud.adaptors.responses.reasoning import read_reasoning
 from burncloud.adaptors.responses.response import read_created, read_rest, read_stop, read_usage
 from burncloud.adaptors.responses.stream import StreamWriter
-from burncloud.adaptors.responses.turns import read_call, spoken
+from burncloud.adaptors.responses.turns import is_run_by_server, read_call, spoken
 from burncloud.errors import Refusal
 
 # Reading
@@ -77,7 +77,7 @@ def _read_item(item: Any, where: str, probs: list[Any]) -> list[canon.Block]:
     if kind == "reasoning":
         fields.rest()["type"] = kind
         return [read_reasoning(fields)]
-    if kind in ("function_call", "custom_tool_call"):
+    if kind in ("function_call", "custom_tool_call") and not is_run_by_server(item):
         call = read_call(fields)
         call.custom = kind == "custom_tool_call"
         return [call]

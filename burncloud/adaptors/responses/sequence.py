@@ -14,7 +14,7 @@ from burncloud.adaptors import canon
 from burncloud.adaptors.fields import Fields
 from burncloud.adaptors.responses.parts import DIALECT, is_link, read_part
 from burncloud.adaptors.responses.reasoning import BETWEEN, read_reasoning
-from burncloud.adaptors.responses.turns import read_call
+from burncloud.adaptors.responses.turns import is_run_by_server, read_call
 
 Events = list[canon.Event]
 
@@ -39,13 +39,14 @@ class Block:
 class Item:
     """One item of the output, and its blocks by content index."""
 
-    __slots__ = ("blocks", "done", "key", "kind", "part", "said", "summary")
+    __slots__ = ("blocks", "by_server", "done", "key", "kind", "part", "said", "summary")
 
     def __init__(self, kind: str, key: str) -> None:
         self.kind = kind
         self.key = key
         self.blocks: dict[int, Block] = {}
         self.done = False
+        self.by_server = False
         self.said: dict[str, Any] = {}
         self.part = -1
         """The summary that is being told; −1 = none yet."""
@@ -113,10 +114,11 @@ class Sequence:
         """An item begins."""
         kind, key = item.get("type"), item.get("id")
         made = Item(kind if type(kind) is str else "", key if type(key) is str else "")
+        made.by_server = is_run_by_server(item)
         self.items.append(made)
         if made.kind == "message":
             made.said = {name: item[name] for name in ("id", "phase") if item.get(name) is not None}
-        elif made.kind in CALLS and item.get("name") and (item.get("call_id") or item.get("id")):
+        elif made.kind in CALLS and not made.by_server and item.get("name") and (item.get("call_id") or item.get("id")):
             self.call(made, item, found)
         return made
 
@@ -179,7 +181,7 @@ class Sequence:
     def finish(self, made: Item, item: dict[str, Any], found: Events) -> None:
         """An item is complete: whatever is not yet told of it."""
         made.done = True
-        handler = _FINISHERS.get(made.kind)
+        handler = None if made.by_server or is_run_by_server(item) else _FINISHERS.get(made.kind)
         if handler is not None:
             handler(self, made, item, found)
         else:

@@ -162,7 +162,7 @@ class StreamReader:
         if event.item is None:
             return
         item = self._add(event.item, event.output_index, found)
-        if item.kind not in _TOLD:
+        if item.kind not in _TOLD or item.by_server:
             found.append(canon.Foreign(DIALECT, {"type": item.kind, "event": _whole(payload)}))
 
     def _on_item_end(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:

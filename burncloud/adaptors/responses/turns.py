@@ -28,6 +28,10 @@ FROM_USER: Final = frozenset({
     "mcp_approval_response", "additional_tools", "tool_search_output", "compaction_trigger", "configuration_update",
 })  # fmt: skip
 """Items without an equal elsewhere that the client makes; all others are the model's."""
+RUN_BY_SERVER: Final = frozenset({
+    "x_keyword_search", "x_semantic_search", "x_user_search", "x_thread_fetch", "view_x_video", "view_image",
+})  # fmt: skip
+"""Tools that xAI runs itself though it tells them as custom_tool_call (xAI docs, "X Search"): nobody is to answer."""
 NO_RESULT: Final = "(no result)"
 CALL_ID_CHARS_MAX: Final = 64
 """OpenAI refuses longer ids of tool calls."""
@@ -91,7 +95,7 @@ def _read_item(value: Any, where: str, reading: Reading) -> None:
     kind = fields.text("type")
     if not kind:
         kind = "message" if "role" in fields else "item_reference" if "id" in fields else "message"
-    reader = _READERS.get(kind)
+    reader = None if is_run_by_server(value) else _READERS.get(kind)
     if reader is not None:
         reader(fields, reading)
         return
@@ -102,6 +106,11 @@ def _read_item(value: Any, where: str, reading: Reading) -> None:
         reading.answered(raw)
     else:
         reading.said(raw)
+
+
+def is_run_by_server(item: dict[str, Any]) -> bool:
+    """Whether a call is none for the client, although it looks so."""
+    return item.get("type") == "custom_tool_call" and item.get("name") in RUN_BY_SERVER
 
 
 def _said(fields: Fields, *names: str) -> dict[str, Any]:
