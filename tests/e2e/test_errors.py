@@ -58,7 +58,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     cases += [answer("good", {"id": "x", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})]
     with Upstream(*cases) as upstream, Product(tmp_path_factory.mktemp("errors")) as product:
         names = [case.name for case in cases]
-        product.add_channel("openai", f"{upstream.url}/v1", [*names, "unpriced"])
+        faulty = {f"status-{status}" for status in (*HIDDEN, 500)}
+        product.add_channel("openai", f"{upstream.url}/v1", [*(set(names) - faulty), "unpriced"])
+        for name in faulty:  # each its own: a key that is refused is left alone
+            product.add_channel("openai", f"{upstream.url}/v1", [name])
         product.add_channel("anthropic", f"{upstream.url}/v1", ["good"])
         product.add_channel("gemini", f"{upstream.url}/v1beta", ["good"])
         product.add_channel("openai", f"http://127.0.0.1:{free_port()}/v1", ["nobody-home"])
