@@ -107,9 +107,10 @@ class Downstream(asyncio.Protocol):
     """The server side of one client connection."""
 
     __slots__ = (
-        "_again", "_app", "_begun", "_fields", "_fresh", "_head_bytes", "_in_head", "_incoming", "_length", "_loop",
-        "_missing", "_parser", "_queue", "_queued_bytes", "_silent_bytes", "_url", "active", "closing", "deadline",
-        "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "unsent", "upgrading",
+        "_again", "_app", "_begun", "_fields", "_fresh", "_head_bytes", "_in_head", "_incoming", "_last_words",
+        "_length", "_loop", "_missing", "_parser", "_queue", "_queued_bytes", "_silent_bytes", "_url", "active",
+        "closing", "deadline", "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "unsent",
+        "upgrading",
     )  # fmt: skip
 
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
@@ -131,6 +132,8 @@ class Downstream(asyncio.Protocol):
         self._queue: list[Inbound] = []
         self._queued_bytes = 0
         self.closing = False
+        self._last_words = b""
+        """The answer to a request that cannot be understood, while there are others before it."""
         self.paused = False
         self.paused_at = 0.0
         """Loop time at which it last took some of what waits for it."""
@@ -460,7 +463,9 @@ class Downstream(asyncio.Protocol):
     def _next(self) -> None:
         x = self.active
         self.active = None
-        if self.closing:
+        if self.closing and not (self._queue and self._last_words):
+            if self._last_words and x is not None and x.keep_alive:
+                self.transport.write(self._last_words)
             self._linger()
             return
         if x is None or not x.keep_alive:
@@ -507,20 +512,22 @@ class Downstream(asyncio.Protocol):
 
     def _refuse_connection(self, row: ErrorRow, text: str) -> None:
         """Answer a request that cannot be understood, and close: what follows it cannot be trusted."""
-        if self.active is not None and not self.active.done:
-            # answers go out in order: the one under way ends first, this one is never given
-            if self.active.complete:
-                self.closing = True
-                return
-            if self.active.answered:
-                self.abort()
-                return
         active = self.active
         body = error_body(row, text)
-        self.transport.write(
-            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (STATUS_LINES[row.status], len(body), body)
-        )
+        answer = b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (
+            STATUS_LINES[row.status], len(body), body,
+        )  # fmt: skip
+        if active is not None and not active.done:
+            if active.complete:
+                # answers go out in order: those to the requests before this one first
+                self.closing, self._last_words, self._incoming = True, answer, None
+                if self._queue and not self._queue[-1].complete:
+                    self._queue.pop()  # it is the one that cannot be understood
+                return
+            if active.answered:
+                self.abort()
+                return
+        self.transport.write(answer)
         self.active = None
         self._linger()
         if active is not None and not active.done:

@@ -11,6 +11,7 @@ from burncloud.domain.snapshot import Token, User
 from tests.dialogue import KEY, Client, Dialogue
 from tests.speech import answer, chat, chunked, completion, get, post
 
+PATH = "/v1/chat/completions"
 HASH = hashlib.sha256(KEY.encode()).digest()
 
 
@@ -89,15 +90,34 @@ def test_refused_ones_in_the_middle() -> None:
         assert not client.closed
 
 
-def test_a_malformed_one_behind_a_good_one() -> None:
-    """The good one is answered; the connection ends there."""
+@pytest.mark.parametrize("before", [1, 2, 5])
+@pytest.mark.parametrize(
+    "malformed",
+    [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", chunked(chat(), sizes=(5,))[:-40] + b"\r\nnonsense\r\n"],
+    ids=["line", "head", "body"],
+)
+def test_a_malformed_one_behind_good_ones(malformed: bytes, before: int) -> None:
+    """Those before it are answered in order, then it is, and the connection ends there."""
     with Dialogue() as d:
         client = d.client()
-        client >> numbered(0) + b"GARBAGE\r\n\r\n" + numbered(1)
+        client >> b"".join(numbered(n) for n in range(before)) + malformed + numbered(9)
+        for n in range(before):
+            up = d.upstream()
+            assert up.request.json["user"] == f"user-{n}"
+            up << answer(completion())
+        assert [a.status for a in client.answers()] == [200] * before + [400]
+        assert client.closed
+        assert d.silent
+
+
+def test_no_words_after_a_last_answer() -> None:
+    """Who asked for the end of the connection with the good one hears no more."""
+    with Dialogue() as d:
+        client = d.client()
+        client >> post(chat(), PATH, "Connection: close") + b"GARBAGE\r\n\r\n"
         d.upstream() << answer(completion())
         assert [a.status for a in client.answers()] == [200]
         assert client.closed
-        assert d.silent
 
 
 def test_only_refusals() -> None:
