@@ -104,8 +104,13 @@ class Target(msgspec.Struct, frozen=True):
     """Not empty: the path is known, but not with this method; what stands here it takes."""
 
 
-ANTHROPIC_FIELDS: Final = frozenset((b"anthropic-version", b"x-api-key"))
-"""Whoever sends one of these speaks Anthropic: the one path that two vendors have, /v1/models, is told by them."""
+SPOKEN_FIELDS: Final = {
+    b"anthropic-version": MODELS_ANTHROPIC,
+    b"x-api-key": MODELS_ANTHROPIC,
+    b"x-goog-api-key": MODELS_GEMINI,
+    b"x-goog-api-client": MODELS_GEMINI,
+}
+"""The one path that all vendors have, /v1/models, is told by what only the clients of one send."""
 
 ANY_GEMINI: Final = Target(MODELS_GEMINI, b"")
 """Of a request on a Gemini path that cannot be looked up: its error has Gemini's shape."""
@@ -134,8 +139,11 @@ def target(method: bytes, url: bytes, fields: Sequence[tuple[bytes, bytes]] = ()
             known = _find(other, path, query, key) if other != own else found
             if known.endpoint is not None:
                 return msgspec.structs.replace(known, allow=allow)
-    elif found.endpoint is MODELS_OPENAI and any(name.lower() in ANTHROPIC_FIELDS for name, _ in fields):
-        return msgspec.structs.replace(found, endpoint=MODELS_ANTHROPIC)
+    elif found.endpoint is MODELS_OPENAI:
+        for name, _ in fields:
+            spoken = SPOKEN_FIELDS.get(name.lower())
+            if spoken is not None:
+                return msgspec.structs.replace(found, endpoint=spoken)
     return found
 
 

@@ -86,6 +86,16 @@ def test_a_key_in_anthropic_s_field_is_enough() -> None:
         assert client.answer().json["type"] == "model"
 
 
+def test_google_s_clients_ask_there_too() -> None:
+    """Their SDK lists /v1/models, with its own fields."""
+    with Dialogue(GIVEN) as d:
+        client = d.client()
+        client >> get("/v1/models", f"x-goog-api-key: {KEY}", key="") + get("/v1/models/gemini", "X-Goog-Api-Client: x")
+        first, second = client.answers()
+        assert [row["name"] for row in first.json["models"]][:2] == ["models/claude", "models/gemini"]
+        assert second.json["supportedGenerationMethods"] == ["generateContent"]
+
+
 def test_nothing_to_list() -> None:
     """Every form has an empty one."""
     with Dialogue(GIVEN, token=Token(1, HASH, 1, models=())) as d:
