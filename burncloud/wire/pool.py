@@ -136,7 +136,8 @@ class Pool:
         """Close connections that have been idle for too long, and forget origins that nobody needs any more."""
         over: list[Origin] = []
         for origin in self._origins.values():
-            origin.expire(now - self._idle_s)
+            if origin.open:  # there may be ten thousand origins, and four sweeps a second
+                origin.expire(now - self._idle_s)
             if origin.abandoned:
                 origin.close()
                 if not origin.open and not origin.dialling:
