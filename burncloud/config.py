@@ -166,7 +166,7 @@ class Settings:
     body_bytes_max: int = _setting(64 << 20, "bytes", "Longest request body.", _BYTES)
     body_memory_bytes: int = _setting(128 << 20, "bytes", "Memory for request bodies, each worker.", _BYTES)
     spool_bytes: int = _setting(4 << 30, "bytes", "Disk for large request bodies, each worker.", _BYTES)
-    unsent_bytes_max: int = _setting(128 << 20, "bytes", "Bytes waiting for slow clients, each worker.", _BYTES)
+    unsent_bytes_max: int = _setting(128 << 20, "bytes", "Bytes held or waiting for slow clients, each worker.", _BYTES)
     drain_timeout_ms: int = _setting(30_000, "ms", "At a stop, open streams get this long to finish.", _MS)
     journal_bytes_max: int = _setting(1 << 30, "bytes", "Longest journal of a worker; above it 503.", _BYTES)
     journal_sync_ms: int = _setting(50, "ms", "Longest time until a receipt is safe from a loss of power.", _MS)

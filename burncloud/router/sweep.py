@@ -97,10 +97,28 @@ class Sweep:
                     client.abort()
             elif client.active is None or client.active.done:
                 client.wait(now, settings.client_idle_timeout_ms / 1000, settings.head_timeout_ms / 1000)
-        if unsent > settings.unsent_bytes_max:
+        held = [x for x in self._gateway.live if x.state is HOLDING]
+        excess = unsent + sum(x.held_bytes for x in held) - settings.unsent_bytes_max
+        if excess > 0:
             stalled.sort(key=lambda client: client.paused_at)
             for client in stalled:
-                if unsent <= settings.unsent_bytes_max:
+                if excess <= 0:
                     break
-                unsent -= client.transport.get_write_buffer_size()
+                excess -= client.transport.get_write_buffer_size()
                 client.abort()
+            self._let_go(held, excess)
+
+    def _let_go(self, held: list[Exchange], excess: int) -> None:
+        """Answers that are held until they can be judged take too much room: the largest go on as they are.
+
+        One that must be translated as a whole cannot, and is given up.
+        """
+        answers = self._gateway.answers
+        for x in sorted(held, key=lambda x: x.held_bytes, reverse=True):
+            if excess <= 0:
+                break
+            excess -= x.held_bytes
+            answers.hurry(x)
+            if x.state is HOLDING and x.up is not None:
+                x.up.abort()
+                answers.on_lost(x, x.up, "stall")

@@ -216,6 +216,26 @@ def test_unsent_bytes_of_all_clients_are_bounded() -> None:
             assert client.answer().status == 200
 
 
+def test_answers_that_are_held_count_with_what_is_unsent() -> None:
+    """Above the worker's bound the largest are not held until their end; all arrive whole."""
+    with Dialogue(unsent_bytes_max="230000") as d:
+        sizes = (90_000, 150_000, 120_000)
+        calls = []
+        for size in sizes:
+            client = d.client()
+            client >> post(chat())
+            up, body = d.upstream(), completion("x" * size)
+            whole = answer(body)
+            up << whole[:-10]
+            assert client.quiet
+            calls.append((client, up, whole, body))
+        d.later(1)
+        assert [bool(client.received) for client, *_ in calls] == [False, True, False]
+        for client, up, whole, body in calls:
+            up << whole[-10:]
+            assert client.answer().body == body
+
+
 def test_one_that_breaks_does_not_stop_the_sweep() -> None:
     """The janitor comes again, whatever he stumbled over."""
     with Dialogue() as d:
