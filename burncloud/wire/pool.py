@@ -1,6 +1,6 @@
 """Upstream connections by origin: the idle ones kept ready, new ones dialled.
 
-An `Origin` is everything two connections must share to be exchangeable: scheme, host, port, TLS setting
+An `Origin` is everything two connections must share to be exchangeable: scheme, host, port, TLS setting and proxy
 (DATAPLANE.md rule 6).  A request takes the connection that was idle for the shortest time.  Dialling goes
 by address, a second address 250 ms after the first (rule 18).
 """
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from burncloud.wire.proxy import Proxy, tunnel
 from burncloud.wire.resolver import Address, Resolver
 from burncloud.wire.tls import TlsSetting, context
 from burncloud.wire.upstream import Sink, Upstream
@@ -30,15 +31,20 @@ class OriginKey(NamedTuple):
     host: str
     port: int
     tls: TlsSetting
+    proxy: Proxy | None = None
 
 
-def origin_key(base_url: str, tls: TlsSetting = TlsSetting()) -> OriginKey:  # noqa: B008 - immutable
+def origin_key(
+    base_url: str,
+    tls: TlsSetting = TlsSetting(),  # noqa: B008 - immutable
+    proxy: Proxy | None = None,
+) -> OriginKey:
     """The origin of a base URL.  Raises ValueError, saying what is wrong with it."""
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{base_url!r} is not a base URL; write it like https://api.example.com/v1")
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return OriginKey(parts.scheme, parts.hostname, port, tls if parts.scheme == "https" else TlsSetting())
+    return OriginKey(parts.scheme, parts.hostname, port, tls if parts.scheme == "https" else TlsSetting(), proxy)
 
 
 class Origin:
@@ -178,8 +184,13 @@ class Pool:
         if key.scheme == "unix":
             _, up = await loop.create_unix_connection(protocol, key.host)
             return up
-        sock = await first_connected(await self._resolver.addresses(key.host, key.port))
+        hop = key if key.proxy is None else key.proxy
+        if key.proxy is not None:
+            self._resolver.check(key.host)
+        sock = await first_connected(await self._resolver.addresses(hop.host, hop.port))
         try:
+            if key.proxy is not None:
+                await tunnel(sock, key.proxy, key.host, key.port)
             ssl: Any = context(key.tls) if key.scheme == "https" else None
             _, up = await loop.create_connection(
                 protocol, sock=sock, ssl=ssl, server_hostname=key.host if ssl is not None else None

@@ -61,6 +61,15 @@ class Resolver:
         finally:
             self._asking.pop(key, None)
 
+    def check(self, host: str) -> None:
+        """Before a proxy is asked for a host, whose name it will resolve: OSError if it is a denied address itself."""
+        try:
+            denied = self._is_denied(host)
+        except ValueError:
+            return
+        if denied:
+            raise OSError(f"the address {host} is denied")
+
     def _is_denied(self, address: str) -> bool:
         ip = ipaddress.ip_address(address.partition("%")[0])
         mapped = getattr(ip, "ipv4_mapped", None)
