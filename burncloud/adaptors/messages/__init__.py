@@ -8,6 +8,7 @@ vocabulary that Anthropic accepts, and what does not fit is named.
     blocks.py    parts of a message, both ways
     tools.py     tools, the choice among them, JSON schemas that structured outputs take
     families.py  what the families of Claude models accept
+    tokens.py    count_tokens
     envelope.py  other dialects' signatures, carried through a Messages client and back
     answer.py    plain answers, usage, stop reasons, failures, both ways
     stream.py    events, both ways
