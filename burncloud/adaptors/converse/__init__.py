@@ -15,4 +15,5 @@ ids in its alphabets, no blank texts) and into what the model's family accepts b
     answer.py     plain answers, usage, stop reasons, failures, both ways
     stream.py     events in AWS event-stream frames, both ways
     invoke.py     Claude's own stream, as InvokeModel frames it
+    embeddings.py Titan's and Cohere's embeddings
 """
