@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final, Protocol
-from urllib.parse import quote
 
 import msgspec
 
@@ -18,9 +17,21 @@ from burncloud.adaptors.chat import stream as chat_stream
 from burncloud.adaptors.completions import answer as completions_answer
 from burncloud.adaptors.completions import request as completions_request
 from burncloud.adaptors.completions import stream as completions_stream
+from burncloud.adaptors.converse import answer as converse_answer
+from burncloud.adaptors.converse import request as converse_request
+from burncloud.adaptors.converse import stream as converse_stream
+from burncloud.adaptors.converse.tools import renamed
+from burncloud.adaptors.framed import EVENT_STREAM
+from burncloud.adaptors.gemini import answer as gemini_answer
+from burncloud.adaptors.gemini import request as gemini_request
+from burncloud.adaptors.gemini import stream as gemini_stream
 from burncloud.adaptors.messages import answer as messages_answer
 from burncloud.adaptors.messages import request as messages_request
 from burncloud.adaptors.messages import stream as messages_stream
+from burncloud.adaptors.responses import answer as responses_answer
+from burncloud.adaptors.responses import request as responses_request
+from burncloud.adaptors.responses import stream as responses_stream
+from burncloud.adaptors.sigv4 import path_segment
 
 SSE: Final = b"text/event-stream"
 
@@ -63,18 +74,18 @@ class Dialect(msgspec.Struct, frozen=True):
     """Upstream path and query of a plain request and of a stream; {} is the model's name."""
     read_request: Callable[..., canon.Request]
     write_request: Callable[[canon.Request, canon.Losses], bytes]
-    read_answer: Callable[[bytes], canon.Answer]
+    read_answer: Callable[[bytes, Asked], canon.Answer]
     write_answer: Callable[[canon.Answer, Asked, canon.Losses], bytes]
     read_failure: Callable[[int, bytes], canon.Failure]
     write_failure: Callable[[canon.Failure], bytes]
-    reader: Callable[[], StreamReader]
+    reader: Callable[[Asked], StreamReader]
     writer: Callable[[Asked, canon.Losses], StreamWriter]
     stream_type: bytes = SSE
     """Content type of its streams."""
 
     def path(self, model: str, stream: bool) -> tuple[str, str]:
         """(path, query with its "?" or "") to ask upstream."""
-        path, question, query = self.paths[stream].format(quote(model, safe="")).partition("?")
+        path, question, query = self.paths[stream].format(path_segment(model)).partition("?")
         return path, question + query
 
 
@@ -91,6 +102,35 @@ def _chat_writer(asked: Asked, losses: canon.Losses) -> StreamWriter:
     return chat_stream.StreamWriter(asked.model, usage, losses, legacy_functions=_legacy(asked))
 
 
+def _write_responses(answer: canon.Answer, asked: Asked, losses: canon.Losses) -> bytes:
+    return responses_answer.write_answer(answer, losses, request=asked.request)
+
+
+def _responses_writer(asked: Asked, losses: canon.Losses) -> StreamWriter:
+    return responses_stream.StreamWriter(asked.model, True, losses, request=asked.request)
+
+
+def _gemini_writer(asked: Asked, losses: canon.Losses) -> StreamWriter:
+    return gemini_stream.StreamWriter(asked.model, True, losses, array=asked.framing == "array")
+
+
+def _alone(read: Callable[[bytes], canon.Answer]) -> Callable[..., canon.Answer]:
+    """A reader of answers that need know nothing of the request."""
+    return lambda body, asked: read(body)
+
+
+def _fresh(reader: Callable[[], StreamReader]) -> Callable[..., StreamReader]:
+    return lambda asked: reader()
+
+
+def _read_converse(body: bytes, asked: Asked) -> canon.Answer:
+    return converse_answer.read_answer(body, renamed(asked.request))
+
+
+def _converse_reader(asked: Asked) -> StreamReader:
+    return converse_stream.StreamReader(renamed(asked.request))
+
+
 def _plainly(write: Callable[[canon.Answer, canon.Losses], bytes]) -> Callable[..., bytes]:
     """A writer of answers that need know nothing of the request."""
     return lambda answer, asked, losses: write(answer, losses)
@@ -103,22 +143,44 @@ def _streaming(writer: Callable[[str, bool, canon.Losses], StreamWriter]) -> Cal
 _ROWS: Final = (
     Dialect(
         "chat", "openai", "chat.completions", ("/v1/chat/completions",) * 2,
-        chat_request.read_request, chat_request.write_request, chat_answer.read_answer, _write_chat,
-        chat_answer.read_failure, chat_answer.write_failure, chat_stream.StreamReader, _chat_writer,
+        chat_request.read_request, chat_request.write_request, _alone(chat_answer.read_answer), _write_chat,
+        chat_answer.read_failure, chat_answer.write_failure, _fresh(chat_stream.StreamReader), _chat_writer,
     ),
     Dialect(
         "messages", "anthropic", "messages", ("/v1/messages",) * 2,
         messages_request.read_request, messages_request.write_request,
-        messages_answer.read_answer, _plainly(messages_answer.write_answer),
+        _alone(messages_answer.read_answer), _plainly(messages_answer.write_answer),
         messages_answer.read_failure, messages_answer.write_failure,
-        messages_stream.StreamReader, _streaming(messages_stream.StreamWriter),
+        _fresh(messages_stream.StreamReader), _streaming(messages_stream.StreamWriter),
+    ),
+    Dialect(
+        "responses", "openai", "responses", ("/v1/responses",) * 2,
+        responses_request.read_request, responses_request.write_request,
+        _alone(responses_answer.read_answer), _write_responses,
+        responses_answer.read_failure, responses_answer.write_failure,
+        _fresh(responses_stream.StreamReader), _responses_writer,
+    ),
+    Dialect(
+        "gemini", "gemini", "generateContent",
+        ("/v1beta/models/{}:generateContent", "/v1beta/models/{}:streamGenerateContent?alt=sse"),
+        gemini_request.read_request, gemini_request.write_request,
+        _alone(gemini_answer.read_answer), _plainly(gemini_answer.write_answer),
+        gemini_answer.read_failure, gemini_answer.write_failure,
+        _fresh(gemini_stream.StreamReader), _gemini_writer,
+    ),
+    Dialect(
+        "converse", "bedrock", "converse", ("/model/{}/converse", "/model/{}/converse-stream"),
+        converse_request.read_request, converse_request.write_request,
+        _read_converse, _plainly(converse_answer.write_answer),
+        converse_answer.read_failure, converse_answer.write_failure,
+        _converse_reader, _streaming(converse_stream.StreamWriter), EVENT_STREAM.encode(),
     ),
     Dialect(
         "completions", "openai", "completions", ("/v1/completions",) * 2,
         completions_request.read_request, completions_request.write_request,
-        completions_answer.read_answer, _plainly(completions_answer.write_answer),
+        _alone(completions_answer.read_answer), _plainly(completions_answer.write_answer),
         chat_answer.read_failure, chat_answer.write_failure,
-        completions_stream.StreamReader, _streaming(completions_stream.StreamWriter),
+        _fresh(completions_stream.StreamReader), _streaming(completions_stream.StreamWriter),
     ),
 )  # fmt: skip
 

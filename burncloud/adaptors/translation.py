@@ -14,8 +14,9 @@ import msgspec
 
 from burncloud.adaptors import assemble, canon
 from burncloud.adaptors.encodings import Inflater
+from burncloud.adaptors.overrides import NOTHING, Overrides
 from burncloud.adaptors.spoken import SPOKEN, Asked, Dialect
-from burncloud.errors import SERVICE_UNAVAILABLE
+from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
 
 MARK: Final = b'"burncloud.'
 """Begins a signature of another vendor's in an envelope of ours (decision 0050)."""
@@ -51,6 +52,8 @@ class Job(msgspec.Struct):
     stream: bool
     array: bool = False
     """Gemini's stream as one JSON array."""
+    edits: Overrides = NOTHING
+    """What the channel does to the body."""
 
 
 class Done(msgspec.Struct):
@@ -65,22 +68,24 @@ def work(job: Job, body: bytes, asked: Asked | None = None) -> tuple[bytes, Done
     if asked is None:
         request = read(job.client, body, job.model, job.stream)
         asked = Asked(request, job.model, "array" if job.array else "")
+    if asked.request.bound and job.way != job.client:
+        raise Refusal(INVALID_REQUEST, asked.request.bound)
     losses = canon.Losses()
     content = write(job.way, asked.request, job.name, losses)
-    return content, Done(asked, losses.names())
+    return job.edits.onto(content), Done(asked, losses.names())
 
 
 class Translation:
     """The answer of one attempt.  A stream: `strip` and `finish`; a whole one: `whole`; an error: `failed`."""
 
     __slots__ = (
-        "_asked", "_client", "_events", "_inflater", "_reader", "_upstream", "_write", "content", "ended", "failure",
-        "losses", "malformed",
+        "_asked", "_client", "_events", "_inflater", "_reader", "_write", "content", "ended", "failure", "losses",
+        "malformed", "upstream",
     )  # fmt: skip
 
     def __init__(self, client: Dialect, upstream: Dialect, asked: Asked, losses: canon.Losses) -> None:
-        self._client, self._upstream, self._asked, self.losses = client, upstream, asked, losses
-        self._reader = upstream.reader()
+        self._client, self.upstream, self._asked, self.losses = client, upstream, asked, losses
+        self._reader = upstream.reader(asked)
         self._write = client.writer(asked, losses).write
         self._events: list[canon.Event] | None = None if asked.request.stream else []
         self.content = False
@@ -152,14 +157,14 @@ class Translation:
 
     def whole(self, body: bytes) -> bytes:
         """A plain answer; as a stream, if the client asked for one.  Raises Unreadable."""
-        answer = self._upstream.read_answer(self._plain(body))
+        answer = self.upstream.read_answer(self._plain(body), self._asked)
         if self._events is None:
             return b"".join([self._write(event) for event in assemble.tell(answer)])
         return self._client.write_answer(answer, self._asked, self.losses)
 
     def failed(self, status: int, body: bytes) -> bytes:
         """The body of an error answer."""
-        return self._client.write_failure(self._upstream.read_failure(status, self._plain(body)))
+        return self._client.write_failure(self.upstream.read_failure(status, self._plain(body)))
 
     def _plain(self, body: bytes) -> bytes:
         return body if self._inflater is None else self._inflater.feed(body)

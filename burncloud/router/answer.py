@@ -16,8 +16,9 @@ import msgspec
 
 from burncloud import crash
 from burncloud.adaptors.canon import Unreadable
+from burncloud.adaptors.framed import FrameMeter
 from burncloud.adaptors.meter import Meter, first_content, read_plain
-from burncloud.adaptors.spoken import SPOKEN, SSE
+from burncloud.adaptors.spoken import SSE
 from burncloud.adaptors.translation import Translation
 from burncloud.errors import SERVICE_UNAVAILABLE, error_body
 from burncloud.router import settle
@@ -263,9 +264,12 @@ class Answers:
         if x.translation is None:
             x.meter = Meter(endpoint.dialect, endpoint.name, x.sse, head.encoding)
         else:
-            spoken = SPOKEN[x.way]
+            spoken = x.translation.upstream
             x.sse = status == 200 and head.content_type.startswith(spoken.stream_type)
-            x.meter = Meter(spoken.family, spoken.endpoint, x.sse, head.encoding)
+            framed = x.sse and spoken.stream_type is not SSE
+            x.meter = (
+                FrameMeter(spoken.endpoint) if framed else Meter(spoken.family, spoken.endpoint, x.sse, head.encoding)
+            )
             x.translation.encoded(head.encoding)
         return True
 

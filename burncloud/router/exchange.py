@@ -11,8 +11,10 @@ from typing import Final
 
 import msgspec
 
+from burncloud.adaptors.framed import FrameMeter
 from burncloud.adaptors.meter import Meter, Reading, UsageStripper
 from burncloud.adaptors.multipart import Form, FormPeek
+from burncloud.adaptors.passage import Passage
 from burncloud.adaptors.peek import SlicedPeek
 from burncloud.adaptors.spoken import Asked
 from burncloud.adaptors.translation import Translation
@@ -140,9 +142,9 @@ class Exchange(Inbound):
         self.answer_head = b""
         self.held: list[bytes] = []
         self.held_bytes = 0
-        self.meter: Meter | None = None
-        self.translation: Translation | None = None
-        self.stripper: UsageStripper | Translation | None = None
+        self.meter: Meter | FrameMeter | None = None
+        self.translation: Translation | Passage | None = None
+        self.stripper: UsageStripper | Translation | Passage | None = None
         self.reading: Reading | None = None
         self.upstream_request = ""
         self.bytes_up = 0

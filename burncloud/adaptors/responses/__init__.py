@@ -12,6 +12,7 @@ reasoning items and come back (decision 0050).
     response.py   the response object around the output: what it repeats of the request, status, usage
     answer.py     plain answers, failures, both ways
     stream.py     events, both ways
+    making.py     the output as it is told, item by item
     sequence.py   what a stream's events say, as blocks one after the other
     frames.py     the bytes of events
 """

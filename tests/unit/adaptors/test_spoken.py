@@ -15,13 +15,13 @@ def test_a_row_is_whole(dialect: Dialect) -> None:
     """It is metered, makes its readers and writers, and takes nothing for a request or an answer that is none."""
     assert dialect.name in canon.DIALECTS
     assert reader_of(dialect.family, dialect.endpoint) is not None
-    request = canon.Request("m", [])
-    assert dialect.reader().finish() == []
-    assert dialect.writer(Asked(request, "m"), canon.Losses()).write(canon.Ping()) is not None
+    asked = Asked(canon.Request("m", []), "m")
+    assert dialect.reader(asked).finish() == []
+    assert dialect.writer(asked, canon.Losses()).write(canon.Ping()) is not None
     with pytest.raises(Refusal):
         dialect.read_request(b"[1]", model="m")
     with pytest.raises(canon.Unreadable):
-        dialect.read_answer(b"<html>")
+        dialect.read_answer(b"<html>", asked)
     failure = dialect.read_failure(400, b'{"error":{"message":"no"}}')
     assert b"no" in dialect.write_failure(failure)
 
@@ -29,5 +29,5 @@ def test_a_row_is_whole(dialect: Dialect) -> None:
 def test_paths() -> None:
     """The model stands in the path where the dialect wants it, quoted."""
     assert SPOKEN["chat"].path("a/b", True) == ("/v1/chat/completions", "")
-    if "gemini" in SPOKEN:
-        assert SPOKEN["gemini"].path("a b", True) == ("/v1beta/models/a%20b:streamGenerateContent", "?alt=sse")
+    assert SPOKEN["gemini"].path("a b", True) == ("/v1beta/models/a%20b:streamGenerateContent", "?alt=sse")
+    assert SPOKEN["converse"].path("eu.x:0", False) == ("/model/eu.x%3A0/converse", "")
