@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, AuthenticationError
 from anthropic import BadRequestError as AnthropicBadRequest
+from anthropic import NotFoundError as AnthropicNotFound
 from google import genai
 from google.genai import errors, types
 
@@ -131,3 +132,22 @@ def test_usage_is_read_to_the_token(
     row = house.product.wait_rows(lambda rows: bool(rows) and rows[0]["model"] == model)[0]
     assert {kind: row["usage"][kind] for kind in usage} == usage
     assert not row["estimated"]
+
+
+def test_the_anthropic_sdk_lists_models(house: House) -> None:
+    key = house.product.add_token("--models", "claude,text")
+    with Anthropic(base_url=house.product.url, api_key=key) as client:
+        assert [(model.id, model.type) for model in client.models.list()] == [("claude", "model"), ("text", "model")]
+        assert client.models.retrieve("claude").created_at.year == 2023
+        with pytest.raises(AnthropicNotFound):
+            client.models.retrieve("gemini")
+
+
+def test_the_google_sdk_lists_models(house: House) -> None:
+    key = house.product.add_token("--models", "gemini,text")
+    client = gemini(house.product.url, key)
+    assert [model.name for model in client.models.list()] == ["models/gemini", "models/text"]
+    assert client.models.get(model="gemini").supported_actions == ["generateContent"]
+    with pytest.raises(errors.ClientError) as caught:
+        client.models.get(model="claude")
+    assert caught.value.code == 404

@@ -144,6 +144,7 @@ def test_models_lists_what_the_token_may_use(house: House) -> None:
     assert sorted(listed) == [("embedding", "model"), ("text", "model")]
     with OpenAI(base_url=f"{house.product.url}/v1", api_key=house.key) as client:
         assert {"text", "tool", "claude", "gemini"} <= {model.id for model in client.models.list()}
+        assert client.models.retrieve("text").object == "model"
 
 
 def test_answers_carry_their_ids(house: House) -> None:
