@@ -15,7 +15,7 @@ from burncloud.adaptors.canon import Losses, Unreadable
 from burncloud.adaptors.fields import Fields, body_fields, malformed
 from burncloud.adaptors.gemini.answer import read_usage, write_usage
 from burncloud.adaptors.gemini.names import DIALECT, Names
-from burncloud.adaptors.reading import BAD_JSON
+from burncloud.adaptors.reading import BAD_JSON, whole
 from burncloud.adaptors.vectors import EmbedAnswer, EmbedRequest, floats
 from burncloud.domain.usage import Usage
 from burncloud.errors import INVALID_REQUEST, Refusal
@@ -147,8 +147,8 @@ def _read_predictions(predictions: list[Any], answer: EmbedAnswer) -> None:
             raise Unreadable("the upstream's answer holds no embeddings")
         answer.vectors.append(floats(inner.get("values")))
         statistics = inner.get("statistics")
-        count = statistics.get("token_count") if type(statistics) is dict else None
-        tokens += int(count) if type(count) in (int, float) and 0 <= count < 1 << 40 else 0
+        count: Any = statistics.get("token_count") if type(statistics) is dict else None
+        tokens += whole(count) if type(count) in (int, float) else 0
     answer.usage = Usage(tokens) if tokens else answer.usage
 
 

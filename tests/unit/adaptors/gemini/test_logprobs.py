@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from burncloud.adaptors.gemini.logprobs import read_logprobs, write_logprobs
 
 RESULT = {
@@ -20,7 +22,8 @@ def test_there_and_back() -> None:
 
 
 def test_nothing_and_odd_things() -> None:
-    for odd in (None, 5, {}, {"chosenCandidates": []}):
+    nothing: list[Any] = [None, 5, {}, {"chosenCandidates": []}]
+    for odd in nothing:
         assert read_logprobs(odd) is None
     assert read_logprobs({"chosenCandidates": [5], "topCandidates": [5]}) is not None
     assert write_logprobs(None) is write_logprobs({"content": None}) is None

@@ -36,7 +36,7 @@ CHUNKS = (
     {**chunk({"text": ""}, finishReason="STOP"), "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 4,
                                                                 "totalTokenCount": 7}},
 )  # fmt: skip
-EVENTS = [
+EVENTS: list[canon.Event] = [
     canon.Started("r", "m", dialect="gemini"),
     canon.Opened(0, canon.Reasoning(origin="gemini")), canon.Delta(0, "hm"), canon.Closed(0),
     canon.Opened(1, canon.Text("")), canon.Delta(1, "Hel"), canon.Delta(1, "lo"), canon.Closed(1),
@@ -70,7 +70,7 @@ def test_written_again() -> None:
 def test_an_empty_stream_and_a_failed_one() -> None:
     data, _ = write([canon.Ended()], array=True)
     assert json.loads(data)[0]["candidates"][0]["finishReason"] == "STOP"
-    failed = [canon.Started("r", "m"), canon.Failed(canon.Failure(503, "busy"))]
+    failed: list[canon.Event] = [canon.Started("r", "m"), canon.Failed(canon.Failure(503, "busy"))]
     data, _ = write([*failed], array=True)
     assert json.loads(data) == [{"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE"}}]
     assert read(data) == [failed[1]] or isinstance(read(data)[-1], canon.Failed)

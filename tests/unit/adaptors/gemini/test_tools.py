@@ -20,7 +20,7 @@ def request(dialect: str = "chat", **members: Any) -> canon.Request:
 
 def test_tools_there_and_back() -> None:
     asked = request("gemini")
-    tools = [
+    tools: list[dict[str, Any]] = [
         {"functionDeclarations": [
             {"name": "f", "description": "d", "parameters": {"type": "OBJECT"}, "behavior": "BLOCKING"},
             {"name": "g", "parametersJsonSchema": SCHEMA},
