@@ -45,7 +45,7 @@ class Overrides(msgspec.Struct, frozen=True):
 NOTHING: Final = Overrides()
 
 
-def overrides(said: Mapping[str, Any]) -> Overrides:
+def overrides(said: Any) -> Overrides:
     """From the option: {"set": {…}, "default": {…}, "remove": […]}.  Raises ValueError, saying what is wrong."""
     if not isinstance(said, Mapping) or said.keys() - {"set", "default", "remove"}:
         raise ValueError('give an object with "set", "default" and "remove"')

@@ -19,7 +19,7 @@ import msgspec
 from burncloud.adaptors.translation import Job, work
 from burncloud.errors import Refusal
 
-FRAME_BYTES: Final = 2048
+FRAME_BYTES: Final = 16 << 10
 
 
 class Order(msgspec.Struct):

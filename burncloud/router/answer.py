@@ -18,6 +18,7 @@ from burncloud import crash
 from burncloud.adaptors.canon import Unreadable
 from burncloud.adaptors.framed import FrameMeter
 from burncloud.adaptors.meter import Meter, first_content, read_plain
+from burncloud.adaptors.passage import Passage
 from burncloud.adaptors.spoken import SSE
 from burncloud.adaptors.translation import Translation
 from burncloud.errors import SERVICE_UNAVAILABLE, error_body
@@ -202,7 +203,7 @@ class Answers:
             self._commit(x, up, ended)
 
     def _hold_translated(
-        self, x: Exchange, translation: Translation, up: Upstream, content: bytes, ended: bool
+        self, x: Exchange, translation: Translation | Passage, up: Upstream, content: bytes, ended: bool
     ) -> None:
         """The same for an answer of another dialect; what is held of a stream is translated already."""
         x.held_bytes += len(content)
@@ -231,7 +232,7 @@ class Answers:
         if broken:
             self._failed(x, Fault("broken", x.status))
 
-    def _translated(self, x: Exchange, translation: Translation) -> bytes:
+    def _translated(self, x: Exchange, translation: Translation | Passage) -> bytes:
         """A whole answer.  Raises Unreadable."""
         if x.sse:
             translation.finish()

@@ -12,6 +12,7 @@ from burncloud.adaptors.spoken import SPOKEN
 from burncloud.adaptors.vendors import Vendor, speaks, upstream_path
 from burncloud.domain.snapshot import Channel
 from burncloud.router.breaker import Breaker
+from burncloud.router.reach import Reach
 from burncloud.router.routes import Endpoint
 from burncloud.wire.pool import Origin
 
@@ -33,11 +34,19 @@ class Outlet:
     """A channel."""
 
     __slots__ = (
-        "_base_path", "_next", "_paths", "abilities", "available", "channel", "gone", "id", "keys", "models", "origin",
-        "ref_field", "speaks", "vendor", "ways",
+        "_base_path", "_next", "_paths", "abilities", "available", "by_model", "channel", "gone", "id", "keys",
+        "models", "origin", "reach", "ref_field", "vendor", "ways",
     )  # fmt: skip
 
-    def __init__(self, channel: Channel, vendor: Vendor, origin: Origin, base: str, heads: list[bytes]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        vendor: Vendor,
+        origin: Origin,
+        base: str,
+        heads: list[bytes],
+        reach: Reach | None = None,
+    ) -> None:
         """`heads`: of its keys, in their order."""
         self.channel = channel
         self.id = channel.id
@@ -45,10 +54,12 @@ class Outlet:
         self.origin = origin
         origin.join()
         self.models = channel.models
-        self.speaks = speaks(vendor, channel.options)
-        """The dialects that it answers itself."""
+        self.reach = reach
+        """None for an ordinary channel."""
         self.ways: dict[str, str] = {}
         """API → the dialect a request of it is translated to; "" = it goes as it came."""
+        self.by_model = bool(vendor.models)
+        """That depends on the model: `ways` is not used."""
         self.keys = [Key(number, secret, head) for (number, secret), head in zip(channel.keys, heads, strict=True)]
         self.available = channel.enabled
         """Enabled, and one of its keys may be used."""
@@ -62,14 +73,19 @@ class Outlet:
     def __repr__(self) -> str:
         return f"<Outlet {self.channel.ref} {'available' if self.available else 'away'}>"
 
-    def way(self, endpoint: Endpoint) -> str | None:
+    def way(self, endpoint: Endpoint, model: str) -> str | None:
         """How a request of this API gets there: "" as it came, else translated to that dialect; None = not at all."""
-        spoken = endpoint.conversation
-        if not spoken:
-            return "" if endpoint.dialect == self.vendor.dialect else None
-        if spoken in self.speaks:
+        spoken, vendor = endpoint.conversation, self.vendor
+        known = speaks(vendor, self.channel.options, self.models.get(model, model))
+        if spoken in known:
             return ""
-        return next((name for name in self.speaks if name in SPOKEN and spoken in SPOKEN), None)
+        if spoken:
+            return next((name for name in known if name in SPOKEN and spoken in SPOKEN), None)
+        if self.by_model:
+            own = endpoint.name in vendor.places and any(SPOKEN[name].family == endpoint.dialect for name in known)
+        else:
+            own = endpoint.dialect == vendor.dialect
+        return "" if own else None
 
     def path(self, client_path: bytes) -> bytes:
         """The path to ask for upstream."""

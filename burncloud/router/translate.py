@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from burncloud.adaptors.canon import Losses
+from burncloud.adaptors.overrides import NOTHING, Overrides
+from burncloud.adaptors.passage import INVOKE, Passage
 from burncloud.adaptors.spoken import SPOKEN
 from burncloud.adaptors.translation import MARK, Done, Job, Translation, work
 from burncloud.errors import INVALID_REQUEST, Refusal
@@ -27,7 +29,7 @@ def way_of(x: Exchange) -> str:
     endpoint, outlet, body = x.target.endpoint, x.outlet, x.body
     assert endpoint is not None
     spoken = endpoint.conversation
-    way = outlet.ways[spoken or endpoint.name]
+    way = (outlet.way(endpoint, x.model) or "") if outlet.by_model else outlet.ways[spoken or endpoint.name]
     if not way and spoken in SEALED and body is not None and sealed(body):
         return spoken if spoken in SPOKEN else ""
     return way
@@ -55,7 +57,13 @@ def job_of(x: Exchange) -> Job:
     assert endpoint is not None
     array = endpoint.conversation == "gemini" and x.stream and b"alt=sse" not in x.target.query
     name = x.outlet.models.get(x.model) or x.model
-    return Job(endpoint.conversation, x.way, x.model, name, x.stream, array)
+    return Job(endpoint.conversation, x.way, x.model, name, x.stream, array, edits_of(x, x.way))
+
+
+def edits_of(x: Exchange, api: str) -> Overrides:
+    """What the channel does to a body of this API."""
+    reach = x.outlet.reach
+    return NOTHING if reach is None else reach.edits(api, x.head.forward)
 
 
 def translate(x: Exchange) -> None:
@@ -88,7 +96,9 @@ def translated_path(x: Exchange, written: Written) -> tuple[bytes, bytes]:
     endpoint, asked = x.target.endpoint, x.asked
     assert endpoint is not None
     assert asked is not None
-    x.translation = Translation(SPOKEN[endpoint.conversation], SPOKEN[x.way], asked, Losses(written.losses))
+    reach = x.outlet.reach
+    upstream = INVOKE if reach is not None and reach.is_invoke(x.way) else SPOKEN[x.way]
+    x.translation = Translation(SPOKEN[endpoint.conversation], upstream, asked, Losses(written.losses))
     path, query = SPOKEN[x.way].path(x.upstream_model, x.stream)
     return path.encode(), query.encode()
 
@@ -97,10 +107,12 @@ def head_of(x: Exchange) -> bytes:
     """The client's end-to-end fields that mean something to any upstream, and those of the translated body."""
     kept = [line for line in x.head.forward.split(b"\r\n") if line and not line.lower().startswith(FOREIGN_PREFIXES)]
     accept = SPOKEN[x.way].stream_type if x.stream else b"application/json"
+    if x.way == "messages":
+        kept.append(b"anthropic-version: 2023-06-01")
     return b"\r\n".join([*kept, b"content-type: application/json", b"accept: " + accept, b""])
 
 
-def fields_of(x: Exchange, translation: Translation, upstream_request: bytes) -> list[bytes]:
+def fields_of(x: Exchange, translation: Translation | Passage, upstream_request: bytes) -> list[bytes]:
     """The fields of a translated answer: its content type, what was lost, the upstream's id."""
     stream = x.stream and x.status < 400 and translation.framing != "array"
     parts = [b"content-type: text/event-stream; charset=utf-8\r\n" if stream else b"content-type: application/json\r\n"]

@@ -1,25 +1,29 @@
-"""The request as it goes up to one channel: the client's bytes, but for the two splices.
+"""The request as it goes up to one channel: the client's bytes, but for a few splices.
 
 A channel may know the model by another name (or the request name none), and a stream must be asked to state its
-usage; both are put into the bytes in place, nothing is serialised anew (DATAPLANE.md rule 7).  The head is ours: the
-channel's host and credential, the client's end-to-end fields.
+usage; both are put into the bytes in place, and so is what the channel's options or its vendor ask for (reach.py):
+nothing is serialised anew (DATAPLANE.md rule 7).  The head is ours: the channel's host and credential, the client's
+end-to-end fields.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
 
 from burncloud.adaptors.meter import UsageStripper
 from burncloud.adaptors.multipart import boundary, model_field, rename_model
+from burncloud.adaptors.overrides import NOTHING, Overrides
+from burncloud.adaptors.passage import Passage
 from burncloud.adaptors.peek import force_usage, peek_json, splice, with_usage
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router.exchange import Exchange
 from burncloud.router.outlets import Outlet
+from burncloud.router.reach import Reach
 from burncloud.router.routes import Endpoint, with_model
 from burncloud.router.translate import head_of, translated_path
-from burncloud.wire.body import Body
 
 JOIN_BYTES_MAX: Final = 16 << 10
 """A body up to here is copied behind its head; a longer one goes beside it in the same write."""
@@ -38,20 +42,23 @@ def make_upload(x: Exchange) -> None:
         content = b"" if written.body.spooled else written.body.whole()
         if written.body.spooled:
             x.pump = written.body.pieces()
-        head = _with_vendors(outlet, head_of(x))
-        _compose(x, b"POST", outlet.path(path) + query, head, content, written.body.size)
+        _compose(x, b"POST", path, query, _with_vendors(outlet, head_of(x)), content, written.body.size)
         return
     path = target.path
     head = _with_vendors(outlet, x.head.forward)
+    edits = NOTHING if outlet.reach is None else _edits(x, outlet.reach, endpoint)
     rename = name != x.model
     if rename and target.model:
         path = with_model(target, name)
         rename = False
-    rename = rename or _is_unnamed(x, endpoint)
+    rename = (rename or _is_unnamed(x, endpoint)) and "model" not in edits.remove
     ask = x.stream and endpoint.usage_option and not x.usage_asked
+    cuts: list[tuple[int, int, bytes]] = []
     if body.spooled:
         first = b""
-        size = _spooled(x, body, name if rename else "", ask)
+        cuts = _cuts(x, name if rename else "", ask, edits)
+        x.pump = body.spliced(cuts)
+        size = body.size + sum(len(new) - (end - start) for start, end, new in cuts)
     else:
         first = body.whole()
         if rename:
@@ -59,10 +66,21 @@ def make_upload(x: Exchange) -> None:
                 first = _name_in_form(x, first, name)
             else:
                 first = splice(first, {"model": msgspec.json.encode(name)})
-        if ask and x.form is None:
-            first = _ask_for_usage(x, first, endpoint.dialect)
+        if x.form is None:
+            if ask:
+                first = _ask_for_usage(x, first, endpoint.dialect)
+            if edits:
+                first = edits.onto(first)
         size = len(first)
-    _compose(x, x.method, outlet.path(path) + target.query, head, first, size)
+    _compose(x, x.method, path, target.query, head, first, size, cuts)
+
+
+def _edits(x: Exchange, reach: Reach, endpoint: Endpoint) -> Overrides:
+    """What the channel does to a body that goes up as it came."""
+    api = endpoint.conversation or endpoint.name
+    if reach.is_invoke(api):
+        x.translation = Passage()
+    return reach.edits(api, x.head.forward)
 
 
 def _with_vendors(outlet: Outlet, head: bytes) -> bytes:
@@ -73,15 +91,53 @@ def _with_vendors(outlet: Outlet, head: bytes) -> bytes:
     return head
 
 
-def _compose(x: Exchange, method: bytes, path: bytes, head: bytes, first: bytes, size: int) -> None:
-    """`first`: what of the body is in memory; `size`: of all of it."""
+def _compose(
+    x: Exchange,
+    method: bytes,
+    path: bytes,
+    query: bytes,
+    head: bytes,
+    first: bytes,
+    size: int,
+    cuts: Sequence[tuple[int, int, bytes]] = (),
+) -> None:
+    """`first`: what of the body is in memory; `size`: of all of it; `cuts`: how a spooled one is spliced."""
     x.bytes_up = size
+    outlet = x.outlet
+    reach = outlet.reach
+    if reach is None:
+        where = outlet.path(path) + query
+    else:
+        where, head = _reached(x, reach, method, path, query, head, first, cuts)
     if size > JOIN_BYTES_MAX:
         x.upload_body = first
         first = b""
     x.upload = b"%b %b HTTP/1.1\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
-        method, path, x.key.head, size, head, first,
+        method, where, x.key.head, size, head, first,
     )  # fmt: skip
+
+
+def _reached(
+    x: Exchange,
+    reach: Reach,
+    method: bytes,
+    path: bytes,
+    query: bytes,
+    head: bytes,
+    first: bytes,
+    cuts: Sequence[tuple[int, int, bytes]],
+) -> tuple[bytes, bytes]:
+    """(path with query, the client's fields) at a channel that is reached in a way of its own; signed, if need be."""
+    endpoint, body = x.target.endpoint, x.body
+    assert endpoint is not None
+    assert body is not None
+    api = x.way or endpoint.conversation or endpoint.name
+    own = reach.path(api, x.upstream_model, x.stream, path)
+    where = reach.with_query(x.outlet.path(path) if own is None else own, query)
+    pieces: Iterable[bytes] = (first,)
+    if x.pump is not None:
+        pieces = x.written.body.pieces() if x.written is not None else body.spliced(list(cuts))
+    return where, reach.head(head, api) + reach.signature(x.key.secret, method, where, pieces)
 
 
 def _is_unnamed(x: Exchange, endpoint: Endpoint) -> bool:
@@ -111,19 +167,18 @@ def _ask_for_usage(x: Exchange, body: bytes, dialect: str) -> bytes:
     return spliced
 
 
-def _spooled(x: Exchange, body: Body, name: str, ask: bool) -> int:
-    """Have a large body go up from its file, in pieces, with the same two splices; its length."""
-    cuts: list[tuple[int, int, bytes]] = []
+def _cuts(x: Exchange, name: str, ask: bool, more: Overrides) -> list[tuple[int, int, bytes]]:
+    """The same splices for a large body, which goes up from its file in pieces."""
     if x.form is not None:
         if name and x.form_peek.model:
-            cuts = [(*x.form_peek.model_span, name.encode())]
-        elif name:
-            cuts = [(0, 0, model_field(boundary(x.head.content_type), name))]
-    elif x.sliced is not None:
-        edits = {"model": msgspec.json.encode(name)} if name else {}
-        if ask:
-            edits["stream_options"] = with_usage(x.sliced.value("stream_options"))
-            x.stripper = UsageStripper()
-        cuts = x.sliced.cuts(edits)
-    x.pump = body.spliced(cuts)
-    return body.size + sum(len(new) - (end - start) for start, end, new in cuts)
+            return [(*x.form_peek.model_span, name.encode())]
+        return [(0, 0, model_field(boundary(x.head.content_type), name))] if name else []
+    if x.sliced is None:
+        return []
+    edits: dict[str, bytes | None] = {"model": msgspec.json.encode(name)} if name else {}
+    if ask:
+        edits["stream_options"] = with_usage(x.sliced.value("stream_options"))
+        x.stripper = UsageStripper()
+    if more:
+        edits |= more.edits(x.sliced.keys())
+    return x.sliced.cuts(edits)

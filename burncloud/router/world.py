@@ -14,28 +14,23 @@ from urllib.parse import urlsplit
 import msgspec
 
 from burncloud import logs
-from burncloud.adaptors.vendors import VENDORS, Vendor
+from burncloud.adaptors.vendors import VENDORS, Vendor, base_url_of
 from burncloud.domain.link import Drop, Put, decode_record
 from burncloud.domain.money import RATIO_ONE
 from burncloud.domain.pricing import Price, Tariff
 from burncloud.domain.snapshot import Channel, Group, Record, Setting, Token, User
 from burncloud.router.choose import Route
 from burncloud.router.outlets import Ability, Outlet
+from burncloud.router.reach import auth_field, reach_of
 from burncloud.router.routes import Endpoint
 from burncloud.wire.pool import Origin, OriginKey, origin_key
+from burncloud.wire.proxy import parse_proxy
 from burncloud.wire.tls import TlsSetting
 
 _log = logs.logger(__name__)
 
 Served = tuple[str, str]
 """(group, model)."""
-
-
-AUTH_FIELDS: Final[dict[str, str]] = {
-    "bearer": "authorization: Bearer {}",
-    "x-api-key": "x-api-key: {}",
-    "x-goog-api-key": "x-goog-api-key: {}",
-}
 
 
 class World:
@@ -75,7 +70,7 @@ class World:
         ranked: list[tuple[Ability, int, int]] = []
         for ability in self._members.get((group, model), {}).values():
             outlet = ability.outlet
-            way = outlet.way(endpoint)
+            way = outlet.way(endpoint, model)
             if way is not None and outlet.channel.enabled:
                 outlet.ways[api] = way
                 ranked.append((ability, 2 * outlet.channel.priority + (not way), outlet.channel.weight))
@@ -87,7 +82,9 @@ class World:
     def served(self, model: str, group: str, endpoint: Endpoint | None = None) -> bool:
         """Whether any channel of the group has the model, in whatever state (and answers this API)."""
         members = self._members.get((group, model), {}).values()
-        return bool(members) if endpoint is None else any(one.outlet.way(endpoint) is not None for one in members)
+        return (
+            bool(members) if endpoint is None else any(one.outlet.way(endpoint, model) is not None for one in members)
+        )
 
     def models(self, group: str) -> list[str]:
         """Models that a group can ask for, sorted."""
@@ -213,19 +210,22 @@ class World:
         return [(group, model) for group in channel.groups for model in channel.models]
 
     def _outlet(self, channel: Channel, vendor: Vendor) -> Outlet:
-        base = (channel.base_url or vendor.base_url).rstrip("/")
         options = channel.options
+        base = base_url_of(vendor, channel.base_url, options)
         ca_file = str(options.get("ca_file") or self._ca_file)
-        key = origin_key(base, TlsSetting(ca_file, options.get("verify_tls") is not False))
+        tls = TlsSetting(ca_file, options.get("verify_tls") is not False)
+        key = origin_key(base, tls, parse_proxy(str(options.get("proxy") or "")))
         parts = urlsplit(base)
         host = parts.netloc.rpartition("@")[2]
+        reach = reach_of(vendor, channel, host)
+        fields, replaced = (reach.fields, reach.replaced) if reach is not None else ("", ())
         heads: list[bytes] = []
         for _, secret in channel.keys:
             if "\r" in secret or "\n" in secret:
                 raise ValueError("its key has a line break")
-            head = f"host: {host}\r\n{AUTH_FIELDS[vendor.auth].format(secret)}\r\naccept-encoding: identity\r\n"
-            heads.append(head.encode("latin-1"))
-        return Outlet(channel, vendor, self._origin(key), parts.path, heads)
+            auth = auth_field(vendor, secret, replaced)
+            heads.append(f"host: {host}\r\n{auth}accept-encoding: identity\r\n{fields}".encode("latin-1"))
+        return Outlet(channel, vendor, self._origin(key), parts.path, heads, reach)
 
     _appliers: Final[dict[str, Callable[[World, Any], Any]]] = {
         "token": _put_token, "user": _put_user, "channel": _put_channel,

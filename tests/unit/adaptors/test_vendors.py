@@ -18,7 +18,7 @@ def test_rows_are_whole() -> None:
         if row.base_url:
             assert urlsplit(row.base_url).hostname
     assert VENDORS["anthropic"].headers == (("anthropic-version", "2023-06-01"),)
-    assert {row.dialect for row in VENDORS.values()} == {"openai", "anthropic", "gemini"}
+    assert {row.dialect for row in VENDORS.values()} == {"openai", "anthropic", "gemini", "bedrock"}
 
 
 @pytest.mark.parametrize(
