@@ -247,7 +247,7 @@ class Thinking(msgspec.Struct):
     """Anthropic's own word for it (summarized · omitted), to be written back as it was."""
 
 
-class Request(msgspec.Struct):
+class Request(msgspec.Struct, tag="request"):
     """What a client asks for."""
 
     model: str

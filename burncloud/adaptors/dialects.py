@@ -33,7 +33,11 @@ READERS: Final[dict[str, dict[str, Reader[Any, Any]]]] = {
     },
     "anthropic": {"": anthropic_messages.READER},
     "gemini": {"": gemini_generate.READER},
-    "bedrock": {"invoke": anthropic_messages.READER, "": bedrock_converse.READER},
+    "bedrock": {
+        "invoke": anthropic_messages.READER,
+        "embeddings": openai_embeddings.READER,
+        "": bedrock_converse.READER,
+    },
 }
 """The reader under "" is for every endpoint that is not named."""
 

@@ -35,12 +35,15 @@ class Body(msgspec.Struct, gc=False):
     usage: ChatUsage | None = None
     meta: Meta | None = None
     error: Any = None
+    inputTextTokenCount: Count = None
 
 
 def usage_of(body: Body) -> Usage | None:
     """Disjoint kinds; None if the answer states no count.  A search unit is no token: it has the price per request."""
     if body.usage is not None:
         return openai_chat.usage_of(body.usage)
+    if body.inputTextTokenCount is not None:
+        return Usage(whole(body.inputTextTokenCount))
     units = body.meta.billed_units if body.meta is not None else None
     if units is None:
         return None
@@ -54,4 +57,5 @@ def absorb_body(body: Body, tally: Tally) -> None:
     tally.usage = usage_of(body)
 
 
-READER: Final = Reader(Body, absorb_body, Body, absorb_body, frozenset({"usage", "meta", "error"}))
+_WATCHED: Final = frozenset({"usage", "meta", "error", "inputTextTokenCount"})
+READER: Final = Reader(Body, absorb_body, Body, absorb_body, _WATCHED)

@@ -6,11 +6,11 @@ A translation takes the reading half of one row and the writing half of another;
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from burncloud.adaptors import canon
+from burncloud.adaptors import canon, embedded, vectors
 from burncloud.adaptors.chat import answer as chat_answer
 from burncloud.adaptors.chat import request as chat_request
 from burncloud.adaptors.chat import stream as chat_stream
@@ -18,11 +18,13 @@ from burncloud.adaptors.completions import answer as completions_answer
 from burncloud.adaptors.completions import request as completions_request
 from burncloud.adaptors.completions import stream as completions_stream
 from burncloud.adaptors.converse import answer as converse_answer
+from burncloud.adaptors.converse import embeddings as bedrock_embeddings
 from burncloud.adaptors.converse import request as converse_request
 from burncloud.adaptors.converse import stream as converse_stream
 from burncloud.adaptors.converse.tools import renamed
 from burncloud.adaptors.framed import EVENT_STREAM
 from burncloud.adaptors.gemini import answer as gemini_answer
+from burncloud.adaptors.gemini import embeddings as gemini_embeddings
 from burncloud.adaptors.gemini import request as gemini_request
 from burncloud.adaptors.gemini import stream as gemini_stream
 from burncloud.adaptors.messages import answer as messages_answer
@@ -32,6 +34,7 @@ from burncloud.adaptors.responses import answer as responses_answer
 from burncloud.adaptors.responses import request as responses_request
 from burncloud.adaptors.responses import stream as responses_stream
 from burncloud.adaptors.sigv4 import path_segment
+from burncloud.adaptors.vectors import EmbedAnswer, EmbedRequest
 
 SSE: Final = b"text/event-stream"
 
@@ -56,11 +59,30 @@ class StreamWriter(Protocol):
 class Asked(msgspec.Struct):
     """What a writer of answers may need to know of the request: the client's own, as read."""
 
-    request: canon.Request
+    request: canon.Request | EmbedRequest
     model: str
     """The public model name, as the client asked for it."""
     framing: str = ""
     """"array": Gemini's stream as one JSON array (no alt=sse)."""
+
+    @property
+    def conversation(self) -> canon.Request:
+        """The request of a dialect of conversations."""
+        assert isinstance(self.request, canon.Request)
+        return self.request
+
+    @property
+    def embedding(self) -> EmbedRequest:
+        """The request of a dialect of embeddings."""
+        assert isinstance(self.request, EmbedRequest)
+        return self.request
+
+    def without_content(self) -> Asked:
+        """The same without what only the upstream needs."""
+        request = self.request
+        if isinstance(request, canon.Request):
+            return Asked(msgspec.structs.replace(request, turns=[], system=[], leading=[]), self.model, self.framing)
+        return Asked(msgspec.structs.replace(request, inputs=[]), self.model, self.framing)
 
 
 class Dialect(msgspec.Struct, frozen=True):
@@ -72,16 +94,18 @@ class Dialect(msgspec.Struct, frozen=True):
     endpoint: str
     paths: tuple[str, str]
     """Upstream path and query of a plain request and of a stream; {} is the model's name."""
-    read_request: Callable[..., canon.Request]
-    write_request: Callable[[canon.Request, canon.Losses], bytes]
-    read_answer: Callable[[bytes, Asked], canon.Answer]
-    write_answer: Callable[[canon.Answer, Asked, canon.Losses], bytes]
+    read_request: Callable[..., canon.Request | EmbedRequest]
+    write_request: Callable[[Any, canon.Losses], bytes]
+    read_answer: Callable[[bytes, Asked], Any]
+    write_answer: Callable[[Any, Asked, canon.Losses], bytes]
     read_failure: Callable[[int, bytes], canon.Failure]
     write_failure: Callable[[canon.Failure], bytes]
     reader: Callable[[Asked], StreamReader]
     writer: Callable[[Asked, canon.Losses], StreamWriter]
     stream_type: bytes = SSE
     """Content type of its streams."""
+    kind: str = "conversation"
+    """conversation · embeddings: only the same kind can be translated."""
 
     def path(self, model: str, stream: bool) -> tuple[str, str]:
         """(path, query with its "?" or "") to ask upstream."""
@@ -90,7 +114,7 @@ class Dialect(msgspec.Struct, frozen=True):
 
 
 def _legacy(asked: Asked) -> bool:
-    return asked.request.said.get("tools") == "functions"
+    return asked.conversation.said.get("tools") == "functions"
 
 
 def _write_chat(answer: canon.Answer, asked: Asked, losses: canon.Losses) -> bytes:
@@ -98,23 +122,23 @@ def _write_chat(answer: canon.Answer, asked: Asked, losses: canon.Losses) -> byt
 
 
 def _chat_writer(asked: Asked, losses: canon.Losses) -> StreamWriter:
-    usage = asked.request.include_usage
+    usage = asked.conversation.include_usage
     return chat_stream.StreamWriter(asked.model, usage, losses, legacy_functions=_legacy(asked))
 
 
 def _write_responses(answer: canon.Answer, asked: Asked, losses: canon.Losses) -> bytes:
-    return responses_answer.write_answer(answer, losses, request=asked.request)
+    return responses_answer.write_answer(answer, losses, request=asked.conversation)
 
 
 def _responses_writer(asked: Asked, losses: canon.Losses) -> StreamWriter:
-    return responses_stream.StreamWriter(asked.model, True, losses, request=asked.request)
+    return responses_stream.StreamWriter(asked.model, True, losses, request=asked.conversation)
 
 
 def _gemini_writer(asked: Asked, losses: canon.Losses) -> StreamWriter:
     return gemini_stream.StreamWriter(asked.model, True, losses, array=asked.framing == "array")
 
 
-def _alone(read: Callable[[bytes], canon.Answer]) -> Callable[..., canon.Answer]:
+def _alone(read: Callable[[bytes], Any]) -> Callable[..., Any]:
     """A reader of answers that need know nothing of the request."""
     return lambda body, asked: read(body)
 
@@ -124,11 +148,11 @@ def _fresh(reader: Callable[[], StreamReader]) -> Callable[..., StreamReader]:
 
 
 def _read_converse(body: bytes, asked: Asked) -> canon.Answer:
-    return converse_answer.read_answer(body, renamed(asked.request))
+    return converse_answer.read_answer(body, renamed(asked.conversation))
 
 
 def _converse_reader(asked: Asked) -> StreamReader:
-    return converse_stream.StreamReader(renamed(asked.request))
+    return converse_stream.StreamReader(renamed(asked.conversation))
 
 
 def _plainly(write: Callable[[canon.Answer, canon.Losses], bytes]) -> Callable[..., bytes]:
@@ -184,4 +208,34 @@ _ROWS: Final = (
     ),
 )  # fmt: skip
 
-SPOKEN: Final[dict[str, Dialect]] = {row.name: row for row in _ROWS}
+
+def _write_embedding(write: Callable[[EmbedAnswer, EmbedRequest, canon.Losses], bytes]) -> Callable[..., bytes]:
+    return lambda answer, asked, losses: write(answer, asked.embedding, losses)
+
+
+def _read_embedding(read: Callable[[bytes, EmbedRequest], EmbedAnswer]) -> Callable[..., EmbedAnswer]:
+    return lambda body, asked: read(body, asked.embedding)
+
+
+_EMBEDDINGS: Final = (
+    Dialect(
+        "embeddings", "openai", "embeddings", ("/v1/embeddings",) * 2,
+        embedded.read_openai, vectors.write_request, _alone(vectors.read_answer),
+        _write_embedding(embedded.write_openai), chat_answer.read_failure, chat_answer.write_failure,
+        embedded.no_reader, embedded.no_writer, kind="embeddings",
+    ),
+    Dialect(
+        "gemini-embeddings", "gemini", "embedContent", ("/v1beta/models/{}:batchEmbedContents",) * 2,
+        embedded.read_gemini, gemini_embeddings.write_request, _read_embedding(embedded.read_gemini_answer),
+        _write_embedding(embedded.write_gemini), gemini_answer.read_failure, gemini_answer.write_failure,
+        embedded.no_reader, embedded.no_writer, kind="embeddings",
+    ),
+    Dialect(
+        "bedrock-embeddings", "bedrock", "embeddings", ("/model/{}/invoke",) * 2,
+        embedded.no_request, bedrock_embeddings.write_request, _read_embedding(embedded.read_bedrock_answer),
+        _write_embedding(embedded.write_openai), converse_answer.read_failure, converse_answer.write_failure,
+        embedded.no_reader, embedded.no_writer, kind="embeddings",
+    ),
+)  # fmt: skip
+
+SPOKEN: Final[dict[str, Dialect]] = {row.name: row for row in (*_ROWS, *_EMBEDDINGS)}

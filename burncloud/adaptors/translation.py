@@ -16,20 +16,29 @@ from burncloud.adaptors import assemble, canon
 from burncloud.adaptors.encodings import Inflater
 from burncloud.adaptors.overrides import NOTHING, Overrides
 from burncloud.adaptors.spoken import SPOKEN, Asked, Dialect
+from burncloud.adaptors.vectors import EmbedRequest
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
 
 MARK: Final = b'"burncloud.'
 """Begins a signature of another vendor's in an envelope of ours (decision 0050)."""
+GEMINI_MARK: Final = b"YnVybmNsb3Vk"
+"""The same where signatures are base64: "burncloud"."""
 
 
 def read(dialect: str, body: bytes, model: str, stream: bool) -> canon.Request:
-    """A client's request.  Raises Refusal for what is malformed."""
+    """A client's request, in a dialect of conversations.  Raises Refusal for what is malformed."""
+    request = _read(dialect, body, model, stream)
+    assert isinstance(request, canon.Request)
+    return request
+
+
+def _read(dialect: str, body: bytes, model: str, stream: bool) -> canon.Request | EmbedRequest:
     request = SPOKEN[dialect].read_request(body, model=model, stream=stream)
     request.model, request.stream = model, stream
     return request
 
 
-def write(dialect: str, request: canon.Request, model: str, losses: canon.Losses) -> bytes:
+def write(dialect: str, request: canon.Request | EmbedRequest, model: str, losses: canon.Losses) -> bytes:
     """The request for an upstream of `dialect`, which knows the model as `model`; it is asked for a stream's usage."""
     public, usage = request.model, request.include_usage
     request.model, request.include_usage = model, request.stream
@@ -66,7 +75,7 @@ class Done(msgspec.Struct):
 def work(job: Job, body: bytes, asked: Asked | None = None) -> tuple[bytes, Done]:
     """Do a job: the bytes for the upstream, and what the answer's way back needs.  Raises Refusal."""
     if asked is None:
-        request = read(job.client, body, job.model, job.stream)
+        request = _read(job.client, body, job.model, job.stream)
         asked = Asked(request, job.model, "array" if job.array else "")
     if asked.request.bound and job.way != job.client:
         raise Refusal(INVALID_REQUEST, asked.request.bound)

@@ -24,7 +24,7 @@ DIALECT: Final = "openai"
 Encoding = Literal["float", "base64"]
 
 
-class EmbedRequest(msgspec.Struct):
+class EmbedRequest(msgspec.Struct, tag="embed"):
     """What is to be turned into vectors."""
 
     model: str
@@ -41,6 +41,12 @@ class EmbedRequest(msgspec.Struct):
     """Of a document (Gemini)."""
     dialect: str = ""
     extra: Extra = {}
+    form: str = ""
+    """How Gemini's clients said it: single · batch · predict."""
+    stream: bool = False
+    """Never: as with conversations."""
+    include_usage: bool = False
+    bound: str = ""
 
 
 class EmbedAnswer(msgspec.Struct):

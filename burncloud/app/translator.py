@@ -54,7 +54,7 @@ def do(order: Order, source: int, place: int) -> Answer:
             content, done = work(order.job, body[:])
     except Refusal as refusal:
         return Answer(order.number, refused=refusal.message[:1000])
-    done.asked.request = msgspec.structs.replace(done.asked.request, turns=[], system=[], leading=[])
+    done.asked = done.asked.without_content()
     for part in (content, msgspec.json.encode(done)):
         view = memoryview(part)
         while view:

@@ -7,6 +7,7 @@ the channel, lets requests through; that is kept as a plain attribute, since eve
 from __future__ import annotations
 
 from collections.abc import Container
+from typing import Final
 
 from burncloud.adaptors.spoken import SPOKEN
 from burncloud.adaptors.vendors import Vendor, speaks, upstream_path
@@ -15,6 +16,9 @@ from burncloud.router.breaker import Breaker
 from burncloud.router.reach import Reach
 from burncloud.router.routes import Endpoint
 from burncloud.wire.pool import Origin
+
+EMBEDDED: Final = {"openai": "embeddings", "gemini": "gemini-embeddings", "bedrock": "bedrock-embeddings"}
+"""Family → the dialect of its embeddings (Vertex AI has another one, which is not written)."""
 
 
 class Key:
@@ -79,8 +83,11 @@ class Outlet:
         known = speaks(vendor, self.channel.options, self.models.get(model, model))
         if spoken in known:
             return ""
-        if spoken:
+        embedding = spoken in EMBEDDED.values()
+        if spoken and not embedding:
             return next((name for name in known if name in SPOKEN and spoken in SPOKEN), None)
+        if embedding and EMBEDDED.get(vendor.dialect) != spoken:
+            return EMBEDDED.get(vendor.dialect) if vendor.mint != "google" else None
         if self.by_model:
             own = endpoint.name in vendor.places and any(SPOKEN[name].family == endpoint.dialect for name in known)
         else:

@@ -36,13 +36,13 @@ class Endpoint(msgspec.Struct, frozen=True):
     counted: str = ""
     """Answer of a request that only counts tokens, where nobody but us can: the JSON with %d in it."""
     conversation: str = ""
-    """The dialect in which a model is asked for an answer (adaptors/spoken.py); "" = another API, never translated."""
+    """The dialect, where it can be translated (adaptors/spoken.py); "" = it goes as it comes or not at all."""
 
 
 OPENAI_PATHS: Final[dict[str, Endpoint]] = {
     "chat/completions": Endpoint("chat.completions", "openai", "body", usage_option=True, conversation="chat"),
     "completions": Endpoint("completions", "openai", "body", usage_option=True),
-    "embeddings": Endpoint("embeddings", "openai", "body"),
+    "embeddings": Endpoint("embeddings", "openai", "body", conversation="embeddings"),
     "responses": Endpoint("responses", "openai", "body", conversation="responses"),
     "responses/compact": Endpoint("responses.compact", "openai", "body"),
     "responses/input_tokens": Endpoint(
@@ -70,8 +70,8 @@ GEMINI_METHODS: Final[dict[str, Endpoint]] = {
     "generateContent": Endpoint("generateContent", "gemini", "url", "gemini", conversation="gemini"),
     "streamGenerateContent": Endpoint("streamGenerateContent", "gemini", "url", "gemini", conversation="gemini"),
     "countTokens": Endpoint("countTokens", "gemini", "url", "gemini", free=True, counted='{"totalTokens":%d}'),
-    "embedContent": Endpoint("embedContent", "gemini", "url", "gemini"),
-    "batchEmbedContents": Endpoint("embedContent", "gemini", "url", "gemini"),
+    "embedContent": Endpoint("embedContent", "gemini", "url", "gemini", conversation="gemini-embeddings"),
+    "batchEmbedContents": Endpoint("embedContent", "gemini", "url", "gemini", conversation="gemini-embeddings"),
 }
 
 ENGINE_EMBEDDINGS: Final = Endpoint("embeddings", "openai", "url")

@@ -13,14 +13,14 @@ from burncloud.adaptors.canon import Losses
 from burncloud.adaptors.overrides import NOTHING, Overrides
 from burncloud.adaptors.passage import INVOKE, Passage
 from burncloud.adaptors.spoken import SPOKEN
-from burncloud.adaptors.translation import MARK, Done, Job, Translation, work
+from burncloud.adaptors.translation import GEMINI_MARK, MARK, Done, Job, Translation, work
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router.exchange import Exchange, Written
 from burncloud.wire.body import Body
 
 FOREIGN_PREFIXES: Final = (b"anthropic-", b"openai-", b"x-goog-", b"x-stainless-", b"accept:", b"content-type:")
 """Fields of a client's head that mean nothing in another dialect."""
-SEALED: Final = frozenset(("messages", "responses"))
+SEALED: Final = {"messages": MARK, "responses": MARK, "gemini": GEMINI_MARK}
 """Dialects whose clients send signatures back as they came: an envelope of ours must not reach a vendor."""
 
 
@@ -30,20 +30,20 @@ def way_of(x: Exchange) -> str:
     assert endpoint is not None
     spoken = endpoint.conversation
     way = (outlet.way(endpoint, x.model) or "") if outlet.by_model else outlet.ways[spoken or endpoint.name]
-    if not way and spoken in SEALED and body is not None and sealed(body):
+    if not way and spoken in SEALED and body is not None and sealed(body, SEALED[spoken]):
         return spoken if spoken in SPOKEN else ""
     return way
 
 
-def sealed(body: Body) -> bool:
+def sealed(body: Body, mark: bytes) -> bool:
     """Whether the body holds an envelope of ours."""
     if not body.spooled:
-        return MARK in body.whole()
+        return mark in body.whole()
     before = b""
     for piece in body.pieces():
-        if MARK in before + piece:
+        if mark in before + piece:
             return True
-        before = piece[-len(MARK) :]
+        before = piece[-len(mark) :]
     return False
 
 

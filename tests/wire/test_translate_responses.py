@@ -299,7 +299,7 @@ def streamed_by_sdk(data: bytes) -> Any:
         last = None
         for event in stream:
             if event.type in ENDS:
-                last = event.response
+                last = getattr(event, "response")  # noqa: B009 - those that end have one
         return last
 
 

@@ -49,8 +49,8 @@ def test_jobs_one_after_the_other() -> None:
         assert (answer.number, answer.refused, result[: answer.size]) == (number, "", expected)
         told = msgspec.json.decode(result[answer.size :], type=Done)
         assert (told.losses, told.asked.model) == (done.losses, "public")
-        assert told.asked.request.tools == done.asked.request.tools
-        assert told.asked.request.turns == []
+        assert told.asked.conversation.tools == done.asked.conversation.tools
+        assert told.asked.conversation.turns == []
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"model":"public","messages":5}'])

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from burncloud.adaptors.vendors import VENDORS
 from burncloud.domain.snapshot import Channel
 from burncloud.router.outlets import Outlet
-from burncloud.wire.pool import Origin
+from burncloud.wire.pool import Origin, origin_key
+from burncloud.wire.tls import TlsSetting
 
-ORIGIN: Any = object.__new__(Origin)
+ORIGIN = Origin(origin_key("http://a.test", TlsSetting()))
 CHANNEL = Channel(1, "ch_1", "openai", "http://a.test", ((1, "a"), (2, "b"), (3, "c")), {"m": "m", "n": "n"})
 
 
-def made(channel: Channel = CHANNEL, origin: Any = ORIGIN) -> Outlet:
+def made(channel: Channel = CHANNEL, origin: Origin = ORIGIN) -> Outlet:
     return Outlet(channel, VENDORS["openai"], origin, "", [secret.encode() for _, secret in channel.keys])
 
 
@@ -56,7 +55,7 @@ def test_what_a_changed_channel_keeps() -> None:
     changed = made(msgspec.structs.replace(CHANNEL, keys=((1, "new"),)))
     changed.inherit(old)
     assert changed.keys[0].breaker.available
-    elsewhere = made(origin=object.__new__(Origin))
+    elsewhere = made(origin=Origin(origin_key("http://b.test", TlsSetting())))
     elsewhere.inherit(old)
     assert elsewhere.abilities["m"].available
 

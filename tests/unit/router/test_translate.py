@@ -262,3 +262,18 @@ def test_a_large_request_is_translated_beside_the_worker() -> None:
         beside.done()
         assert client.answer().status == 400
         assert [end.state for end in d.receipts()] == ["done"]
+
+
+def test_embeddings_of_another_vendor() -> None:
+    """OpenAI's request at a channel of Gemini's; the bill is estimated, since nobody counts."""
+    with Dialogue([Channel(1, "ch_1", "gemini", "https://g.test", ((1, "k"),), {MODEL: "gemini-embedding-001"})]) as d:
+        client = d.client()
+        client >> post({"model": MODEL, "input": ["a", "b"]}, "/v1/embeddings")
+        up = d.upstream()
+        assert up.request.target == "/v1beta/models/gemini-embedding-001:batchEmbedContents"
+        assert len(up.request.json["requests"]) == 2
+        up << answer({"embeddings": [{"values": [0.5]}, {"values": [1.0]}]})
+        assert [one["embedding"] for one in client.answer().json["data"]] == [[0.5], [1.0]]
+        [end] = d.receipts()
+        assert (end.state, end.estimated) == ("done", True)
+        assert end.usage.input > 0

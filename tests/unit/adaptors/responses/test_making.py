@@ -14,7 +14,8 @@ def output(*, own: bool = False) -> Output:
 
 def test_texts_in_a_row_are_one_message() -> None:
     made = output()
-    for index, block in enumerate([canon.Text("a"), canon.Refusal("b"), canon.Text("")]):
+    blocks: list[canon.Block] = [canon.Text("a"), canon.Refusal("b"), canon.Text("")]
+    for index, block in enumerate(blocks):
         made.open(index, block)
         made.close(index)
     made.end(complete=False)

@@ -28,7 +28,7 @@ def test_nothing_is_told_twice() -> None:
     sequence.finish(item, {"type": "message", "content": [part]}, found)
     deltas = [event for event in found if isinstance(event, Delta)]
     assert [(delta.text, delta.citation) for delta in deltas] == [
-        ("a", None), ("bc", None), ("", part["annotations"][0]),  # type: ignore[index]
+        ("a", None), ("bc", None), ("", part["annotations"][0]),
     ]  # fmt: skip
 
 
