@@ -273,6 +273,8 @@ def option_values(vendor: Vendor, options: dict[str, object]) -> dict[str, str]:
 
 def base_url_of(vendor: Vendor, given: str, options: dict[str, object]) -> str:
     """Where a channel is: as given, or the vendor's own.  Raises ValueError as option_values."""
+    if given and not vendor.places and vendor.auth != "aws":
+        return given.rstrip("/")
     values = option_values(vendor, options)
     return (given or vendor.base_url.format(**values)).rstrip("/")
 

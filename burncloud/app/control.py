@@ -25,6 +25,7 @@ from burncloud.database.changes import prune_changes
 from burncloud.database.engine import DATABASE_ERRORS, Database, DatabaseError, open_database, refused, transient
 from burncloud.database.migrate import ensure_schema
 from burncloud.service import secrets, users
+from burncloud.service.credentials import Credentials
 from burncloud.service.journals import Books
 from burncloud.service.snapshots import Snapshots
 from burncloud.wire.tls import ca_file_fault
@@ -104,7 +105,8 @@ class Control:
         key = await self._master_key(db)
         books = Books(db, settings.data_dir, settings.node, settings.journal_sync_ms)
         books.on_fatal = self._fail
-        snapshots = Snapshots(db, key)
+        credentials = Credentials(settings.upstream_ca_file)
+        snapshots = Snapshots(db, key, credentials)
         await snapshots.load()
         await books.start()
         links = Links(self._boot, books, snapshots)
@@ -112,6 +114,7 @@ class Control:
         gc.freeze()  # the snapshot's bytes stay
         gc.enable()
         self._chore(snapshots.follow(links.publish))
+        self._chore(credentials.run(snapshots.renew_channels))
         self._chore(_prune(db))
         return Parts(db, books, snapshots, links)
 

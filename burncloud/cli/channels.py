@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from json import dumps
 from typing import Annotated, Any
 
 import typer
 
-from burncloud.adaptors.vendors import VENDORS
+from burncloud.adaptors.vendors import VENDORS, base_url_of
 from burncloud.cli import inputs, output
 from burncloud.cli.inputs import After, AsJson, Limit, Yes
 from burncloud.cli.session import Session, run
@@ -14,6 +15,7 @@ from burncloud.database.channels import ChannelRow
 from burncloud.domain.money import format_usd
 from burncloud.service import channels
 from burncloud.service.groups import DEFAULT_GROUP
+from burncloud.service.options import shown
 
 app = typer.Typer(name="channel", help="Channels: the ways to upstreams, with their keys.", no_args_is_help=True)
 
@@ -49,6 +51,10 @@ CaFile = Annotated[
 VerifyTls = Annotated[
     bool | None, typer.Option("--verify-tls/--no-verify-tls", help="Check its certificate (yes).", show_default=False)
 ]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", help="name=value, JSON where it has parts; name= takes it away.", metavar="OPTION"),
+]
 
 
 @app.command("list")
@@ -80,6 +86,7 @@ def add(
     group: Groups = None,
     ca_file: CaFile = None,
     verify_tls: VerifyTls = None,
+    option: Options = None,
     json: AsJson = False,
 ) -> None:
     """Add a channel; it is in use at once. Without --key the key is asked for, hidden."""
@@ -99,7 +106,7 @@ def add(
             groups=_groups(group) if group else [DEFAULT_GROUP],
             priority=0 if priority is None else priority,
             weight=1 if weight is None else weight,
-            options=_options({}, ca_file, verify_tls),
+            options=_options({}, ca_file, verify_tls, option),
         )
 
     _show(run(work, json), json)
@@ -118,6 +125,7 @@ def update(
     group: Groups = None,
     ca_file: CaFile = None,
     verify_tls: VerifyTls = None,
+    option: Options = None,
     json: AsJson = False,
 ) -> None:
     """Change what is given, leave the rest. Keys that are given replace all keys."""
@@ -129,8 +137,8 @@ def update(
         given["groups"] = None if group is None else _groups(group)
         changes = {name: value for name, value in given.items() if value is not None}
         found = await channels.get_channel(s.db, channel)  # before anybody types
-        if ca_file is not None or verify_tls is not None:
-            changes["options"] = _options(found.options, ca_file, verify_tls)
+        if ca_file is not None or verify_tls is not None or option:
+            changes["options"] = _options(found.options, ca_file, verify_tls, option)
         seal = await s.master_key() if key else None
         return await channels.update_channel(s.db, str(found.id), changes, seal, _keys(key or []))
 
@@ -170,28 +178,34 @@ def as_json(channel: ChannelRow) -> dict[str, Any]:
         "priority": channel.priority,
         "weight": channel.weight,
         "enabled": channel.enabled,
-        "options": channel.options,
+        "options": shown(channel.options),
         **output.money("used", channel.used),
         "created_at": channel.created_at,
     }
 
 
 def _keys(given: list[str]) -> list[str]:
-    """The keys, each "-" asked for or read; one a line."""
+    """The keys, each "-" asked for or read; one a line, but a JSON key file is one."""
     found: list[str] = []
     for text in given:
-        found += inputs.secret(text, "Upstream key").splitlines()
+        read = inputs.secret(text, "Upstream key")
+        found += [read] if inputs.is_json_object(read) else read.splitlines()
     return [line for line in found if line.strip()]
 
 
-def _options(old: dict[str, Any], ca_file: str | None, verify_tls: bool | None) -> dict[str, Any]:
+def _options(
+    old: dict[str, Any], ca_file: str | None, verify_tls: bool | None, given: list[str] | None
+) -> dict[str, Any]:
     options = dict(old)
+    for text in given or []:
+        name, value = inputs.option(text)
+        options[name] = value
     if ca_file is not None:
         options["ca_file"] = "" if ca_file == "none" else ca_file
     if verify_tls is not None:
         options["verify_tls"] = verify_tls
     # what is as it would be anyway is not kept
-    return {name: value for name, value in options.items() if value not in ("", True)}
+    return {name: value for name, value in options.items() if value != "" and value is not True}
 
 
 def _groups(given: list[str]) -> list[str]:
@@ -200,6 +214,10 @@ def _groups(given: list[str]) -> list[str]:
 
 def _model(public: str, upstream: str) -> str:
     return public if public == upstream else f"{public}={upstream}"
+
+
+def _option(name: str, value: Any) -> str:
+    return f"{name}={value if isinstance(value, str) else dumps(value, ensure_ascii=False)}"
 
 
 def _cells(channel: ChannelRow) -> list[str]:
@@ -224,13 +242,13 @@ def _show(channel: ChannelRow, json: bool) -> None:
         [
             ("channel", f"{channel.name} (id {channel.id}, {channel.ref})"),
             ("type", channel.vendor),
-            ("base URL", channel.base_url or VENDORS[channel.vendor].base_url),
+            ("base URL", base_url_of(VENDORS[channel.vendor], channel.base_url, channel.options)),
             ("models", ", ".join(_model(*pair) for pair in channel.models.items())),
             ("groups", ", ".join(channel.groups)),
             ("priority", str(channel.priority)),
             ("weight", str(channel.weight)),
             ("used", format_usd(channel.used)),
-            ("options", ", ".join(f"{name}={value}" for name, value in channel.options.items()) or "none"),
+            ("options", ", ".join(_option(*pair) for pair in shown(channel.options).items()) or "none"),
             ("enabled", output.flag(channel.enabled)),
             ("created", output.time_text(channel.created_at)),
         ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -111,6 +112,28 @@ def models(text: str) -> dict[str, str]:
         if found.setdefault(public, upstream) != upstream:
             raise Refusal(INVALID_REQUEST, f"The model {public!r} stands twice with different upstream names")
     return found
+
+
+def option(text: str) -> tuple[str, Any]:
+    """name=value → the name and the value: JSON where it is JSON, else text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise Refusal(INVALID_REQUEST, f"{text[:40]!r} is no option; write it like region=us-east-1")
+    try:
+        found = json.loads(value)
+    except ValueError:
+        if value.lstrip()[:1] in ("{", "["):
+            raise Refusal(INVALID_REQUEST, f"The value of {name} begins like JSON and is none") from None
+        found = value
+    return name.strip(), found if isinstance(found, bool | dict | list) else value
+
+
+def is_json_object(text: str) -> bool:
+    """Whether a text of several lines is one thing."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def secret(given: str | None, prompt: str, confirm: bool = False) -> str:

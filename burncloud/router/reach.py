@@ -66,7 +66,7 @@ class Reach:
         options = channel.options
         self.host = host
         self._places: Mapping[str, Place] = vendor.places
-        self._values = option_values(vendor, options)
+        self._values = option_values(vendor, options) if vendor.places or vendor.auth == "aws" else {}
         self._service = vendor.service if vendor.auth == "aws" else ""
         self._params = overrides(_mapping(options, "params"))
         headers = _mapping(options, "headers")
@@ -169,7 +169,6 @@ def reach_of(vendor: Vendor, channel: Channel, host: str) -> Reach | None:
     """The way to a channel; None for an ordinary one."""
     special = channel.options.keys() & {"headers", "params", "query", "api_version"}
     if not (special or vendor.places or vendor.auth == "aws"):
-        option_values(vendor, channel.options)
         return None
     return Reach(vendor, channel, host)
 

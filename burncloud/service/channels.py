@@ -6,23 +6,24 @@ A channel is named by id, name or ref.  Its keys go in and are never shown again
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from burncloud import clock
-from burncloud.adaptors.vendors import VENDORS
+from burncloud.adaptors.vendors import VENDORS, base_url_of
 from burncloud.database import channels as rows
 from burncloud.database.channels import ChannelRow
 from burncloud.database.connection import Conn, row_id
 from burncloud.database.engine import Database
 from burncloud.errors import INVALID_REQUEST, NOT_FOUND, Refusal
 from burncloud.service import secrets
+from burncloud.service.credentials import check_key, project_of
 from burncloud.service.groups import DEFAULT_GROUP, ensure_groups
+from burncloud.service.options import check as check_options
 from burncloud.service.prices import check_model
 from burncloud.service.secrets import MasterKey, WrongKey
-from burncloud.wire.tls import ca_file_fault
 
 NAME: Final = re.compile(r"(?!\d+$)(?!ch_)[^\s,=](?:[^,=\n]{0,126}[^\s,=])?")
 WEIGHT_MAX: Final = 1_000_000
@@ -55,6 +56,7 @@ async def create_channel(
     options: dict[str, Any] | None = None,
 ) -> ChannelRow:
     """A new channel, in use at once."""
+    secret_texts = _key_texts(vendor, secret_texts)
     values: dict[str, Any] = {
         "vendor": vendor,
         "base_url": base_url,
@@ -62,7 +64,7 @@ async def create_channel(
         "groups": list(groups),
         "priority": priority,
         "weight": weight,
-        "options": options or {},
+        "options": _with_project(vendor, options or {}, secret_texts),
     }
     _check(values, vendor)
     if not secret_texts:
@@ -89,14 +91,21 @@ async def update_channel(
 
     async def work(conn: Conn) -> ChannelRow:
         channel = await find(conn, which)
-        _check({"base_url": channel.base_url} | changes, changes.get("vendor", channel.vendor))
+        vendor = changes.get("vendor", channel.vendor)
+        texts = _key_texts(vendor, secret_texts)
+        given = {"base_url": channel.base_url} | changes
+        options = _with_project(vendor, given.get("options", channel.options), texts)
+        if options != channel.options:
+            given["options"] = options
+        _check(given, vendor, channel.options)
+        changes.update({name: given[name] for name in ("base_url", "options") if name in given})
         if changes.get("name", channel.name) != channel.name:
             changes["name"] = await _free_name(conn, changes["name"], channel.vendor)
         await ensure_groups(conn, changes.get("groups", ()))
         if changes:
             await rows.update_channel(conn, channel.id, changes)
-        if key is not None and secret_texts:
-            await _replace_keys(conn, key, channel.id, secret_texts)
+        if key is not None and texts:
+            await _replace_keys(conn, key, channel.id, texts)
         return await _rewritten(conn, channel.id)
 
     return await db.run(work)
@@ -164,8 +173,11 @@ async def _free_name(conn: Conn, name: str, vendor: str) -> str:
     return name
 
 
-def _check(values: dict[str, Any], vendor: str) -> None:
-    """Refuse values that no worker could use; the base URL is brought into its one form."""
+def _check(values: dict[str, Any], vendor: str, options: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Refuse values that no worker could use; base URL and options are brought into their one form.
+
+    `options`: those that stay, where `values` has none.
+    """
     known = VENDORS.get(vendor)
     if known is None:
         raise Refusal(INVALID_REQUEST, f"{vendor!r} is no known type; use one of: {', '.join(sorted(VENDORS))}")
@@ -178,7 +190,13 @@ def _check(values: dict[str, Any], vendor: str) -> None:
     for public, upstream in (models or {}).items():
         check_model(public)
         check_model(upstream)
-    _check_options(values.get("options", {}))
+    if "options" in values:
+        values["options"] = check_options(values["options"])
+    try:
+        base_url_of(known, values["base_url"], values.get("options", dict(options)))
+    except ValueError as error:
+        sentence = str(error)
+        raise Refusal(INVALID_REQUEST, sentence[:1].upper() + sentence[1:]) from None
     if values.get("groups") == []:
         raise Refusal(INVALID_REQUEST, "A channel needs a group; the usual one is 'default'")
     if not 0 <= values.get("weight", 0) <= WEIGHT_MAX:
@@ -187,16 +205,24 @@ def _check(values: dict[str, Any], vendor: str) -> None:
         raise Refusal(INVALID_REQUEST, f"A priority is between −{PRIORITY_MAX} and {PRIORITY_MAX}")
 
 
-def _check_options(options: dict[str, Any]) -> None:
-    ca_file = options.get("ca_file")
-    if ca_file:
-        path = Path(ca_file).expanduser().absolute()  # the server may stand in another folder than we do
-        if not path.is_file():
-            raise Refusal(INVALID_REQUEST, f"There is no file {ca_file!r}; give a file of certificates in PEM form")
-        fault = ca_file_fault(str(path))
-        if fault:
-            raise Refusal(INVALID_REQUEST, f"The file {ca_file!r} {fault}")
-        options["ca_file"] = str(path)
+def _key_texts(vendor: str, texts: Sequence[str]) -> list[str]:
+    """Keys in the one line that they are kept in.  Raises Refusal for a key file that is none."""
+    known = VENDORS.get(vendor)
+    mint = known.mint if known is not None else ""
+    try:
+        return [check_key(mint, text) for text in texts]
+    except ValueError as error:
+        sentence = str(error)
+        raise Refusal(INVALID_REQUEST, sentence[:1].upper() + sentence[1:]) from None
+
+
+def _with_project(vendor: str, given: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """The options with the project that a service account's key names, where one is needed and none is given."""
+    known = VENDORS.get(vendor)
+    if known is None or given.get("project") or "project" not in dict(known.options):
+        return given
+    project = next(filter(None, map(project_of, keys)), "")
+    return given | {"project": project} if project else given
 
 
 def _base_url(text: str) -> str:

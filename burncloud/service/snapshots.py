@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from burncloud import logs
+from burncloud.adaptors.vendors import VENDORS
 from burncloud.database import channels as channel_rows
 from burncloud.database import groups as group_rows
 from burncloud.database import prices as price_rows
@@ -28,6 +29,7 @@ from burncloud.database.engine import Database, transient
 from burncloud.domain import link
 from burncloud.domain.snapshot import RECORD_TYPES, Channel, Group, Record, Setting, Token, User
 from burncloud.service import prices
+from burncloud.service.credentials import Credentials, is_minted
 from burncloud.service.secrets import MasterKey, WrongKey
 
 FRAME_BYTES: Final = 64 << 10
@@ -41,16 +43,22 @@ QUOTA_KINDS: Final = {"quota_user": "user", "quota_token": "token"}
 """Kind of change → kind of account whose limit moved."""
 
 Publish = Callable[[Sequence[bytes]], None]
+Secrets = tuple[tuple[int, str], ...]
+"""(id of a key, the key in the clear) …"""
 log = logs.logger(__name__)
 
 
 class Snapshots:
     """What workers know, as bytes ready to send."""
 
-    def __init__(self, db: Database, key: MasterKey | None) -> None:
+    def __init__(self, db: Database, key: MasterKey | None, credentials: Credentials | None = None) -> None:
         """`key` opens upstream keys; without it every channel is left out, loudly."""
         self._db = db
         self._key = key
+        self._credentials = credentials or Credentials()
+        self._order = asyncio.Lock()
+        """What is read is published before anything is read again: a worker never gets the older state last."""
+        self._publish: Publish = lambda frames: None
         self._load: list[bytes] = []
         self._changes: list[tuple[int, bytes]] = []
         """(number of the newest change in it, frame), in order."""
@@ -85,13 +93,22 @@ class Snapshots:
 
     async def follow(self, publish: Publish) -> None:
         """Give each change to `publish`, as frames for all workers; ends only by cancellation."""
+        self._publish = publish
         async for changes in follow(self._db, self.seq):
-            lasting = await self._read_until_done(changes)
-            self.seq = changes[-1].seq
-            self._changes += [(self.seq, frame) for frame in lasting]
-            publish(lasting + _quotas(changes))
+            async with self._order:
+                lasting = await self._read_until_done(changes)
+                self.seq = changes[-1].seq
+                self._changes += [(self.seq, frame) for frame in lasting]
+                publish(lasting + _quotas(changes))
             if sum(len(frame) for _, frame in self._changes) > max(sum(map(len, self._load)), CHANGES_BYTES_MIN):
                 await self._load_anew()
+
+    async def renew_channels(self, ids: list[int]) -> None:
+        """Their access tokens have changed: publish these channels anew."""
+        async with self._order:
+            frames = await self._read_until_done([Change(self.seq, "channel", str(id_)) for id_ in ids])
+            self._changes += [(self.seq, frame) for frame in frames]
+            self._publish(frames)
 
     async def _load_anew(self) -> None:
         try:
@@ -134,6 +151,9 @@ class Snapshots:
             frames += encode_put(kind, records)
             if gone := [id_ for id_ in some if id_ not in found]:
                 frames.append(link.frame(link.Drop(kind, list(gone))))
+                if kind == "channel":
+                    for id_ in gone:
+                        self._credentials.keep(id_, ())
         return frames
 
     async def _pages(self, kind: str) -> AsyncIterator[list[Record]]:
@@ -160,7 +180,7 @@ class Snapshots:
         for row in rows:
             secrets = self._opened(row, [key for key in keys[row.id] if key.enabled])
             if secrets:
-                found.append(_channel(row, secrets))
+                found.append(_channel(row, self._minted(row, secrets)))
         return found, rows[-1].id if rows else 0
 
     def _opened(self, row: channel_rows.ChannelRow, keys: list[channel_rows.KeyRow]) -> tuple[tuple[int, str], ...]:
@@ -182,6 +202,24 @@ class Snapshots:
             return ()
         return tuple(opened)
 
+    def _minted(
+        self, row: channel_rows.ChannelRow, secrets: tuple[tuple[int, str], ...]
+    ) -> tuple[tuple[int, str], ...]:
+        """The keys as workers send them: access tokens instead of what they are minted from; those there are."""
+        vendor = VENDORS.get(row.vendor)
+        kind = vendor.mint if vendor is not None else ""
+        minted = [key for key, secret in secrets if is_minted(kind, secret)]
+        self._credentials.keep(row.id, minted)
+        if not minted:
+            return secrets
+        proxy = str(row.options.get("proxy") or "")
+        found: list[tuple[int, str]] = []
+        for key, secret in secrets:
+            token = self._credentials.token(row.id, key, kind, secret, proxy) if key in minted else secret
+            if token:
+                found.append((key, f"Bearer {token}" if key in minted else token))
+        return tuple(found)
+
 
 def _channel(row: channel_rows.ChannelRow, secrets: tuple[tuple[int, str], ...]) -> Channel:
     return Channel(
@@ -189,10 +227,10 @@ def _channel(row: channel_rows.ChannelRow, secrets: tuple[tuple[int, str], ...])
         ref=row.ref,
         vendor=row.vendor,
         base_url=row.base_url,
-        keys=secrets,
+        keys=secrets or ((0, ""),),
         models=row.models,
         groups=tuple(row.groups),
-        enabled=row.enabled,
+        enabled=row.enabled and bool(secrets),  # without an access token yet, it is known and cannot be chosen
         priority=row.priority,
         weight=row.weight,
         options=row.options,

@@ -64,3 +64,36 @@ def test_what_cannot_be_asked(cli: Cli) -> None:
     assert "no model" in cli("channel", "add", "-t", "openai", "-k", "x", "-m", "a=b=c", status=1).err
     assert "looks like" in cli(*add, "-t", "openai", "--base-url", "a.example", status=1).err
     assert "no channel" in cli("channel", "show", "nothing", status=1).err
+
+
+def test_options(cli: Cli) -> None:
+    """Given, changed, taken away; checked; shown without their secrets."""
+    add = ["channel", "add", "-t", "bedrock", "-m", "a", "-k", "AKID:secret", "--json"]
+    assert "needs --option region" in cli(*add, status=1).err
+    proxy = "http://user:hidden@proxy.test:8080"
+    made = cli(*add, "--option", "region=us-east-1", "-o", f"proxy={proxy}", "-o", 'params={"set":{"top_k":5}}').json
+    assert made["options"] == {
+        "region": "us-east-1", "proxy": "http://…@proxy.test:8080", "params": {"set": {"top_k": 5}},
+    }  # fmt: skip
+    text = cli("channel", "show", "bedrock").out
+    assert "https://bedrock-runtime.us-east-1.amazonaws.com" in text
+    assert "hidden" not in text
+    update = ["channel", "update", "bedrock", "--json"]
+    assert set(cli(*update, "-o", "proxy=", "-o", "region=eu-west-1").json["options"]) == {"region", "params"}
+    assert "needs --option region" in cli(*update, "-o", "region=", status=1).err
+    assert "no option" in cli(*update, "-o", "region", status=1).err
+    assert "no option of a channel" in cli(*update, "-o", "a=b", status=1).err
+    assert "is none" in cli(*update, "-o", 'headers={"set"', status=1).err
+    assert cli("channel", "disable", "bedrock", "--json").json["options"]["region"] == "eu-west-1"
+
+
+def test_a_key_file_is_one_key(cli: Cli) -> None:
+    """Of several lines, and it names the project."""
+    key = (
+        '{\n "type": "service_account",\n "project_id": "my-project",\n "client_email": "a@b",\n "private_key": "x",\n'
+    )
+    key += ' "token_uri": "https://oauth2.googleapis.com/token"\n}\n'
+    made = cli("channel", "add", "-t", "vertex", "-m", "gemini-x", "-k", "-", "--json", stdin=key).json
+    assert made["options"] == {"project": "my-project"}
+    wrong = cli("channel", "add", "-t", "vertex", "-m", "a", "-k", '{"type": "service_account"}', status=1)
+    assert "private_key" in wrong.err

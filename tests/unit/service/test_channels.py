@@ -85,7 +85,8 @@ async def test_an_update_changes_only_what_is_given_and_the_abilities(db: Databa
     ("values", "sentence"),
     [
         ({"vendor": "nobody"}, "no known type"),
-        ({"vendor": "cloudflare"}, "needs a --base-url"),
+        ({"vendor": "cloudflare"}, "needs --option account"),
+        ({"vendor": "new-api"}, "needs a --base-url"),
         ({"models": {}}, "needs models"),
         ({"models": {"a": ""}}, "needs models"),
         ({"groups": []}, "needs a group"),
