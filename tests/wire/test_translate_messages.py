@@ -362,7 +362,12 @@ def module(dialect: str, name: str) -> Any:
 
 def translated_calls(meaning: Meaning) -> list[tuple[str, Any]]:
     """Calls as Messages can say them: arguments that are no object stand in one."""
-    return [(name, value if isinstance(value, dict) else {"input": value}) for name, value in meaning.calls]
+    return [(name, objects(value)) for name, value in meaning.calls]
+
+
+def objects(value: Any) -> Any:
+    """Arguments as an object, which is the only form that Messages has; null is none at all."""
+    return value if isinstance(value, dict) else {} if value is None else {"input": value}
 
 
 def said_of(meaning: Meaning) -> tuple[Any, ...]:

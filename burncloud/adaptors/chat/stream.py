@@ -221,7 +221,7 @@ class _Made:
 class _Told:
     """One choice: what was told of it."""
 
-    __slots__ = ("begun", "calls", "chars", "details", "refused", "stopped")
+    __slots__ = ("begun", "calls", "chars", "details", "images", "links", "refused", "stopped")
 
     def __init__(self) -> None:
         self.begun = False
@@ -229,6 +229,8 @@ class _Told:
         self.chars = 0
         """Of text, for the places of citations."""
         self.details = 0
+        self.images = 0
+        self.links = 0
         self.refused = False
         self.stopped = False
 
@@ -420,7 +422,12 @@ class StreamWriter:
 
     def _open_image(self, made: _Made, block: canon.Image, choice: int) -> bytes:
         image = write_image(block, self._to)
-        return b"" if image is None else self._chunk(choice, {"images": [image]})
+        if image is None:
+            return b""
+        if not self._to.own:  # as in _cite
+            image = {**image, "index": self._told[choice].images}
+            self._told[choice].images += 1
+        return self._chunk(choice, {"images": [image]})
 
     def _more(self, made: _Made, delta: canon.Delta) -> bytes:
         """What a delta says, in all its parts."""
@@ -456,6 +463,9 @@ class StreamWriter:
         if link is None:
             self._losses.add("citations")
             return b""
+        if not self._to.own:  # without it OpenAI's SDK cannot put a second one beside the first
+            link = {**link, "index": self._told[choice].links}
+            self._told[choice].links += 1
         return self._chunk(choice, {"annotations": [link]})
 
     def _on_closed(self, event: canon.Closed) -> bytes:

@@ -130,6 +130,8 @@ def write_thinking(asked: canon.Thinking | None, family: Family, losses: canon.L
                 losses.add("thinking")
             return {}
         case "effort":
+            if asked.enabled and not effort and budget is None and "none" in family.efforts:
+                effort = "medium"  # what these do not do without a word
             return _effort(effort, budget, disabled, family, losses)
         case "enable":
             if disabled:

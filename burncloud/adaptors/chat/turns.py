@@ -326,6 +326,8 @@ def write_said(blocks: list[canon.Block], to: Writing) -> dict[str, Any]:
         if isinstance(block, canon.Reasoning):
             if (to.own and block.said and "part" in block.said) or (part and not to.own):
                 said.append(block)
+                if not to.own and (block.signature or block.encrypted):
+                    to.losses.add("thinking_signature")
             else:
                 thoughts.append(block)
         elif isinstance(block, canon.ToolCall):

@@ -36,6 +36,8 @@ def text_of(blocks: list[canon.Block], losses: canon.Losses) -> str:
         if isinstance(block, canon.Text):
             if block.cache:
                 losses.add("cache_control")
+            if block.citations:
+                losses.add("citations")
             texts.append(block.text)
         elif isinstance(block, canon.Refusal):
             texts.append(block.text)

@@ -134,3 +134,5 @@ def _name_the_unsupported(request: canon.Request, losses: canon.Losses) -> None:
         losses.add("modalities")
     for turn in request.turns:
         losses.extra(turn.extra)
+        if turn.name:
+            losses.add("name")

@@ -351,6 +351,7 @@ def _write_result(block: canon.ToolResult, to: Writing) -> Parts:
     if media and (to.own or to.family.result_media):
         inner["parts"] = media
     elif media:
+        to.losses.add("tool_result_media")
         beside = [{"text": f"What {name} answered:"}, *media]
     return [to.rest({"functionResponse": inner}, block.cache, block.extra), *beside]
 

@@ -386,7 +386,7 @@ def _input_of(block: canon.ToolCall, to: Writing) -> dict[str, Any]:
     if block.custom:
         to.losses.add("custom_tools")
         return {"input": block.arguments}
-    if not block.arguments.strip():
+    if block.arguments.strip() in ("", "null"):
         return {}
     try:
         value = msgspec.json.decode(block.arguments)

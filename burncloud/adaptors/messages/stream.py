@@ -394,7 +394,7 @@ class StreamWriter:
         block = made.block
         if isinstance(block, canon.ToolCall) and block.custom:
             return out + frames.delta(made.index, made.kind, '{"input":"')
-        if not isinstance(block, canon.Audio):
+        if not isinstance(block, canon.Audio | canon.ToolCall):
             made.prefix = frames.delta_prefix(made.index, made.kind)
         return out
 
@@ -403,8 +403,13 @@ class StreamWriter:
         if not text:
             return b""
         out = self._start(made)
-        if not made.prefix and isinstance(made.block, canon.ToolCall):  # custom: its text becomes a part of a string
-            text = frames.string(text)[1:-1].decode()
+        if not made.prefix and isinstance(made.block, canon.ToolCall):
+            if made.block.custom:  # its text becomes a part of a string
+                text = frames.string(text)[1:-1].decode()
+            elif text == "null":  # no arguments, as some models say it
+                return out
+            else:
+                made.prefix = frames.delta_prefix(made.index, made.kind)
         return out + frames.delta(made.index, made.kind, text)
 
     def _signed(self, made: _Open, signature: str) -> bytes:

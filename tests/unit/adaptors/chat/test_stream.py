@@ -251,3 +251,19 @@ def test_any_bytes_in_between(noise: bytes, at: int) -> None:
     except canon.Unreadable:
         return
     write(events)
+
+
+def test_lists_are_told_as_the_sdk_puts_them_together() -> None:
+    """OpenAI's stream state refuses a second entry of a list that has no index."""
+    links = [{"type": "url_citation", "url": f"https://example.com/{n}", "title": ""} for n in range(2)]
+    image = canon.Image(canon.Source("image/png", "aGk="))
+    events = [
+        Started("c1", "m", 5, dialect="messages"), Opened(0, Text("")), Delta(0, "Hé"),
+        *(Delta(0, citation=link) for link in links), Closed(0),
+        Opened(1, image), Closed(1), Opened(2, image), Closed(2),
+        Stopped(Stop("stop")), Ended(),
+    ]  # fmt: skip
+    written, _ = write(events)
+    deltas = [part["choices"][0]["delta"] for part in written if part != "DONE" and part["choices"]]
+    assert [delta["annotations"][0]["index"] for delta in deltas if "annotations" in delta] == [0, 1]
+    assert [delta["images"][0]["index"] for delta in deltas if "images" in delta] == [0, 1]

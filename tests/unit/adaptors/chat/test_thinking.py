@@ -50,6 +50,8 @@ def test_nothing_said() -> None:
         ("gpt-5", Thinking(True, budget_tokens=2000), {"reasoning_effort": "low"}, ["thinking_budget"]),
         ("gpt-5", Thinking(effort="max"), {"reasoning_effort": "high"}, ["reasoning_effort"]),
         ("o3", Thinking(effort="minimal"), {"reasoning_effort": "low"}, ["reasoning_effort"]),
+        ("gpt-5.1", Thinking(True), {"reasoning_effort": "medium"}, []),
+        ("gpt-5", Thinking(True), {}, []),
         ("gpt-5.1", Thinking(False), {"reasoning_effort": "none"}, []),
         ("gpt-5", Thinking(False), {"reasoning_effort": "minimal"}, ["thinking"]),
         ("some-model", Thinking(False), {}, ["thinking"]),

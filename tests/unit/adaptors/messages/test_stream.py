@@ -405,3 +405,15 @@ def test_any_bytes(data: bytes) -> None:
         reader.finish()
     except canon.Unreadable:
         pass
+
+
+def test_arguments_that_are_null_are_none() -> None:
+    """Some models say so for a tool without parameters; the clients of Messages expect an object."""
+    writer = StreamWriter("m", True, canon.Losses())
+    events: list[canon.Event] = [
+        Started("1", "m", dialect="chat"), Opened(0, ToolCall("a", "now", "")), Delta(0, "null"), Closed(0),
+        Opened(1, ToolCall("b", "add", "")), Delta(1, '{"x":'), Delta(1, "null"), Delta(1, "}"), Closed(1),
+    ]  # fmt: skip
+    written = b"".join(map(writer.write, events)).decode()
+    parts = [json.loads(line[6:]) for line in written.splitlines() if "input_json_delta" in line]
+    assert [(part["index"], part["delta"]["partial_json"]) for part in parts] == [(1, '{"x":'), (1, "null"), (1, "}")]
