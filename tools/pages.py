@@ -1,4 +1,4 @@
-"""Make the pages of docs/ that are tables in the source: docs/settings.md, docs/errors.md and docs/cli.md.
+"""Make the pages of docs/ that are tables in the source: docs/settings.md, errors.md, cli.md and losses.md.
 
     python3 run.py docs
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from burncloud.config import SETTINGS
 from burncloud.errors import ERRORS
 from tools.commands import cli_page
+from tools.losses import losses_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MADE = "<!-- Made by `python3 run.py docs` from {source}; not to be edited. -->\n"
@@ -52,7 +53,7 @@ def errors_page() -> str:
     return head + _table(("status", "code", "type", "message"), rows)
 
 
-PAGES = {"settings.md": settings_page, "errors.md": errors_page, "cli.md": cli_page}
+PAGES = {"settings.md": settings_page, "errors.md": errors_page, "cli.md": cli_page, "losses.md": losses_page}
 
 
 def main() -> None:
