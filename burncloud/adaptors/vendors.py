@@ -120,7 +120,10 @@ _ROWS: Final = (
     Vendor("github", "openai", "https://models.github.ai/inference"),
     Vendor("groq", "openai", "https://api.groq.com/openai/v1", speaks=_RESPONSES),
     Vendor("huggingface", "openai", "https://router.huggingface.co/v1", speaks=_RESPONSES),
-    Vendor("hunyuan", "openai", "https://api.hunyuan.cloud.tencent.com/v1"),
+    Vendor(
+        "hunyuan", "openai", "https://api.hunyuan.cloud.tencent.com/v1",
+        speaks=_CHAT_MESSAGES, paths=_messages("/anthropic"),
+    ),
     Vendor("jina", "openai", "https://api.jina.ai/v1"),
     Vendor(
         "minimax", "openai", "https://api.minimax.io/v1",
@@ -152,10 +155,7 @@ _ROWS: Final = (
     Vendor("stepfun-cn", "openai", "https://api.stepfun.com/v1"),
     Vendor("together", "openai", "https://api.together.xyz/v1"),
     Vendor("venice", "openai", "https://api.venice.ai/api/v1"),
-    Vendor(
-        "volcengine", "openai", "https://ark.cn-beijing.volces.com/api/v3",
-        speaks=_EVERYTHING, paths=_messages("/api/compatible"),
-    ),
+    Vendor("volcengine", "openai", "https://ark.cn-beijing.volces.com/api/v3", speaks=_RESPONSES),
     Vendor("voyage", "openai", "https://api.voyageai.com/v1"),
     Vendor("xai", "openai", "https://api.x.ai/v1", speaks=_RESPONSES),
     Vendor(

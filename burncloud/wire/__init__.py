@@ -6,6 +6,7 @@ heads.py        header tables: what is kept, what is ours, what is refused
 body.py         a request body: in memory or spooled, within a budget
 upstream.py     one connection to an upstream: send a request, read its answer
 pool.py         idle upstream connections by origin, and dialling new ones
+proxy.py        through a proxy to an upstream: CONNECT, SOCKS5
 resolver.py     names to addresses, refreshed on the side
 tls.py          one TLS context for each distinct setting
 journal.py      the append-only file that money leaves a worker by
