@@ -159,12 +159,15 @@ class BurnCloud:
         channels: int = 0,
     ) -> None:
         self.name = name
+        # another python brings its own burncloud: the sources must not stand before it on the path
+        installed = {"PYTHONPATH": ""} if python else {}
         self.product = Product(
             folder / name,
             python=python or sys.executable,
             core=core,
             WORKERS=str(workers),
             UPSTREAM_CA_FILE=str(upstream.ca_file),
+            **installed,
         )
         try:
             self.product.start()

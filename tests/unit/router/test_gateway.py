@@ -432,6 +432,8 @@ def test_failover_onto_a_pooled_connection() -> None:
 
 def test_a_second_upload_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """The exchange has an intent by then, so it ends with a receipt like any other, and the connection is not kept."""
+    if not gateway.__file__.endswith(".py"):
+        pytest.skip("native code calls make_upload without looking it up, so nothing can stand in its place")
 
     def once(x: Exchange) -> None:
         if x.attempts:
