@@ -109,7 +109,10 @@ class Dialect(msgspec.Struct, frozen=True):
 
     def path(self, model: str, stream: bool) -> tuple[str, str]:
         """(path, query with its "?" or "") to ask upstream."""
-        path, question, query = self.paths[stream].format(path_segment(model)).partition("?")
+        template = self.paths[stream]
+        if "{" not in template:
+            return template, ""
+        path, question, query = template.format(path_segment(model)).partition("?")
         return path, question + query
 
 

@@ -15,7 +15,7 @@ import msgspec
 from burncloud.adaptors import assemble, canon
 from burncloud.adaptors.encodings import Inflater
 from burncloud.adaptors.overrides import NOTHING, Overrides
-from burncloud.adaptors.spoken import SPOKEN, Asked, Dialect
+from burncloud.adaptors.spoken import SPOKEN, Asked, Dialect, StreamReader, StreamWriter
 from burncloud.adaptors.vectors import EmbedRequest
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
 
@@ -88,14 +88,14 @@ class Translation:
     """The answer of one attempt.  A stream: `strip` and `finish`; a whole one: `whole`; an error: `failed`."""
 
     __slots__ = (
-        "_asked", "_client", "_events", "_inflater", "_reader", "_write", "content", "ended", "failure", "losses",
+        "_asked", "_client", "_events", "_inflater", "_reader", "_writer", "content", "ended", "failure", "losses",
         "malformed", "upstream",
     )  # fmt: skip
 
     def __init__(self, client: Dialect, upstream: Dialect, asked: Asked, losses: canon.Losses) -> None:
         self._client, self.upstream, self._asked, self.losses = client, upstream, asked, losses
-        self._reader = upstream.reader(asked)
-        self._write = client.writer(asked, losses).write
+        self._reader: StreamReader | None = None
+        self._writer: StreamWriter | None = None
         self._events: list[canon.Event] | None = None if asked.request.stream else []
         self.content = False
         """Something that a user would miss has come (the commit point, DATAPLANE.md rule 13)."""
@@ -123,14 +123,22 @@ class Translation:
         """Bytes of the upstream's stream → those of the client's."""
         if self._inflater is not None:
             data = self._inflater.feed(data)
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = self.upstream.reader(self._asked)
         try:
-            events = self._reader.feed(data)
+            events = reader.feed(data)
         except canon.Unreadable:
             self.malformed += 1
             return b""
         if len(events) == 1 and type(events[0]) is canon.Delta and self.content and self._events is None:
             return self._write(events[0])
         return self._look(events)
+
+    def _write(self, event: canon.Event) -> bytes:
+        if self._writer is None:
+            self._writer = self._client.writer(self._asked, self.losses)
+        return self._writer.write(event)
 
     def _look(self, events: Iterable[canon.Event]) -> bytes:
         """The same, with an eye on what comes: before the commit point, and where the client wants it whole."""
@@ -150,7 +158,7 @@ class Translation:
 
     def finish(self) -> bytes:
         """At the end of the upstream's bytes: what is left."""
-        return self._look(self._reader.finish())
+        return self._look(self._reader.finish()) if self._reader is not None else b""
 
     def cut(self, text: str) -> bytes:
         """The upstream broke off: an error in the client's dialect, never a false stop."""

@@ -84,8 +84,11 @@ class Answers:
         state = x.state
         if state is not PASSING:
             whole = ended and state is SENT and up.status == 200 and up.head.whole
-            if whole and content and x.pump is None and not x.relay and x.translation is None:
-                self._pass_whole(x, up, content)
+            if whole and content and x.pump is None and not x.relay:
+                if x.translation is None:
+                    self._pass_whole(x, up, content)
+                else:
+                    self._pass_translated(x, x.translation, up, content)
             else:
                 self._hold(x, up, content, ended)
             return
@@ -160,6 +163,28 @@ class Answers:
         else:
             last = self._head(x, up, len(content)) + content
         self._settle(x, "done", last)
+
+    def _pass_translated(self, x: Exchange, translation: Translation | Passage, up: Upstream, content: bytes) -> None:
+        """The same for an answer of another dialect."""
+        if crash.ARMED:
+            crash.point("worker.first_byte")
+        x.first_ns = now = self._now_ns()
+        x.status = 200
+        try:
+            told = translation.whole(content)
+        except Unreadable:
+            self._failed(x, Fault("broken", 200))
+            return
+        x.bytes_down = len(told)
+        x.answered = True
+        x.up = None
+        up.origin.give(up, up.last)
+        spoken = translation.upstream
+        x.reading = read_plain(spoken.family, spoken.endpoint, content)
+        settle.attempt_over(x, 200, 1, now)
+        if x.outlet in self._health.resting:
+            self._health.succeeded(x.ability, x.key)
+        self._settle(x, "done", self._head(x, up, len(told)) + told)
 
     def _hold(self, x: Exchange, up: Upstream, content: bytes | None, ended: bool) -> None:
         """The attempt can still fail: judge the head, wait for the first content."""

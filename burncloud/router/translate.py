@@ -105,11 +105,14 @@ def translated_path(x: Exchange, written: Written) -> tuple[bytes, bytes]:
 
 def head_of(x: Exchange) -> bytes:
     """The client's end-to-end fields that mean something to any upstream, and those of the translated body."""
-    kept = [line for line in x.head.forward.split(b"\r\n") if line and not line.lower().startswith(FOREIGN_PREFIXES)]
-    accept = SPOKEN[x.way].stream_type if x.stream else b"application/json"
-    if x.way == "messages":
-        kept.append(b"anthropic-version: 2023-06-01")
-    return b"\r\n".join([*kept, b"content-type: application/json", b"accept: " + accept, b""])
+    head = x.head
+    kept = head.foreign
+    if not kept:
+        lines = head.forward.split(b"\r\n")
+        own = [line for line in lines if line and not line.lower().startswith(FOREIGN_PREFIXES)]
+        kept = head.foreign = b"\r\n".join([*own, b"content-type: application/json\r\naccept: "])
+    kept += SPOKEN[x.way].stream_type if x.stream else b"application/json"
+    return kept + (b"\r\nanthropic-version: 2023-06-01\r\n" if x.way == "messages" else b"\r\n")
 
 
 def fields_of(x: Exchange, translation: Translation | Passage, upstream_request: bytes) -> list[bytes]:

@@ -197,7 +197,7 @@ class Head:
 
     __slots__ = (
         "auth", "chunked", "client_request", "content_type", "error", "error_text",
-        "expect", "fields", "forward", "forwarded_for", "memo", "multipart", "strict",
+        "expect", "fields", "foreign", "forward", "forwarded_for", "memo", "multipart", "strict",
     )  # fmt: skip
 
     def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
@@ -219,6 +219,8 @@ class Head:
         self.error_text = ""
         self.memo: Any = None
         """For the floor above: what it found out about this head (the token)."""
+        self.foreign = b""
+        """The same: what of `forward` means something in another dialect."""
 
     def refuse(self, row: ErrorRow, text: str) -> Head:
         """Mark the head as not acceptable."""

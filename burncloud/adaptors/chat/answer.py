@@ -7,6 +7,7 @@ says beside what is known under `message.<name>` in the choice's.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,7 @@ from burncloud.adaptors import canon
 from burncloud.adaptors.chat.blocks import Writing, encoded
 from burncloud.adaptors.chat.families import DIALECT
 from burncloud.adaptors.chat.turns import read_said, write_said
+from burncloud.adaptors.chat.usual import read_usual
 from burncloud.adaptors.failures import failure_in, failure_of
 from burncloud.adaptors.fields import Fields
 from burncloud.adaptors.openai_chat import ChatUsage, usage_of
@@ -57,6 +59,9 @@ _STOPS_BACK: Final[dict[str, str]] = {
 
 def read_answer(body: bytes) -> canon.Answer:
     """A chat completion; Unreadable if the body is none."""
+    usual = read_usual(body, DIALECT)
+    if usual is not None:
+        return usual
     try:
         value = msgspec.json.decode(body)
         if type(value) is not dict or type(value.get("choices")) is not list:
@@ -120,9 +125,12 @@ def _read_choice(fields: Fields, answer_id: str, at: int) -> canon.Choice:
 _LEGACY: Final = "function_call"
 
 
+_NO_LETTER: Final = re.compile(r"[\W_]+")
+
+
 def made_id(answer_id: str, choice: int) -> str:
     """What goes into the ids of calls that have none: the same for the same answer."""
-    letters = "".join(letter for letter in answer_id if letter.isalnum())
+    letters = _NO_LETTER.sub("", answer_id)
     return f"{letters[-20:]}_{choice}" if letters else str(choice)
 
 

@@ -7,6 +7,7 @@ of OpenAI's API take.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final, Literal
 
@@ -86,6 +87,7 @@ _TABLE: Final[tuple[tuple[str, Family], ...]] = (
 _ROWS: Final = tuple((re.compile(pattern), family) for pattern, family in _TABLE)
 
 
+@functools.lru_cache(1024)
 def family_of(model: str) -> Family:
     """The family of a model by its name at any vendor."""
     name = model.lower()

@@ -210,9 +210,12 @@ _SAMPLING: Final = ("temperature", "top_p", "frequency_penalty", "presence_penal
 _PLAIN: Final = ("top_k", "min_p", "n", "modalities", "audio", "verbosity", "service_tier")
 
 
+_EMPTY: Final = ("", [])
+
+
 def _put(body: dict[str, Any], **members: Any) -> None:
     """Members that say something."""
-    body.update((name, value) for name, value in members.items() if value is not None and value not in ("", []))
+    body |= {name: value for name, value in members.items() if value is not None and value not in _EMPTY}
 
 
 def _legacy_tools(request: canon.Request, body: dict[str, Any]) -> None:
@@ -298,6 +301,9 @@ def _stops(stops: list[str], to: Writing) -> list[str]:
 def _openai_only(request: canon.Request, to: Writing) -> dict[str, Any]:
     """What OpenAI itself knows, and others refuse or ignore."""
     found: dict[str, Any] = {}
+    said = request.store or request.metadata or request.cache_key or request.service_tier
+    if not (said or request.verbosity or request.user):
+        return found
     asked = {
         "store": request.store or None,
         "metadata": _texts(request.metadata, to) if to.family.openai else request.metadata,
