@@ -1,4 +1,4 @@
-"""Channels of the clouds in the whole product: tokens minted by control, requests signed by a worker, through a proxy."""
+"""Channels of the clouds in the whole product: tokens minted by control, requests signed by a worker, a proxy."""
 
 from __future__ import annotations
 
