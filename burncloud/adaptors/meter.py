@@ -15,15 +15,11 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import events
-from burncloud.adaptors.canon import Unreadable
 from burncloud.adaptors.commit import UsageStripper as UsageStripper
 from burncloud.adaptors.commit import first_content as first_content
-from burncloud.adaptors.converse.invoke import event_of
-from burncloud.adaptors.converse.stream import failure_of_frame
 from burncloud.adaptors.dialects import SPEAKING, reader_of
 from burncloud.adaptors.encodings import Inflater
 from burncloud.adaptors.estimate import output_tokens
-from burncloud.adaptors.eventstream import Decoder, Frame
 from burncloud.adaptors.reading import Reader, Tally, answer_size
 from burncloud.adaptors.scan import Malformed, TopScanner, value_end
 from burncloud.domain.usage import Usage
@@ -100,13 +96,7 @@ class Meter:
 
     def __init__(self, dialect: str, endpoint: str, sse: bool, encoding: str = "") -> None:
         reader = reader_of(dialect, endpoint)
-        self._sink: _Stream | _Frames | _Plain
-        if not sse:
-            self._sink = _Plain(reader, endpoint)
-        elif dialect == "bedrock":
-            self._sink = _Frames(reader, endpoint)
-        else:
-            self._sink = _Stream(reader)
+        self._sink: _Stream | _Plain = _Stream(reader) if sse else _Plain(reader, endpoint)
         self._endpoint = endpoint
         self._pieces: list[bytes] = []
         self._held = 0
@@ -284,46 +274,6 @@ class _Stream:
         if not tally.terminal and (block.startswith(b"event: error") or b"\nevent: error" in block):
             tally.error = True
         return tally
-
-
-class _Frames:
-    """An AWS event stream: each frame is looked at when it is whole, so nothing is held."""
-
-    hold = HOLD_BYTES
-
-    def __init__(self, reader: Reader[Any, Any], endpoint: str) -> None:
-        self._reader = reader
-        self._invoke = endpoint == "invoke"
-        self._decoder = Decoder()
-        self._tally = Tally()
-        self._broken = False
-
-    def digest(self, block: bytes) -> bytes:
-        """Absorb all frames that end in this block; the decoder keeps the rest."""
-        if self._broken:
-            return b""
-        try:
-            for frame in self._decoder.feed(block):
-                self._absorb(frame)
-        except Unreadable:
-            self._broken = True
-        return b""
-
-    def _absorb(self, frame: Frame) -> None:
-        kind = frame.headers.get(":event-type")
-        if failure_of_frame(frame) is not None:
-            self._tally.error = True
-        elif self._invoke:
-            event = event_of(frame)
-            if event:
-                self._reader.event(event, self._tally)
-        elif type(kind) is str:
-            self._reader.event(b'{"%b":%b}' % (kind.encode(), frame.payload or b"{}"), self._tally)
-
-    def finish(self, block: bytes) -> Tally:
-        """The tally of the whole stream."""
-        self.digest(block)
-        return self._tally
 
 
 class _Plain:

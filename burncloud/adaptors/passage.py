@@ -14,11 +14,12 @@ from burncloud.adaptors.canon import Failure, Losses, Unreadable
 from burncloud.adaptors.converse.invoke import InvokeStreamReader, Unwrapper
 from burncloud.adaptors.encodings import Inflater
 from burncloud.adaptors.failures import failure_of
+from burncloud.adaptors.framed import EVENT_STREAM
 from burncloud.adaptors.meter import first_content
 from burncloud.adaptors.spoken import SPOKEN, Dialect
 from burncloud.errors import SERVICE_UNAVAILABLE
 
-FRAMES: Final = b"application/vnd.amazon.eventstream"
+FRAMES: Final = EVENT_STREAM.encode()
 INVOKE: Final[Dialect] = msgspec.structs.replace(
     SPOKEN["messages"],
     family="bedrock",
