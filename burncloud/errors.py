@@ -25,6 +25,11 @@ class ErrorRow(msgspec.Struct, frozen=True):
 
 
 INVALID_REQUEST: Final = ErrorRow(400, "invalid_request_error", "invalid_request_error", "Invalid request")
+THREAD_UNSUPPORTED: Final = ErrorRow(
+    400, "thread_unsupported_request", "invalid_request_error",
+    "This model is at another vendor, who does not keep the thread: send the whole conversation",
+)  # fmt: skip
+"""The word by which Anthropic's SDK goes on without `thread`."""
 INVALID_TOKEN: Final = ErrorRow(401, "invalid_token", "invalid_request_error", "Invalid token")
 TOKEN_EXPIRED: Final = ErrorRow(401, "token_expired", "invalid_request_error", "Token has expired")
 INSUFFICIENT_QUOTA: Final = ErrorRow(402, "insufficient_quota", "insufficient_quota_error", "Insufficient quota")
@@ -40,7 +45,7 @@ BAD_GATEWAY: Final = ErrorRow(502, "bad_gateway", "server_error", "The upstream 
 SERVICE_UNAVAILABLE: Final = ErrorRow(503, "service_unavailable", "server_error", "Service unavailable, try again")
 
 ERRORS: Final[tuple[ErrorRow, ...]] = (
-    INVALID_REQUEST, INVALID_TOKEN, TOKEN_EXPIRED, INSUFFICIENT_QUOTA, PERMISSION_DENIED, NOT_FOUND,
+    INVALID_REQUEST, THREAD_UNSUPPORTED, INVALID_TOKEN, TOKEN_EXPIRED, INSUFFICIENT_QUOTA, PERMISSION_DENIED, NOT_FOUND,
     METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, REQUEST_TOO_LARGE, HEAD_TOO_LARGE, RATE_LIMIT_EXCEEDED,
     SERVER_ERROR, BAD_GATEWAY, SERVICE_UNAVAILABLE,
 )  # fmt: skip
@@ -90,7 +95,10 @@ def error_body(row: ErrorRow, message: str = "", shape: Shape = "openai") -> byt
     text = message or row.message
     if shape == "anthropic":
         kind = ANTHROPIC_TYPES.get(row.status, "api_error" if row.status >= 500 else "invalid_request_error")
-        return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": text}})
+        error: dict[str, object] = {"type": kind, "message": text}
+        if row is THREAD_UNSUPPORTED:
+            error["details"] = {"error_code": row.code, "unsupported": ["thread"]}
+        return msgspec.json.encode({"type": "error", "error": error})
     if shape == "gemini":
         status = GEMINI_STATUSES.get(row.status, "INTERNAL" if row.status >= 500 else "INVALID_ARGUMENT")
         return msgspec.json.encode({"error": {"code": row.status, "message": text, "status": status}})

@@ -17,7 +17,7 @@ from burncloud.adaptors.encodings import Inflater
 from burncloud.adaptors.overrides import NOTHING, Overrides
 from burncloud.adaptors.spoken import SPOKEN, Asked, Dialect, StreamReader, StreamWriter
 from burncloud.adaptors.vectors import EmbedRequest
-from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
+from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, THREAD_UNSUPPORTED, Refusal
 
 MARK: Final = b'"burncloud.'
 """Begins a signature of another vendor's in an envelope of ours (decision 0050)."""
@@ -78,7 +78,7 @@ def work(job: Job, body: bytes, asked: Asked | None = None) -> tuple[bytes, Done
         request = _read(job.client, body, job.model, job.stream)
         asked = Asked(request, job.model, "array" if job.array else "")
     if asked.request.bound and job.way != job.client:
-        raise Refusal(INVALID_REQUEST, asked.request.bound)
+        raise Refusal(THREAD_UNSUPPORTED if job.client == "messages" else INVALID_REQUEST, asked.request.bound)
     losses = canon.Losses()
     content = write(job.way, asked.request, job.name, losses)
     return job.edits.onto(content), Done(asked, losses.names())

@@ -18,7 +18,7 @@ import msgspec
 from burncloud import logs
 from burncloud.adaptors.translation import Done, Job
 from burncloud.app.translator import FRAME_BYTES, Answer, Order, framed
-from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
+from burncloud.errors import ERRORS, INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
 from burncloud.wire.body import SPOOL_FROM, Body
 
 TIMEOUT_S: Final = 60.0
@@ -107,7 +107,8 @@ class Translating:
         self._give()
         if answer.refused:
             os.close(place)
-            finished(Refusal(INVALID_REQUEST, answer.refused))
+            row = next((row for row in ERRORS if row.code == answer.code), INVALID_REQUEST)
+            finished(Refusal(row, answer.refused))
             return
         size = os.fstat(place).st_size
         done = msgspec.json.decode(os.pread(place, size - answer.size, answer.size), type=Done)

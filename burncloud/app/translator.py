@@ -37,6 +37,8 @@ class Answer(msgspec.Struct):
     number: int
     size: int = 0
     refused: str = ""
+    """The sentence of a refusal; `code`: its row in the error table."""
+    code: str = ""
 
 
 def framed(message: Order | Answer) -> bytes:
@@ -53,7 +55,7 @@ def do(order: Order, source: int, place: int) -> Answer:
         with mmap.mmap(source, order.size, access=mmap.ACCESS_READ) as body:
             content, done = work(order.job, body[:])
     except Refusal as refusal:
-        return Answer(order.number, refused=refusal.message[:1000])
+        return Answer(order.number, refused=refusal.message[:1000], code=refusal.row.code)
     done.asked = done.asked.without_content()
     for part in (content, msgspec.json.encode(done)):
         view = memoryview(part)

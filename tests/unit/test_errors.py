@@ -6,7 +6,16 @@ import json
 
 import pytest
 
-from burncloud.errors import ERRORS, INSUFFICIENT_QUOTA, NOT_FOUND, TOKEN_EXPIRED, ErrorRow, Refusal, error_body
+from burncloud.errors import (
+    ERRORS,
+    INSUFFICIENT_QUOTA,
+    NOT_FOUND,
+    THREAD_UNSUPPORTED,
+    TOKEN_EXPIRED,
+    ErrorRow,
+    Refusal,
+    error_body,
+)
 
 PROMISED = [
     (401, "invalid_token", "invalid_request_error"),
@@ -32,7 +41,7 @@ def test_every_row_has_every_shape(row: ErrorRow) -> None:
     assert json.loads(error_body(row)) == {"error": {"message": row.message, "type": row.type, "code": row.code}}
     anthropic = json.loads(error_body(row, "why", "anthropic"))
     assert anthropic["type"] == "error"
-    assert set(anthropic["error"]) == {"type", "message"}
+    assert set(anthropic["error"]) == {"type", "message"} | ({"details"} if row is THREAD_UNSUPPORTED else set())
     assert anthropic["error"]["message"] == "why"
     gemini = json.loads(error_body(row, shape="gemini"))["error"]
     assert (gemini["code"], gemini["message"]) == (row.status, row.message)

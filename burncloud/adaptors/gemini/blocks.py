@@ -34,8 +34,17 @@ def read_parts(content: Names, ids: Ids) -> list[canon.Block]:
         found = read_part(part, ids)
         if len(found) == 1 and isinstance(found[0], canon.Reasoning) and found[0].origin != DIALECT:
             found = [opened(str(signature), _before(blocks) + shown(found[0])) or found[0]]
+        if len(found) == 1 and blocks and (more := _unsigned_thought(found[0])) and _unsigned_thought(blocks[-1]):
+            found = [canon.Reasoning(_before(blocks) + more, origin=DIALECT)]  # clients keep a stream's pieces apart
         blocks += found
     return blocks
+
+
+def _unsigned_thought(block: canon.Block) -> str:
+    """The text of a thought of Gemini's without a signature; "" if it is none."""
+    if isinstance(block, canon.Reasoning) and block.origin == DIALECT and not (block.signature or block.extra):
+        return block.text
+    return ""
 
 
 def _before(blocks: list[canon.Block]) -> str:

@@ -17,7 +17,7 @@ from burncloud.adaptors.messages.blocks import DIALECT, Writing, encoded, read_c
 from burncloud.adaptors.messages.families import Family
 from burncloud.adaptors.messages.tools import read_choice, read_tool, strict_schema, write_choice, write_tools
 from burncloud.adaptors.messages.turns import mid_call, ordered
-from burncloud.errors import INVALID_REQUEST, Refusal
+from burncloud.errors import INVALID_REQUEST, THREAD_UNSUPPORTED, Refusal
 
 DEFAULT_MAX_TOKENS: Final = 4096
 """Anthropic insists on a limit; this one every model takes."""
@@ -76,6 +76,8 @@ def _read(fields: Fields, model: str, stream: bool) -> canon.Request:
     if "output_format" in nested:
         nested["output_config"] = _joined({"format": nested.pop("output_format")}, nested.get("output_config"))
     request.extra = {**fields.rest(), **nested}
+    if request.extra.get("thread") is not None:
+        request.bound = THREAD_UNSUPPORTED.message
     return request
 
 

@@ -10,6 +10,7 @@ import pytest
 from burncloud.adaptors import canon, translation
 from burncloud.adaptors.spoken import SPOKEN, Asked
 from burncloud.adaptors.translation import Translation
+from burncloud.errors import THREAD_UNSUPPORTED, Refusal, error_body
 
 ASKED = {"model": "public", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
 START = b'data: {"id":"c1","model":"up","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
@@ -109,3 +110,14 @@ def test_an_error_body_keeps_its_sentence() -> None:
         "type": "error",
         "error": {"type": "invalid_request_error", "message": "max_tokens is too large"},
     }
+
+
+def test_a_thread_is_refused_in_the_words_that_anthropics_sdk_goes_on_from() -> None:
+    body = msgspec.json.encode({**ASKED, "thread": {"type": "create"}})
+    job = translation.Job("messages", "chat", "public", "up", False)
+    with pytest.raises(Refusal) as caught:
+        translation.work(job, body)
+    assert caught.value.row is THREAD_UNSUPPORTED
+    error = msgspec.json.decode(error_body(caught.value.row, caught.value.message, "anthropic"))["error"]
+    assert error["details"] == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+    translation.work(msgspec.structs.replace(job, way="messages"), body)

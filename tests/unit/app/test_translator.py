@@ -58,3 +58,9 @@ def test_what_is_malformed_is_refused(body: bytes) -> None:
     [(answer, result)] = ordered(body)
     assert answer.refused
     assert result == b""
+
+
+def test_the_kind_of_a_refusal_arrives() -> None:
+    body = b'{"model":"public","max_tokens":5,"messages":[{"role":"user","content":"x"}],"thread":{"type":"create"}}'
+    [(answer, _)] = ordered(body)
+    assert answer.code == "thread_unsupported_request"

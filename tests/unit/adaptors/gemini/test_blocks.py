@@ -149,3 +149,9 @@ def test_foreign_thinking_travels_through_a_client() -> None:
 def test_base64_for_urls() -> None:
     assert plain_base64("-_8") == "+/8="
     assert plain_base64("QUJD") == "QUJD"
+
+
+def test_pieces_of_a_thought_are_one() -> None:
+    """Clients keep a stream's parts as they came."""
+    pieces = [{"text": "hm", "thought": True}, {"text": "m", "thought": True}, {"text": "yes"}]
+    assert read(*pieces) == [canon.Reasoning("hmm", origin="gemini"), canon.Text("yes")]

@@ -293,3 +293,13 @@ def test_any_bytes(body: bytes) -> None:
         read_request(body)
     except Refusal as error:
         assert error.row is INVALID_REQUEST  # noqa: PT017
+
+
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])
+def test_a_thread_binds_to_its_vendor(thread: dict[str, str]) -> None:
+    """Of a thread that goes on, only the newest messages are sent: nobody else has the others."""
+    body = {"model": "m", "max_tokens": 9, "messages": HELLO, "thread": thread}
+    request = read_request(json.dumps(body).encode())
+    assert request.bound
+    assert json.loads(write_request(request, canon.Losses()))["thread"] == thread
+    assert not read_request(json.dumps({**body, "thread": None}).encode()).bound
