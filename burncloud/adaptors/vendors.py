@@ -82,6 +82,8 @@ def _messages(base: str) -> tuple[tuple[str, str], ...]:
     return (("/v1/messages", f"{base}/v1/messages"), ("/v1/messages/count_tokens", f"{base}/v1/messages/count_tokens"))
 
 
+DIALECTS: Final = ("chat", "responses", "messages", "gemini", "converse", "completions")
+"""Those of spoken.py, for who need not load them all."""
 SPEAKS: Final[dict[str, tuple[str, ...]]] = {
     "openai": ("chat", "completions"),
     "anthropic": ("messages",),

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC
 from typing import Any, Final, NamedTuple
@@ -109,6 +106,10 @@ Ask = Callable[[str, bytes | None, dict[str, str], str], tuple[int, dict[str, st
 
 
 def _asker(ca_file: str, proxy: str) -> Ask:
+    import ssl  # none of this is needed by who has no cloud
+    import urllib.error
+    import urllib.request
+
     context = ssl.create_default_context()
     if ca_file:
         context.load_verify_locations(cafile=ca_file)

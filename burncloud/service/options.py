@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from burncloud.adaptors.overrides import overrides
-from burncloud.adaptors.spoken import SPOKEN
+from burncloud.adaptors.vendors import DIALECTS
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.wire.heads import REQUEST_FIELDS
 from burncloud.wire.proxy import parse_proxy
@@ -68,8 +68,8 @@ def _file(value: Any) -> str:
 
 def _spoken(value: Any) -> list[str]:
     names = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-    if not isinstance(names, list) or not names or not all(name in SPOKEN for name in names):
-        raise ValueError(f"write some of {', '.join(SPOKEN)}, the one to translate to first: chat,responses")
+    if not isinstance(names, list) or not names or not all(name in DIALECTS for name in names):
+        raise ValueError(f"write some of {', '.join(DIALECTS)}, the one to translate to first: chat,responses")
     return names
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from burncloud.adaptors.spoken import SPOKEN
-from burncloud.adaptors.vendors import VENDORS, base_url_of, option_values, speaks, upstream_path
+from burncloud.adaptors.vendors import DIALECTS, VENDORS, base_url_of, option_values, speaks, upstream_path
 
 
 def test_rows_are_whole() -> None:
@@ -230,7 +230,8 @@ def test_every_row_builds_the_documented_addresses(name: str) -> None:
 def test_every_vendor_of_the_issue_is_there() -> None:
     assert DOCUMENTED.keys() == VENDORS.keys()
     spoken = {api for row in VENDORS.values() for api in speaks(row, {}, "m")}
-    assert spoken <= SPOKEN.keys()
+    conversations = {name for name, row in SPOKEN.items() if row.kind == "conversation"}
+    assert spoken <= conversations == set(DIALECTS)
 
 
 def test_what_is_spoken_may_depend_on_the_model() -> None:
