@@ -120,7 +120,7 @@ def read_answers(data: bytes, closed: bool, methods: list[bytes]) -> list[Answer
             answer, pos = _answer(data, pos, closed, methods[len(answers)] if len(methods) > len(answers) else b"GET")
         except Cut:
             break
-        if answer.status >= 200:
+        if answer.status >= 200 or answer.status == 101:
             answers.append(answer)
     return answers
 
@@ -136,6 +136,8 @@ def _answer(data: bytes, pos: int, closed: bool, method: bytes) -> tuple[Answer,
     closing = field_of(fields, "connection").lower() == "close"
     assert not (length and coding), "both framings"
     assert coding in ("", "chunked"), coding
+    if status == 101:
+        return Answer(status, fields, data[pos:], closing, [data[pos:]]), len(data)  # what follows are frames
     if status < 200 or status in (204, 304) or method == b"HEAD":
         assert not coding or method == b"HEAD" or status == 304, "a bodiless answer that is chunked"
         return Answer(status, fields, b"", closing, []), pos
@@ -172,6 +174,8 @@ def read_requests(data: bytes) -> list[Request]:
         assert field_of(fields, "host")
         assert field_of(fields, "transfer-encoding") == "", "a coding that we do not send"
         size = int(field_of(fields, "content-length") or "0")
+        if field_of(fields, "upgrade") == "websocket":
+            size = len(data) - pos  # what follows are frames
         body = data[pos : pos + size]
         pos += size
         requests.append(Request(match.group(1).decode(), match.group(2).decode(), fields, body, len(body) == size))

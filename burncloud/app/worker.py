@@ -49,6 +49,8 @@ from burncloud.wire.listener import Listener, LoadMap
 BELL_S: Final = 0.02
 STATS_S: Final = 1.0
 JOURNAL_RETRY_S: Final = 1.0
+FAREWELL_S: Final = 0.25
+"""What the clients of WebSockets get to hear that the worker goes."""
 _log = logs.logger("burncloud.app.worker")
 
 
@@ -121,6 +123,8 @@ class Worker:
             if not gateway.clients or clock.monotonic_ms() > deadline:
                 break
             await asyncio.sleep(0.02)
+        if gateway.end_sessions():
+            await asyncio.sleep(FAREWELL_S)
         for client in list(gateway.clients):
             client.abort()
         await asyncio.sleep(0)

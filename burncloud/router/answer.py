@@ -24,7 +24,7 @@ from burncloud.adaptors.translation import Translation
 from burncloud.errors import SERVICE_UNAVAILABLE, error_body
 from burncloud.router import settle
 from burncloud.router.desk import Desk
-from burncloud.router.exchange import ENDING, HOLDING, OVER, PASSING, SENT, Exchange
+from burncloud.router.exchange import ENDING, HOLDING, OVER, PASSING, SENT, TALKING, Exchange
 from burncloud.router.health import Health
 from burncloud.router.ports import House
 from burncloud.router.translate import fields_of
@@ -76,6 +76,8 @@ class Answers:
         self._failed = failed
         self._freed = freed
         self._body_over = body_over
+        self.opened: Callable[[Exchange, Upstream], bool] = lambda x, up: False
+        """Whether a 101 opens a WebSocket that was asked for (realtime.py)."""
 
     # Sink
 
@@ -89,6 +91,8 @@ class Answers:
                     self._pass_whole(x, up, content)
                 else:
                     self._pass_translated(x, x.translation, up, content)
+            elif state is TALKING:
+                x.session.on_upstream(content, ended)
             else:
                 self._hold(x, up, content, ended)
             return
@@ -114,14 +118,22 @@ class Answers:
             return
         if x.state is PASSING:
             self._cut(x)
+        elif x.state is TALKING:
+            x.session.on_lost()
         elif x.state is SENT and up.idle_since and not up.heard and reason in ("reset", "closed"):
             self._failed(x, Fault("stale"))
         elif x.state in (SENT, HOLDING):
             self._failed(x, Fault("lost", x.status))
 
+    def on_switch(self, x: Exchange, up: Upstream) -> bool:
+        """The upstream switched protocols; whether that was asked for."""
+        return self.opened(x, up)
+
     def on_writable(self, x: Exchange, up: Upstream, paused: bool) -> None:
         """The upstream takes a large request: go on where it can."""
-        if not paused and x.pump is not None:
+        if x.state is TALKING:
+            x.session.on_writable(paused)
+        elif not paused and x.pump is not None:
             self.pump(x, up)
 
     # The request's large body

@@ -23,6 +23,7 @@ from burncloud.domain.pricing import Price
 from burncloud.domain.snapshot import Token
 from burncloud.router.choose import Route
 from burncloud.router.outlets import Ability, Key, Outlet
+from burncloud.router.ports import Session
 from burncloud.router.routes import Target
 from burncloud.wire.body import Body
 from burncloud.wire.downstream import Downstream, Inbound
@@ -41,11 +42,13 @@ HOLDING: Final = "holding"
 """The answer's first bytes are here and not yet passed on: the attempt can still be given up."""
 PASSING: Final = "passing"
 """The answer is committed to the client."""
+TALKING: Final = "talking"
+"""A WebSocket is open: frames pass both ways."""
 ENDING: Final = "ending"
 """The receipt is queued; the last bytes go when it is written."""
 OVER: Final = "over"
 
-STATES: Final = (ARRIVING, LEASING, DIALLING, SENT, HOLDING, PASSING, ENDING, OVER)
+STATES: Final = (ARRIVING, LEASING, DIALLING, SENT, HOLDING, PASSING, TALKING, ENDING, OVER)
 
 
 def _no_wait() -> None:
@@ -66,10 +69,10 @@ class Exchange(Inbound):
         "ability", "again", "answer_head", "asked", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost",
         "chunked", "day", "endpoint", "failed_keys", "first_ns", "form", "form_peek", "group", "group_ratio_ppm",
         "held", "held_bytes", "hold_token", "hold_user", "key", "last", "meter", "model", "money", "no_room",
-        "outlet", "price", "prompt", "prompt_billed", "pump", "reading", "reason", "relay", "request_id", "reserve",
-        "room", "route", "sliced", "spooling", "sse", "started_ns", "state", "status", "stream", "stripper", "target",
-        "token", "touched", "translation", "tried", "unwait", "up", "upload", "upload_body", "upstream_model",
-        "upstream_request", "usage_asked", "way", "written", "x",
+        "opening_key", "outlet", "price", "prompt", "prompt_billed", "pump", "reading", "reason", "relay",
+        "request_id", "reserve", "room", "route", "session", "sliced", "spooling", "sse", "started_ns", "state",
+        "status", "stream", "stripper", "target", "token", "touched", "translation", "tried", "unwait", "up", "upload",
+        "upload_body", "upstream_model", "upstream_request", "usage_asked", "way", "written", "x",
     )  # fmt: skip
 
     target: Target
@@ -83,6 +86,9 @@ class Exchange(Inbound):
     key: Key
     way: str
     """The dialect that the attempt under way is translated to; "" = it goes as it came."""
+    session: Session
+    """Of a request for a WebSocket; `opening_key` is what its upstream must answer to."""
+    opening_key: bytes
 
     def __init__(self, client: Downstream, method: bytes, url: bytes, head: Head, length: int, started_ns: int) -> None:
         Inbound.__init__(self, client, method, url, head, length)

@@ -46,12 +46,25 @@ from burncloud.router import listing, relay, settle
 from burncloud.router.answer import Answers, Fault
 from burncloud.router.arrival import Arrivals
 from burncloud.router.desk import Desk
-from burncloud.router.exchange import ARRIVING, DIALLING, ENDING, HOLDING, LEASING, OVER, PASSING, SENT, Exchange
+from burncloud.router.exchange import (
+    ARRIVING,
+    DIALLING,
+    ENDING,
+    HOLDING,
+    LEASING,
+    OVER,
+    PASSING,
+    SENT,
+    TALKING,
+    Exchange,
+)
 from burncloud.router.failover import Failover
 from burncloud.router.health import Health
+from burncloud.router.opening import asked
 from burncloud.router.outlets import Ability, Outlet
 from burncloud.router.ports import House, Translator
-from burncloud.router.routes import ANY_GEMINI, ENGINE_EMBEDDINGS, Target, target
+from burncloud.router.realtime import Realtime
+from burncloud.router.routes import ANY_GEMINI, ENGINE_EMBEDDINGS, REALTIME, Target, target
 from burncloud.router.translate import Lossy, forget, job_of, take, translate, way_of
 from burncloud.router.upload import make_upload
 from burncloud.router.world import World
@@ -61,6 +74,7 @@ from burncloud.wire.heads import STATUS_LINES, Head
 from burncloud.wire.pool import Pool
 from burncloud.wire.resolver import Resolver
 from burncloud.wire.upstream import Upstream
+from burncloud.wire.websocket import GOING_AWAY
 
 TARGETS_MAX: Final = 4096
 TRANSLATED_BESIDE_BYTES: Final = 96 << 10
@@ -86,6 +100,8 @@ class Gateway:
         self.health = Health()
         on_ways = (self.attempt_failed, self.free, self.arrivals.drop)
         self.answers = Answers(house, self.desk, self.health, self._loop, clock.now_ns, *on_ways)
+        self.realtime = Realtime(house, self.desk, self.health, self._loop, self.free)
+        self.answers.opened = self.realtime.opened
         resolver = Resolver(settings.upstream_deny)
         self.pool = Pool(self.answers, resolver, settings.connect_timeout_ms, settings.pool_idle_ms)
         self.world = World(self.pool.origin, settings.upstream_ca_file)
@@ -156,6 +172,9 @@ class Gateway:
             x.target = found
             method, path, allow = (text.decode("latin-1") for text in (x.method, found.path, found.allow))
             raise Refusal(METHOD_NOT_ALLOWED, f"{path} takes {allow}, not {method}")
+        if found.endpoint is REALTIME:
+            x.target = found
+            return self.realtime.begin(x, found)
         if x.method == b"POST" and not found.key and len(self._targets) < TARGETS_MAX:
             self._targets[x.url] = found
         return found
@@ -221,6 +240,8 @@ class Gateway:
         endpoint = x.target.endpoint
         body = x.body
         if body is None or endpoint is None:
+            if endpoint is REALTIME:
+                return asked(x)
             raise Refusal(INVALID_REQUEST, "The request has no body")
         if x.form is not None:
             x.form_peek = form = x.form.finish()
@@ -498,6 +519,13 @@ class Gateway:
             extra += b"allow: %b\r\n" % x.target.allow
         self._answer(x, refusal.row.status, body, extra)
 
+    def end_sessions(self) -> bool:
+        """A drain has lasted long enough: tell WebSockets to go; whether there are any."""
+        talking = [x for x in self.live if x.state is TALKING]
+        for x in talking:
+            x.session.part(Refusal(SERVICE_UNAVAILABLE, "The gateway is going away, connect again"), GOING_AWAY)
+        return bool(talking)
+
     def _answer(self, x: Exchange, status: int, body: bytes, extra: bytes = b"") -> None:
         """A whole answer of our own."""
         x.state = OVER
@@ -518,6 +546,9 @@ class Gateway:
         """The client left: stop the upstream at once, bill what was used."""
         state, up = x.state, x.up
         if state in (ENDING, OVER):
+            return
+        if state is TALKING:
+            x.session.on_gone()
             return
         if state in (DIALLING, SENT, HOLDING) and not x.relay and x.outlet in self.health.resting:
             self.health.spared(x.ability, x.key)
@@ -540,7 +571,7 @@ class Gateway:
 
     def on_drained(self, x: Exchange, paused: bool) -> None:
         """Back-pressure: a client that reads slowly slows the upstream."""
-        if x.up is not None and x.state is PASSING:
+        if x.up is not None and x.state in (PASSING, TALKING):
             if paused:
                 x.up.pause()
             else:

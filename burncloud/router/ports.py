@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from burncloud.adaptors.translation import Done, Job
+from burncloud.config import Settings
 from burncloud.domain.journal import Again, End, Intent, Progress, Return
 from burncloud.domain.link import Ask
 from burncloud.errors import Refusal
 from burncloud.wire.body import Body
 from burncloud.wire.journal import Waiter
+from burncloud.wire.upstream import Upstream
 
 
 class Journal(Protocol):
@@ -48,6 +50,34 @@ class Translator(Protocol):
 
     def submit(self, job: Job, body: Body, finished: Callable[[tuple[Body, Done] | Refusal], None]) -> None:
         """Have a request written for another dialect; `finished` is called later."""
+
+
+class Session(Protocol):
+    """A WebSocket between a client and an upstream (realtime.py)."""
+
+    def start(self, up: Upstream, head: bytes) -> None:
+        """The upstream's leg stands; `head` opens the client's."""
+
+    def on_client(self, data: bytes) -> None:
+        """Bytes from the client."""
+
+    def on_upstream(self, content: bytes | None, ended: bool) -> None:
+        """Bytes from the upstream, or its end."""
+
+    def on_lost(self) -> None:
+        """The upstream's leg is gone."""
+
+    def on_gone(self) -> None:
+        """The client's leg is gone."""
+
+    def on_writable(self, paused: bool) -> None:
+        """The upstream takes less than the client says, or has caught up."""
+
+    def look(self, now: float, settings: Settings) -> None:
+        """The sweep's look at its clocks."""
+
+    def part(self, refusal: Refusal, code: int) -> None:
+        """End it with a word to the client."""
 
 
 class House(Protocol):

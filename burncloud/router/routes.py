@@ -75,6 +75,9 @@ GEMINI_METHODS: Final[dict[str, Endpoint]] = {
 }
 
 ENGINE_EMBEDDINGS: Final = Endpoint("embeddings", "openai", "url")
+REALTIME: Final = Endpoint("realtime", "openai", "url")
+REALTIME_PATHS: Final = frozenset((b"/v1/realtime", b"/openai/v1/realtime", b"/openai/realtime"))
+"""OpenAI's, and Azure's two."""
 MODELS_OPENAI: Final = Endpoint("models", "openai", "none", free=True)
 MODELS_ANTHROPIC: Final = Endpoint("models", "anthropic", "none", "anthropic", free=True)
 MODELS_GEMINI: Final = Endpoint("models", "gemini", "none", "gemini", free=True)
@@ -158,11 +161,28 @@ def _find(method: bytes, path: bytes, query: bytes, key: bytes) -> Target:
         if path.startswith(GEMINI_PREFIXES) and (b":" in path or b"%3a" in path.lower()):
             return _gemini(path, query, key)
     elif method == b"GET" and path.rpartition(b":")[2].decode("latin-1") not in GEMINI_METHODS:
+        if path in REALTIME_PATHS:
+            return _realtime(query, key)
         if path == b"/v1/models" or path.startswith(b"/v1/models/"):
             return Target(MODELS_OPENAI, path, query, key, _named(path, b"/v1/models/"))
         if path == b"/v1beta/models" or path.startswith(b"/v1beta/models/"):
             return Target(MODELS_GEMINI, path, query, key, _named(path, b"/v1beta/models/"))
     return Target(None, path, query, key)
+
+
+def _realtime(query: bytes, key: bytes) -> Target:
+    """A WebSocket; at Azure the model is a deployment, and the key may stand in the query under another name."""
+    said: dict[bytes, bytes] = {}
+    kept: list[bytes] = []
+    for part in query[1:].split(b"&"):
+        name, _, value = part.partition(b"=")
+        if name in (b"model", b"deployment", b"api-key", b"api-version"):
+            said[name] = value
+        elif part:
+            kept.append(part)
+    model = unquote_to_bytes(said.get(b"model") or said.get(b"deployment", b"")).decode(errors="replace")
+    rest = b"?" + b"&".join(kept) if kept else b""
+    return Target(REALTIME, b"/v1/realtime", rest, key or said.get(b"api-key", b""), model)
 
 
 def _named(path: bytes, prefix: bytes) -> str:

@@ -13,7 +13,7 @@ from burncloud import clock
 from burncloud.config import Settings
 from burncloud.errors import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE, Refusal
 from burncloud.router.answer import Fault
-from burncloud.router.exchange import ARRIVING, HOLDING, LEASING, PASSING, SENT, Exchange
+from burncloud.router.exchange import ARRIVING, HOLDING, LEASING, PASSING, SENT, TALKING, Exchange
 from burncloud.router.gateway import Gateway
 from burncloud.wire.downstream import Downstream
 
@@ -77,6 +77,8 @@ class Sweep:
                 gateway.answers.on_lost(x, up, "stall")
             elif state is HOLDING and x.sse and now - x.touched > SSE_HOLD_S:
                 gateway.answers.hurry(x)
+        elif state is TALKING:
+            x.session.look(now, settings)
         elif state is LEASING and now - x.touched > ROOM_WAIT_S * 2:
             gateway.refuse(x, Refusal(SERVICE_UNAVAILABLE, "", 1))
 

@@ -19,6 +19,7 @@ from burncloud.adaptors.overrides import NOTHING, Overrides
 from burncloud.adaptors.passage import Passage
 from burncloud.adaptors.peek import force_usage, peek_json, splice, with_usage
 from burncloud.errors import INVALID_REQUEST, Refusal
+from burncloud.router import opening
 from burncloud.router.exchange import Exchange
 from burncloud.router.outlets import Outlet
 from burncloud.router.reach import Reach
@@ -33,7 +34,9 @@ def make_upload(x: Exchange) -> None:
     """Set `x.upload` (and `x.pump`, where the body is spooled) for the channel chosen.  Raises Refusal."""
     outlet, target, body = x.outlet, x.target, x.body
     endpoint = target.endpoint
-    assert body is not None
+    if body is None:
+        opening.ask(x)
+        return
     assert endpoint is not None
     x.upstream_model = name = outlet.models.get(x.model) or x.model
     written = x.written

@@ -17,6 +17,7 @@ import httptools
 from burncloud.errors import HEAD_TOO_LARGE, INVALID_REQUEST, REQUEST_TIMEOUT, ErrorRow, error_body
 from burncloud.wire.body import Body
 from burncloud.wire.heads import HEAD_BYTES_MAX, STATUS_LINES, Head, judge, method_error, target_error
+from burncloud.wire.websocket import offer_of
 
 HEAD_TEXT: Final = f"The request head is larger than {HEAD_BYTES_MAX >> 10} KiB"
 PIPELINE_REQUESTS_MAX: Final = 8
@@ -75,6 +76,13 @@ class Again(NamedTuple):
 _LENGTH_FIELD: Final = re.compile(rb"\r\ncontent-length: ?(\d{1,9})(?=\r\n)", re.IGNORECASE)
 
 
+class Tunnel(Protocol):
+    """What takes a client's bytes once its request asked for another protocol."""
+
+    def on_client(self, data: bytes) -> None:
+        """Bytes from the client."""
+
+
 class App(Protocol):
     """What a connection asks of the floor above."""
 
@@ -108,9 +116,9 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "_again", "_app", "_begun", "_fields", "_fresh", "_head_bytes", "_in_head", "_incoming", "_last_words",
-        "_length", "_loop", "_missing", "_parser", "_queue", "_queued_bytes", "_silent_bytes", "_url", "active",
-        "closing", "deadline", "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "unsent",
-        "upgrading",
+        "_length", "_loop", "_missing", "_offered", "_parser", "_queue", "_queued_bytes", "_silent_bytes", "_url",
+        "active", "closing", "deadline", "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "tunnel",
+        "unsent", "upgrading",
     )  # fmt: skip
 
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
@@ -142,6 +150,10 @@ class Downstream(asyncio.Protocol):
         self.deadline = 0.0
         """Loop time at which an idle connection or an unfinished head is given up; 0 = none."""
         self.upgrading = False
+        self._offered = False
+        """The head that comes next asked for a WebSocket."""
+        self.tunnel: Tunnel | None = None
+        """Who takes what comes behind the active request; the connection serves no other after it."""
         # Per-request state
         self._in_head = True
         self._head_bytes = 0
@@ -185,6 +197,9 @@ class Downstream(asyncio.Protocol):
             if not data:
                 return
         elif active.complete:
+            if self.tunnel is not None:
+                self.tunnel.on_client(data)
+                return
             self._queued_bytes += len(data)
             if self._queued_bytes > PIPELINE_BYTES_MAX:
                 self.closing = True
@@ -286,6 +301,9 @@ class Downstream(asyncio.Protocol):
         self._again = None
         fields, self._fields = self._fields, []
         head = judge(fields, self.http11)
+        if self._offered:
+            self._offered = False
+            head.offer = offer_of(fields)
         if not self.http11 and version != "1.0":
             head.refuse(INVALID_REQUEST, "HTTP/1.0 and HTTP/1.1 are served here")
         if (head_bytes > HEAD_BYTES_MAX or self.active is not None) and self._head_size(fields) > HEAD_BYTES_MAX:
@@ -354,6 +372,12 @@ class Downstream(asyncio.Protocol):
             self._linger()
         else:
             x.discard = True
+
+    def hang_up(self, x: Inbound) -> None:
+        """The active exchange was a tunnel, and is over: what is written goes out, what comes is thrown away."""
+        x.done = True
+        self.active = self.tunnel = None
+        self._linger()
 
     def close(self) -> None:
         """Close after what is written has gone out."""
@@ -490,7 +514,7 @@ class Downstream(asyncio.Protocol):
         return self.active is x
 
     def _serve_plainly(self, rest: bytes) -> None:
-        """An Upgrade that we do not follow: the same request again without it (rule 11).
+        """An Upgrade: the same request again without it (rule 11).  That it offered a WebSocket is noted in its head.
 
         llhttp stops at the head of such a message; Java's client offers h2c on every POST.
         """
@@ -499,6 +523,8 @@ class Downstream(asyncio.Protocol):
             self._refuse_connection(method_error(method) or INVALID_REQUEST, "")
             return
         version = self._parser.get_http_version()
+        wanted = [value.strip().lower() for name, value in self._fields if name.lower() == b"upgrade"]
+        self._offered = method == b"GET" and version == "1.1" and wanted == [b"websocket"]
         lines = [b"%b %b HTTP/%b\r\n" % (method, self._url, version.encode())]
         lines += [b"%b: %b\r\n" % field for field in self._fields if field[0].lower() != b"upgrade"]
         if self._length >= 0:

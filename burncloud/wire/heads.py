@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from burncloud.errors import HEAD_TOO_LARGE, INVALID_REQUEST, METHOD_NOT_ALLOWED, ErrorRow
+from burncloud.wire.websocket import Offer
 
 HEAD_BYTES_MAX: Final = 64 << 10
 HEAD_FIELDS_MAX: Final = 100
@@ -166,7 +167,7 @@ def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
         elif action == REQUEST_ID:
             if not head.request_id:
                 head.request_id = value.strip()[:128]
-                forward += (b"x-upstream-request-id: ", head.request_id, b"\r\n")
+                forward += (b"x-upstream-request-id", b": ", head.request_id, b"\r\n")
         elif action == CHUNKED:
             if head.chunked or value.strip().lower() != b"chunked":
                 head.length = -2
@@ -197,7 +198,7 @@ class Head:
 
     __slots__ = (
         "auth", "chunked", "client_request", "content_type", "error", "error_text",
-        "expect", "fields", "foreign", "forward", "forwarded_for", "memo", "multipart", "strict",
+        "expect", "fields", "foreign", "forward", "forwarded_for", "memo", "multipart", "offer", "strict",
     )  # fmt: skip
 
     def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
@@ -215,6 +216,8 @@ class Head:
         self.chunked = False
         self.strict = False
         """x-burncloud-strict: true: a translation that loses something is refused."""
+        self.offer: Offer | None = None
+        """It asks for a WebSocket."""
         self.error: ErrorRow | None = None
         self.error_text = ""
         self.memo: Any = None

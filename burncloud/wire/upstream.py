@@ -30,8 +30,24 @@ class Sink(Protocol):
     def on_lost(self, x: Any, up: Upstream, reason: str) -> None:
         """The connection broke before the answer was complete."""
 
+    def on_switch(self, x: Any, up: Upstream) -> bool:
+        """The upstream switches protocols; True if that was asked for: all that comes now is content."""
+
     def on_writable(self, x: Any, up: Upstream, paused: bool) -> None:
         """The upstream takes the request more slowly than it is written (paused), or has caught up."""
+
+
+class Switched:
+    """In the place of the parser once the protocol is another: each read is content, and there is no end but EOF."""
+
+    __slots__ = ("_up",)
+
+    def __init__(self, up: Upstream) -> None:
+        self._up = up
+
+    def feed_data(self, data: bytes) -> None:
+        """Bytes of the tunnel."""
+        self._up.on_body(data)
 
 
 class Upstream(asyncio.Protocol):
@@ -155,8 +171,8 @@ class Upstream(asyncio.Protocol):
         self.last = self._loop.time()
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail("the upstream switched protocols unasked")
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(x, data[upgrade.args[0] :])
             return
         except httptools.HttpParserError:
             if not self.messages:
@@ -258,6 +274,16 @@ class Upstream(asyncio.Protocol):
         self.messages += 1
 
     # Own matters
+
+    def _switch(self, x: Any, rest: bytes) -> None:
+        """The upstream answered 101; `rest` came behind its head."""
+        self.messages = 0
+        if not self._sink.on_switch(x, self):
+            self._fail("the upstream switched protocols unasked")
+            return
+        self._parser = Switched(self)
+        if rest and self.exchange is x:
+            self._sink.on_answer(x, self, rest, False)
 
     def _count_silence(self, size: int) -> bool:
         """A read brought no content; True if that was once too often."""

@@ -124,7 +124,9 @@ def test_answer_fields(name: bytes) -> None:
     head = judge_answer([(name, b"5")])
     kept = name in (b"content-type", b"content-encoding", b"retry-after")
     renamed = name in (b"x-request-id", b"request-id")
-    expected = [b"x-upstream-request-id: ", b"5", b"\r\n"] if renamed else [name, b": ", b"5", b"\r\n"] if kept else []
+    expected = (
+        [b"x-upstream-request-id", b": ", b"5", b"\r\n"] if renamed else [name, b": ", b"5", b"\r\n"] if kept else []
+    )
     assert head.forward == expected
 
 
