@@ -17,9 +17,10 @@ import msgspec
 
 from burncloud import logs
 from burncloud.adaptors.translation import Done, Job
-from burncloud.app.translator import FRAME_BYTES, Answer, Order, framed
+from burncloud.app.translator import FRAME_BYTES, Answer, Order, framed, send
 from burncloud.errors import ERRORS, INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
 from burncloud.wire.body import SPOOL_FROM, Body
+from burncloud.wire.files import read_at
 
 TIMEOUT_S: Final = 60.0
 SENT_MAX: Final = 8
@@ -65,7 +66,7 @@ class Translating:
             while self._queue and self._sent < SENT_MAX:
                 link = self._link or self._start()
                 frame, source, place = self._queue[0]
-                socket.send_fds(link, [frame], [source, place])
+                send(link, frame, [source, place])
                 self._queue.popleft()
                 self._sent += 1
                 os.close(source)
@@ -111,11 +112,11 @@ class Translating:
             finished(Refusal(row, answer.refused))
             return
         size = os.fstat(place).st_size
-        done = msgspec.json.decode(os.pread(place, size - answer.size, answer.size), type=Done)
+        done = msgspec.json.decode(read_at(place, size - answer.size, answer.size), type=Done)
         if answer.size > SPOOL_FROM:
             finished((Body(fd=place, size=answer.size), done))
         else:
-            content = os.pread(place, answer.size, 0)
+            content = read_at(place, answer.size, 0)
             os.close(place)
             finished((Body(content), done))
 

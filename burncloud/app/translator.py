@@ -64,12 +64,34 @@ def do(order: Order, source: int, place: int) -> Answer:
     return Answer(order.number, len(content))
 
 
+if sys.platform == "win32":
+
+    def receive(link: socket.socket, size: int) -> tuple[bytes, list[int]]:
+        """Descriptors cannot be sent there."""
+        raise OSError("no descriptors can be received here")
+
+    def send(link: socket.socket, frame: bytes, files: list[int]) -> None:
+        """Descriptors cannot be sent there."""
+        raise OSError("no descriptors can be sent here")
+
+else:
+
+    def receive(link: socket.socket, size: int) -> tuple[bytes, list[int]]:
+        """At most `size` bytes, and the open files that came with them; b"" at the end."""
+        data, files, _, _ = socket.recv_fds(link, size, 2)
+        return data, files
+
+    def send(link: socket.socket, frame: bytes, files: list[int]) -> None:
+        """A frame with two open files."""
+        socket.send_fds(link, [frame], files)
+
+
 def serve(link: socket.socket) -> None:
     """Do one job after the other until the worker is gone."""
     while True:
         frame, files = b"", []
         while len(frame) < FRAME_BYTES:
-            data, fds, _, _ = socket.recv_fds(link, FRAME_BYTES - len(frame), 2)
+            data, fds = receive(link, FRAME_BYTES - len(frame))
             if not data:
                 return
             frame += data

@@ -210,7 +210,7 @@ _SAMPLING: Final = ("temperature", "top_p", "frequency_penalty", "presence_penal
 _PLAIN: Final = ("top_k", "min_p", "n", "modalities", "audio", "verbosity", "service_tier")
 
 
-_EMPTY: Final = ("", [])
+_EMPTY: Final[tuple[Any, ...]] = ("", [])
 
 
 def _put(body: dict[str, Any], **members: Any) -> None:
