@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from burncloud.adaptors.vendors import VENDORS, base_url_of
-from burncloud.cli import inputs, output
+from burncloud.cli import inputs, limits, output
 from burncloud.cli.inputs import After, AsJson, Limit, Yes
+from burncloud.cli.limits import Concurrency, Rpm, Tpm
 from burncloud.cli.session import Session, run
 from burncloud.database.channels import ChannelRow
 from burncloud.domain.money import format_usd
@@ -87,6 +88,9 @@ def add(
     ca_file: CaFile = None,
     verify_tls: VerifyTls = None,
     option: Options = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrency: Concurrency = None,
     json: AsJson = False,
 ) -> None:
     """Add a channel; it is in use at once. Without --key the key is asked for, hidden."""
@@ -95,7 +99,8 @@ def add(
         raise typer.BadParameter(f"give {' and '.join(missing)}, like --type openai --models gpt-4o,gpt-4o-mini")
 
     async def work(s: Session) -> ChannelRow:
-        return await channels.create_channel(
+        limited = limits.checked("channel", rpm, tpm, concurrency)
+        row = await channels.create_channel(
             s.db,
             await s.master_key(),
             vendor=type_,
@@ -108,6 +113,8 @@ def add(
             weight=1 if weight is None else weight,
             options=_options({}, ca_file, verify_tls, option),
         )
+        await limits.put(s, "channel", row.id, limited)
+        return row
 
     _show(run(work, json), json)
 
@@ -126,6 +133,9 @@ def update(
     ca_file: CaFile = None,
     verify_tls: VerifyTls = None,
     option: Options = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrency: Concurrency = None,
     json: AsJson = False,
 ) -> None:
     """Change what is given, leave the rest. Keys that are given replace all keys."""
@@ -140,7 +150,10 @@ def update(
         if ca_file is not None or verify_tls is not None or option:
             changes["options"] = _options(found.options, ca_file, verify_tls, option)
         seal = await s.master_key() if key else None
-        return await channels.update_channel(s.db, str(found.id), changes, seal, _keys(key or []))
+        limited = limits.checked("channel", rpm, tpm, concurrency)
+        row = await channels.update_channel(s.db, str(found.id), changes, seal, _keys(key or []))
+        await limits.put(s, "channel", row.id, limited)
+        return row
 
     _show(run(work, json), json)
 

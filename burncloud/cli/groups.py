@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from burncloud.cli import inputs, output
+from burncloud.cli import inputs, limits, output
 from burncloud.cli.inputs import AsJson, Yes
+from burncloud.cli.limits import Concurrency, Rpm, Tpm
 from burncloud.cli.session import Session, run
 from burncloud.database.groups import GroupRow
 from burncloud.service import groups
@@ -30,13 +31,23 @@ def list_(json: AsJson = False) -> None:
 @app.command("set")
 def set_(
     group: Name,
-    ratio: Annotated[str, typer.Option(help="Multiplies every price: 0.8 is a fifth off.", show_default=False)],
+    ratio: Annotated[
+        str | None, typer.Option(help="Multiplies every price: 0.8 is a fifth off.", show_default=False)
+    ] = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrency: Concurrency = None,
     json: AsJson = False,
 ) -> None:
-    """Set a group's ratio; a new name makes a new group."""
+    """Set a group's ratio or limits; a new name makes a new group."""
 
     async def work(s: Session) -> GroupRow:
-        return await groups.update_group(s.db, group, inputs.ratio(ratio))
+        limited = limits.checked("group", rpm, tpm, concurrency)
+        if ratio is None and not limited:
+            raise typer.BadParameter("give --ratio, or a limit like --rpm 600")
+        row = await groups.update_group(s.db, group, None if ratio is None else inputs.ratio(ratio))
+        await limits.put(s, "group", group, limited)
+        return row
 
     done = run(work, json)
     output.emit(as_json(done)) if json else output.say(f"{done.name} pays {output.ratio_text(done.ratio_ppm)} x.")

@@ -40,6 +40,16 @@ def quota(text: str) -> int:
     return -1 if text.strip().lower() in UNLIMITED_WORDS else amount(text)
 
 
+def rate(text: str) -> int:
+    """A whole number or "none" → −1."""
+    text = text.strip().replace("_", "")
+    if text.lower() in UNLIMITED_WORDS:
+        return -1
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise Refusal(INVALID_REQUEST, f"{text[:40]!r} is no limit; write a whole number like 60, or none")
+    return int(text)
+
+
 def price(text: str | None) -> int | None:
     """Dollars → nano-dollars; "none" → None, which takes a price away."""
     return None if text is None or text.strip().lower() == "none" else amount(text)

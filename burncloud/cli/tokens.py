@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from burncloud.cli import inputs, output
+from burncloud.cli import inputs, limits, output
 from burncloud.cli.inputs import After, AsJson, Limit, Yes
+from burncloud.cli.limits import Concurrency, Daily, Monthly, Rpm, Tpm
 from burncloud.cli.session import Session, run
 from burncloud.database.tokens import TokenRow
 from burncloud.domain.money import format_usd
@@ -71,17 +72,25 @@ def create(
     networks: Networks = None,
     group: Group = None,
     strict: Strict = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrency: Concurrency = None,
+    budget_daily: Daily = None,
+    budget_monthly: Monthly = None,
     json: AsJson = False,
 ) -> None:
     """Make a token and show its key, this once. Without options it is unlimited and never expires."""
 
     async def work(s: Session) -> NewToken:
+        limited = limits.checked("token", rpm, tpm, concurrency, budget_daily, budget_monthly)
         given = {"name": "", "quota_limit": -1, "expires_at": -1, "models": None, "networks": [], "group": ""}
-        return await tokens.create_token(
+        made = await tokens.create_token(
             s.db,
             user,
             **given | _given(name, quota, expires, models, networks, group, strict),  # type: ignore[arg-type]
         )
+        await limits.put(s, "token", made.token.id, limited)
+        return made
 
     made = run(work, json)
     if json:
@@ -101,6 +110,11 @@ def update(
     networks: Networks = None,
     group: Group = None,
     strict: Strict = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrency: Concurrency = None,
+    budget_daily: Daily = None,
+    budget_monthly: Monthly = None,
     enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="On or off.", show_default=False)] = None,
     json: AsJson = False,
 ) -> None:
@@ -110,7 +124,10 @@ def update(
         changes = _given(name, quota, expires, models, networks, group, strict)
         if enabled is not None:
             changes["enabled"] = enabled
-        return await tokens.update_token(s.db, token, changes)
+        limited = limits.checked("token", rpm, tpm, concurrency, budget_daily, budget_monthly)
+        row = await tokens.update_token(s.db, token, changes)
+        await limits.put(s, "token", row.id, limited)
+        return row
 
     _show(run(work, json), json)
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from burncloud.cli import inputs, output
+from burncloud.cli import inputs, limits, output
 from burncloud.cli.inputs import After, AsJson, Limit, Yes
+from burncloud.cli.limits import Concurrency, Daily, Monthly, Rpm, Tpm
 from burncloud.cli.session import Session, run
 from burncloud.database.users import UserRow
 from burncloud.domain.money import format_usd
@@ -50,6 +51,11 @@ def create(
     quota: Quota = None,
     group: Group = None,
     role: Role = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrency: Concurrency = None,
+    budget_daily: Daily = None,
+    budget_monthly: Monthly = None,
     json: AsJson = False,
 ) -> None:
     """Make a user. Without --quota it is unlimited; without --password nobody can log in with it."""
@@ -57,7 +63,10 @@ def create(
     async def work(s: Session) -> UserRow:
         word = inputs.secret(password, "Password", confirm=True) if password is not None else ""
         limit = users.UNLIMITED if quota is None else inputs.quota(quota)
-        return await users.create_user(s.db, name, word, role or "user", group or DEFAULT_GROUP, limit)
+        limited = limits.checked("user", rpm, tpm, concurrency, budget_daily, budget_monthly)
+        row = await users.create_user(s.db, name, word, role or "user", group or DEFAULT_GROUP, limit)
+        await limits.put(s, "user", row.id, limited)
+        return row
 
     _show(run(work, json), json)
 
@@ -69,6 +78,11 @@ def update(
     quota: Quota = None,
     group: Group = None,
     role: Role = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrency: Concurrency = None,
+    budget_daily: Daily = None,
+    budget_monthly: Monthly = None,
     enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="On or off.", show_default=False)] = None,
     json: AsJson = False,
 ) -> None:
@@ -77,7 +91,10 @@ def update(
     async def work(s: Session) -> UserRow:
         given: dict[str, Any] = {"name": name, "group": group, "role": role, "enabled": enabled}
         given["quota_limit"] = None if quota is None else inputs.quota(quota)
-        return await users.update_user(s.db, user, {key: v for key, v in given.items() if v is not None})
+        limited = limits.checked("user", rpm, tpm, concurrency, budget_daily, budget_monthly)
+        row = await users.update_user(s.db, user, {key: v for key, v in given.items() if v is not None})
+        await limits.put(s, "user", row.id, limited)
+        return row
 
     _show(run(work, json), json)
 

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from burncloud.database.driver import Row, Tx
 from burncloud.database.journals import Guard, check_epoch
 from burncloud.database.schema import balances, journals, leases
+from burncloud.domain.budgets import DAILY, MONTHLY, first_day
 
 Account = tuple[str, int]
 """(kind, id): ("user", 7) or ("token", 3)."""
@@ -34,6 +35,10 @@ class Standing(NamedTuple):
     """(used, leased)."""
     granted: dict[tuple[int, str, int], int]
     """(journal, kind, account) → cumulative."""
+    budgets: dict[Account, dict[str, int]]
+    """What is not charged yet of the accounts' budgets, daily and monthly; those that have one."""
+    now_s: int
+    """When it was read: the time that the budgets' periods are told by."""
 
 
 class Holding(NamedTuple):
@@ -59,13 +64,29 @@ UNION ALL SELECT 'lease', kind, account, journal, granted FROM leases
 UNION ALL SELECT 'lease', kind, account, journal, granted FROM leases
   WHERE journal IN {journals} AND kind = 'token' AND account IN {tokens}
 """
+_BUDGET: Final = """
+UNION ALL SELECT '{period}', '{kind}', asked.account, limits.budget_{period},
+    (SELECT coalesce(sum(amount), 0) FROM spend
+     WHERE spend.kind = '{kind}' AND spend.id = asked.account AND spend.day >= {first})
+  FROM {accounts} AS asked JOIN limits ON limits.name = '{kind}:' || asked.account
+  WHERE limits.budget_{period} >= 0
+"""
+
+
+def _statement(place: str, day: str) -> str:
+    """`place`, `day`: how the engine spells a list and a number among the values."""
+    lists = {name: place.format(number) for number, name in enumerate(_NAMES, 1)}
+    budgets = (
+        _BUDGET.format(period=period, kind=kind, first=day.format(number), accounts=lists[f"{kind}s"])
+        for kind in ("user", "token")
+        for number, period in enumerate((DAILY, MONTHLY), len(_NAMES) + 1)
+    )
+    return _READ.format(**lists) + "".join(budgets)
+
+
 _NAMES: Final = ("journals", "users", "tokens")
-_READ_SQLITE: Final = _READ.format(
-    **{name: f"(SELECT value FROM json_each(${place}))" for place, name in enumerate(_NAMES, 1)}
-)
-_READ_POSTGRES: Final = _READ.format(
-    **{name: f"(SELECT unnest(${place}::bigint[]))" for place, name in enumerate(_NAMES, 1)}
-)
+_READ_SQLITE: Final = _statement("(SELECT value AS account FROM json_each(${}))", "${}")
+_READ_POSTGRES: Final = _statement("(SELECT unnest(${}::bigint[]) AS account)", "${}::bigint")
 _LOCK_JOURNALS: Final = "SELECT id FROM journals WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE"
 _LOCK_BALANCES: Final = """
 SELECT kind, id FROM balances WHERE (kind, id) IN (SELECT * FROM unnest($1::text[], $2::bigint[]))
@@ -84,18 +105,19 @@ def _lock(tx: Tx, ids: list[int], accounts: list[Account]) -> None:
     tx.add_rows(balances, ("kind", "id"), ("used",), [(*account, 0) for account in sorted(missing)])
 
 
-def read_standing(tx: Tx, guard: Guard, ids: Collection[int], accounts: Collection[Account]) -> Standing:
+def read_standing(tx: Tx, guard: Guard, ids: Collection[int], accounts: Collection[Account], now_s: int) -> Standing:
     """What the questions of these journals about these accounts depend on.  Raises StaleEpoch."""
     check_epoch(tx, guard)
     users = sorted(account for kind, account in accounts if kind == "user")
     tokens = sorted(account for kind, account in accounts if kind == "token")
     lists = (sorted(ids), users, tokens)
+    days = (first_day(DAILY, now_s), first_day(MONTHLY, now_s))
     if tx.postgres:
         _lock(tx, lists[0], sorted(accounts))
-        rows = tx.fetch(_READ_POSTGRES, *lists)
+        rows = tx.fetch(_READ_POSTGRES, *lists, *days)
     else:
-        rows = tx.fetch(_READ_SQLITE, *map(json.dumps, lists))
-    standing = Standing(0, {}, {}, {}, {})
+        rows = tx.fetch(_READ_SQLITE, *map(json.dumps, lists), *days)
+    standing = Standing(0, {}, {}, {}, {}, {}, now_s)
     opened = 0
     for what, word, id_, first, second in rows:
         if what == "open":
@@ -106,6 +128,8 @@ def read_standing(tx: Tx, guard: Guard, ids: Collection[int], accounts: Collecti
             standing.limits[word, id_] = first
         elif what == "balance":
             standing.balances[word, id_] = (first, second)
+        elif what in (DAILY, MONTHLY):
+            standing.budgets.setdefault((word, id_), {})[what] = first - int(second)
         else:
             standing.granted[first, word, id_] = second
     return standing._replace(open_journals=opened)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from burncloud.database.driver import Row, Tx
 from burncloud.database.journals import Guard, check_epoch, mark_closed, move_watermark
-from burncloud.database.schema import attempts, balances, leases, ledger_carry, receipts, usage_hourly
+from burncloud.database.schema import attempts, balances, leases, ledger_carry, receipts, spend, usage_hourly
 from burncloud.domain.usage import KINDS
 
 LEASE_KEYS: Final = ("journal", "kind", "account")
@@ -23,6 +23,8 @@ BALANCE_KEYS: Final = ("kind", "id")
 BALANCE_SUMS: Final = ("used", "leased")
 HOURLY_KEYS: Final = ("hour", "user", "token", "channel", "model")
 HOURLY_SUMS: Final = ("requests", *KINDS, "charge")
+SPEND_KEYS: Final = ("kind", "id", "day")
+SPEND_SUMS: Final = ("amount",)
 FAULTS_MAX: Final = 100
 """As many wrong rows are named by verify, per check."""
 
@@ -39,6 +41,8 @@ class Booking(NamedTuple):
     """(kind, id, used, leased)."""
     hourly: list[Row]
     """(hour, user, token, channel, model, requests, kinds…, charge)."""
+    spend: list[Row]
+    """(kind, id, day, amount), of users and tokens."""
 
 
 class Fault(NamedTuple):
@@ -69,6 +73,7 @@ def book(tx: Tx, guard: Guard, journal: int, state: str, before: int, after: int
     tx.add_rows(leases, LEASE_KEYS, LEASE_SUMS, booking.leases)
     tx.add_rows(balances, BALANCE_KEYS, BALANCE_SUMS, booking.balances)
     tx.add_rows(usage_hourly, HOURLY_KEYS, HOURLY_SUMS, booking.hourly)
+    tx.add_rows(spend, SPEND_KEYS, SPEND_SUMS, booking.spend)
     return True
 
 

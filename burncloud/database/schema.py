@@ -153,6 +153,18 @@ groups = Table("groups", metadata, Column("name", Text, primary_key=True), _numb
 
 settings = Table("settings", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
+limits = Table(
+    "limits",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _number("requests", -1),
+    _number("tokens", -1),
+    _number("concurrency", -1),
+    _number("budget_daily", -1),
+    _number("budget_monthly", -1),
+)
+"""`name` is "kind:id" (token:12, model:gpt-4); −1 = no limit; budgets in nano-dollars, of tokens and users only."""
+
 changes = Table(
     "changes",
     metadata,
@@ -161,7 +173,7 @@ changes = Table(
     Column("id", Text, nullable=False),
     sqlite_autoincrement=True,
 )
-"""Filled by triggers: user, token, channel, price, group, setting; quota_user, quota_token."""
+"""Filled by triggers: user, token, channel, price, group, setting, limit; quota_user, quota_token."""
 
 balances = Table(
     "balances",
@@ -284,6 +296,17 @@ usage_hourly = Table(
     sqlite_with_rowid=False,
 )
 """Sums by hour (unix seconds of its start), kept up inside the booking transaction."""
+
+spend = Table(
+    "spend",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    _number("amount"),
+    sqlite_with_rowid=False,
+)
+"""What users and tokens were charged by UTC day (of the receipts' `day`), kept up inside the booking transaction."""
 
 ledger_carry = Table(
     "ledger_carry",

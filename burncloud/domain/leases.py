@@ -27,6 +27,8 @@ class Lease:
     """The database said no; believed until this loop time or a quota event."""
     denied_need: int = 0
     """How much more than was free it said no to."""
+    denied_retry_s: int = 0
+    """It is a budget that is used up; its next period begins in so many seconds (0 = it is the quota)."""
     tight: bool = False
     """Little is left of the account: what a settled request did not use goes back at once."""
     refill_below: int = 0

@@ -83,6 +83,8 @@ class Grant(msgspec.Struct, array_like=True, tag="grant"):
     user_granted: int = 0
     token_granted: int = 0
     denied: str = ""
+    retry_s: int = 0
+    """It was a budget that said no, whose next period begins in so many seconds."""
 
 
 class Recall(msgspec.Struct, array_like=True, tag="recall"):

@@ -21,7 +21,7 @@ class User(msgspec.Struct, array_like=True, gc=False):
     enabled: bool = True
     group: str = "default"
     limited: bool = False
-    """True where the user's quota is finite: its requests reserve on a lease."""
+    """True where the user's quota is finite or it has a budget: its requests reserve on a lease."""
 
 
 class Token(msgspec.Struct, array_like=True, gc=False):
@@ -33,7 +33,7 @@ class Token(msgspec.Struct, array_like=True, gc=False):
     user: int
     enabled: bool = True
     limited: bool = False
-    """True where the token's own quota_limit is not −1."""
+    """The same for the token's own."""
     expires_at: int = -1
     """Unix seconds; −1 never."""
     group: str = ""
@@ -84,7 +84,18 @@ class Setting(msgspec.Struct, array_like=True, gc=False):
     value: str
 
 
-Record = User | Token | Channel | Group | Price | Setting
+class Limit(msgspec.Struct, array_like=True, gc=False):
+    """How much of a thing may be asked at once and in a minute; −1 = as much as comes."""
+
+    name: str
+    """"kind:id": token:12, user:3, group:default, channel:7, model:gpt-4."""
+    requests: int = -1
+    """In any 60 seconds, as are the tokens."""
+    tokens: int = -1
+    concurrency: int = -1
+
+
+Record = User | Token | Channel | Group | Price | Setting | Limit
 RECORD_TYPES: dict[str, type[Record]] = {
     "user": User,
     "token": Token,
@@ -92,5 +103,6 @@ RECORD_TYPES: dict[str, type[Record]] = {
     "group": Group,
     "price": Price,
     "setting": Setting,
+    "limit": Limit,
 }
 """Kind on the link → record type.  The first full load comes in this order."""

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from burncloud.domain.journal import Return
 from burncloud.domain.leases import Lease
 from burncloud.domain.link import Ask, Grant
-from burncloud.errors import INSUFFICIENT_QUOTA, SERVICE_UNAVAILABLE, Refusal
+from burncloud.errors import INSUFFICIENT_QUOTA, RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE, Refusal
 from burncloud.router.ports import House
 
 IDLE_RETURN_MS: Final = 30_000
@@ -123,7 +123,7 @@ class Desk:
         for kind, account in (("user", user), ("token", token)):
             lease = self._leases(kind).get(account) if account else None
             if lease is not None and now < lease.denied_until_ms and amount - lease.free >= lease.denied_need:
-                answer(Refusal(INSUFFICIENT_QUOTA))
+                answer(_denial(lease))
                 return
         line = self._lines.setdefault((user, token), Line())
         line.queue.append(Waiting(amount, answer))
@@ -152,7 +152,7 @@ class Desk:
         if grant.outcome == "ok":
             self._serve(user, token, line)
         elif grant.outcome == "denied":
-            self._deny(user, token, line, grant.denied)
+            self._deny(user, token, line, grant.denied, grant.retry_s)
         else:
             self._fail(pair, line)
 
@@ -251,11 +251,12 @@ class Desk:
         for waiting in served:
             waiting.answer(None)
 
-    def _deny(self, user: int, token: int, line: Line, kind: str) -> None:
+    def _deny(self, user: int, token: int, line: Line, kind: str, retry_s: int) -> None:
         """The database said no to the first in line: so it would to all who need as much."""
         account = user if kind == "user" else token
         lease = self._lease(kind, account)
         lease.denied_until_ms = self._now_ms() + DENIED_MS
+        lease.denied_retry_s = retry_s
         lease.denied_need = max(1, line.need - lease.free)
         refused = [w for w in line.queue if w.amount >= line.need]
         line.queue = deque(w for w in line.queue if w.amount < line.need)
@@ -265,7 +266,7 @@ class Desk:
             if self.hold(user, token, waiting.amount):
                 waiting.answer(None)
             else:
-                waiting.answer(Refusal(INSUFFICIENT_QUOTA))
+                waiting.answer(_denial(lease))
 
     def _fail(self, pair: tuple[int, int], line: Line) -> None:
         self._lines.pop(pair, None)
@@ -287,3 +288,10 @@ class Desk:
         if amount:
             self._house.journal.give_back(Return(lease.kind, lease.account, amount))
         return amount
+
+
+def _denial(lease: Lease) -> Refusal:
+    """The database's no: the quota is used up for good, a budget until its next period."""
+    if lease.denied_retry_s:
+        return Refusal(RATE_LIMIT_EXCEEDED, f"The budget of this {lease.kind} is used up", lease.denied_retry_s)
+    return Refusal(INSUFFICIENT_QUOTA)

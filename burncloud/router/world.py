@@ -18,7 +18,7 @@ from burncloud.adaptors.vendors import VENDORS, Vendor, base_url_of
 from burncloud.domain.link import Drop, Put, decode_record
 from burncloud.domain.money import RATIO_ONE
 from burncloud.domain.pricing import Price, Tariff
-from burncloud.domain.snapshot import Channel, Group, Record, Setting, Token, User
+from burncloud.domain.snapshot import Channel, Group, Limit, Record, Setting, Token, User
 from burncloud.router.choose import Route
 from burncloud.router.outlets import Ability, Outlet
 from burncloud.router.reach import auth_field, reach_of
@@ -46,6 +46,9 @@ class World:
         self.groups: dict[str, Group] = {}
         self.tariffs: dict[str, Tariff] = {}
         self.settings: dict[str, str] = {}
+        self.limits: dict[str, Limit] = {}
+        self.limits_seen = 0
+        """Counts up whenever a limit changes: what was worked out from them is stale."""
         self.outlets: dict[int, Outlet] = {}
         self._routes: dict[Served, dict[str, Route[Ability]]] = {}
         """By API; made from the members when first asked for."""
@@ -128,7 +131,7 @@ class World:
     def _known(self) -> dict[str, Any]:
         return {
             "token": self._tokens_by_id, "user": self.users, "channel": self.outlets,
-            "group": self.groups, "price": self.tariffs, "setting": self.settings,
+            "group": self.groups, "price": self.tariffs, "setting": self.settings, "limit": self.limits,
         }  # fmt: skip
 
     def _forget(self, kind: str, name: Any) -> None:
@@ -141,6 +144,7 @@ class World:
                 self.tokens.pop(token.hash, None)
         else:
             self._known()[kind].pop(name, None)
+            self.limits_seen += kind == "limit"
 
     def _put_token(self, token: Token) -> int:
         known = self._tokens_by_id.get(token.id)
@@ -172,6 +176,11 @@ class World:
     def _put_setting(self, setting: Setting) -> str:
         self.settings[setting.name] = setting.value
         return setting.name
+
+    def _put_limit(self, limit: Limit) -> str:
+        self.limits[limit.name] = limit
+        self.limits_seen += 1
+        return limit.name
 
     def _put_channel(self, channel: Channel) -> int:
         old = self.outlets.get(channel.id)
@@ -229,7 +238,7 @@ class World:
 
     _appliers: Final[dict[str, Callable[[World, Any], Any]]] = {
         "token": _put_token, "user": _put_user, "channel": _put_channel,
-        "group": _put_group, "price": _put_price, "setting": _put_setting,
+        "group": _put_group, "price": _put_price, "setting": _put_setting, "limit": _put_limit,
     }  # fmt: skip
 
 

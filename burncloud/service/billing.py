@@ -66,6 +66,7 @@ class _Sums:
         self.tokens: dict[int, list[int]] = {}
         self.channels: dict[int, int] = {}
         self.hourly: dict[tuple[int, int, int, int, str], list[int]] = {}
+        self.spend: dict[tuple[str, int, int], int] = {}
 
     def give_back(self, kind: str, account: int, amount: int) -> None:
         self.leases.setdefault((kind, account), [0, 0])[1] += amount
@@ -84,6 +85,10 @@ class _Sums:
     def add(self, end: End, usage: tuple[int, ...], late: bool) -> None:
         charge = end.charge
         if charge:  # draws are part of it
+            day = end.day
+            for kind, account in (("user", end.user), ("token", end.token)):
+                if account:
+                    self.spend[kind, account, day] = self.spend.get((kind, account, day), 0) + charge
             if end.user:
                 self.charge("user", self.users, end.user, charge, 0 if late else end.draw_user)
             if end.token:
@@ -104,7 +109,8 @@ class _Sums:
             accounts += [(kind, id_, *sums[id_]) for id_ in sorted(sums)]
         leases: list[Row] = [(self.journal, *key, 0, *self.leases[key]) for key in sorted(self.leases)]
         hourly: list[Row] = [(*key, *self.hourly[key]) for key in sorted(self.hourly)]
-        return Booking(receipts, attempts, leases, accounts, hourly)
+        spend: list[Row] = [(*key, self.spend[key]) for key in sorted(self.spend)]
+        return Booking(receipts, attempts, leases, accounts, hourly, spend)
 
 
 def booking(journal: int, records: Iterable[End | Return], late: bool = False) -> Booking:

@@ -30,13 +30,17 @@ async def get_group(db: Database, name: str) -> GroupRow:
         return await find(conn, name)
 
 
-async def update_group(db: Database, name: str, ratio_ppm: int) -> GroupRow:
-    """Set a group's ratio in millionths, making the group where it is missing."""
+async def update_group(db: Database, name: str, ratio_ppm: int | None) -> GroupRow:
+    """Set a group's ratio in millionths (None = leave it), making the group where it is missing."""
     check_names([name])
-    check_ratio(ratio_ppm)
+    if ratio_ppm is not None:
+        check_ratio(ratio_ppm)
 
     async def work(conn: Conn) -> GroupRow:
-        await rows.update_group(conn, name, ratio_ppm)
+        if ratio_ppm is None:
+            await rows.create_group(conn, name)
+        else:
+            await rows.update_group(conn, name, ratio_ppm)
         return await find(conn, name)
 
     return await db.run(work)

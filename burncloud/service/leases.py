@@ -21,6 +21,7 @@ from burncloud.database.driver import Tx
 from burncloud.database.engine import DATABASE_ERRORS, Database
 from burncloud.database.journals import Guard, StaleEpoch
 from burncloud.database.leases import Account, Holding, Standing, add_grants, holdings, read_standing
+from burncloud.domain.budgets import left_s
 from burncloud.domain.link import Ask, Grant, Recall
 from burncloud.domain.money import AMOUNT_NANO_MAX
 
@@ -97,10 +98,24 @@ class _Ledger:
         limit = self.standing.limits.get(account)
         if limit is None:
             return -1
-        if limit < 0:
-            return AMOUNT_NANO_MAX
         used, leased = self.standing.balances.get(account, (0, 0))
-        return max(0, limit - used - leased - self.leased.get(account, 0))
+        leased += self.leased.get(account, 0)
+        free = AMOUNT_NANO_MAX if limit < 0 else limit - used - leased
+        budgets = self.standing.budgets.get(account)
+        if budgets:
+            free = min(free, *(left - leased for left in budgets.values()))
+        return max(0, free)
+
+    def retry_s(self, account: Account, need: int) -> int:
+        """Seconds until a budget that is too small for the need now begins anew; 0 = it is no budget that is short."""
+        used, leased = self.standing.balances.get(account, (0, 0))
+        leased += self.leased.get(account, 0)
+        limit = self.standing.limits.get(account, 0)
+        if 0 <= limit < used + leased + need:
+            return 0
+        budgets = self.standing.budgets.get(account, {})
+        now_s = self.standing.now_s
+        return max((left_s(period, now_s) for period, left in budgets.items() if left - leased < need), default=0)
 
     def granted(self, lease: Lease) -> int:
         return self.standing.granted.get(lease, 0) + self.given.get(lease, 0)
@@ -117,14 +132,15 @@ def _answer(ledger: _Ledger, question: Question) -> Grant:
     if ledger.standing.states.get(question.journal) != "open":
         return Grant(n, UNAVAILABLE)
     amounts: dict[Account, int] = {}
-    denied = ""
+    denied, retry_s = "", 0
     for account, need, want in question.parts():
         amounts[account] = 0
         if ledger.granted((question.journal, *account)) >= question.planned.get(account, UNPLANNED):
             continue
         free = ledger.free(account)
         if free < need:
-            denied = denied or account[0]
+            if not denied:
+                denied, retry_s = account[0], ledger.retry_s(account, need)
             continue
         amounts[account] = max(need, min(want, free // (SHARES * max(1, ledger.standing.open_journals))))
     totals = {}
@@ -134,7 +150,7 @@ def _answer(ledger: _Ledger, question: Question) -> Grant:
             ledger.give(lease, amount)
             question.planned[account] = ledger.granted(lease)
         totals[account[0]] = ledger.granted(lease)
-    return Grant(n, DENIED if denied else OK, totals.get("user", 0), totals.get("token", 0), denied)
+    return Grant(n, DENIED if denied else OK, totals.get("user", 0), totals.get("token", 0), denied, retry_s)
 
 
 def decide(standing: Standing, questions: list[Question]) -> tuple[list[Grant], dict[Lease, int]]:
@@ -290,7 +306,7 @@ class Granter:
         def work(tx: Tx) -> list[Grant]:
             journals = {question.journal for question in questions}
             accounts = {account for question in questions for account, _, _ in question.parts()}
-            standing = read_standing(tx, self._guard, journals, accounts)
+            standing = read_standing(tx, self._guard, journals, accounts, clock.now_s())
             answers, grants = decide(standing, questions)
             add_grants(tx, grants)
             return answers

@@ -19,6 +19,7 @@ from burncloud import logs
 from burncloud.adaptors.vendors import VENDORS
 from burncloud.database import channels as channel_rows
 from burncloud.database import groups as group_rows
+from burncloud.database import limits as limit_rows
 from burncloud.database import prices as price_rows
 from burncloud.database import settings as setting_rows
 from burncloud.database import tokens as token_rows
@@ -27,7 +28,7 @@ from burncloud.database.changes import Change, follow, newest_change
 from burncloud.database.connection import Conn
 from burncloud.database.engine import Database, transient
 from burncloud.domain import link
-from burncloud.domain.snapshot import RECORD_TYPES, Channel, Group, Record, Setting, Token, User
+from burncloud.domain.snapshot import RECORD_TYPES, Channel, Group, Limit, Record, Setting, Token, User
 from burncloud.service import prices
 from burncloud.service.credentials import Credentials, is_minted
 from burncloud.service.secrets import MasterKey, WrongKey
@@ -242,18 +243,23 @@ _NO_OPTIONS: Final[dict[str, object]] = {}
 
 async def _users(conn: Conn, after: int, limit: int, ids: Sequence[int]) -> tuple[list[Record], int]:
     rows = await user_rows.snapshot_users(conn, after, limit, ids)
-    found: list[Record] = [User(id_, enabled, group, quota >= 0) for id_, enabled, group, quota in rows]
+    limited = await limit_rows.budgeted(conn, "user")
+    found: list[Record] = [
+        User(id_, enabled, group, quota >= 0 or id_ in limited) for id_, enabled, group, quota in rows
+    ]
     return found, rows[-1][0] if rows else 0
 
 
 async def _tokens(conn: Conn, after: int, limit: int, ids: Sequence[int]) -> tuple[list[Record], int]:
     rows = await token_rows.snapshot_tokens(conn, after, limit, ids)
+    limited = await limit_rows.budgeted(conn, "token")
     found: list[Record] = []
     for id_, hash_, user, enabled, quota, expires_at, group, models, networks, options in rows:
         some = None if models is None else tuple(json.loads(models))
         blocks = () if networks == "[]" else tuple(json.loads(networks))
         said = _NO_OPTIONS if options == "{}" else json.loads(options)
-        found.append(Token(id_, hash_, user, enabled, quota >= 0, expires_at, group, some, blocks, said))
+        finite = quota >= 0 or id_ in limited
+        found.append(Token(id_, hash_, user, enabled, finite, expires_at, group, some, blocks, said))
     return found, rows[-1][0] if rows else 0
 
 
@@ -271,10 +277,16 @@ async def _settings(conn: Conn) -> dict[str, Record]:
     return {name: Setting(name, value) for name, value in (await setting_rows.list_settings(conn)).items()}
 
 
+async def _limits(conn: Conn) -> dict[str, Record]:
+    rows = await limit_rows.list_limits(conn)
+    return {row.name: Limit(row.name, row.requests, row.tokens, row.concurrency) for row in rows}
+
+
 _NAMED: Final[dict[str, Callable[[Conn], Awaitable[dict[str, Record]]]]] = {
     "group": _groups,
     "price": _prices,
     "setting": _settings,
+    "limit": _limits,
 }
 """Kind → all its records by name: these tables are small."""
 

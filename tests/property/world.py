@@ -141,7 +141,7 @@ class World:
 
         def work(tx: Tx) -> Grant:
             accounts = {("user", 1), ("token", 1)}
-            standing = read_standing(tx, self.guard, {worker.row.id}, accounts)
+            standing = read_standing(tx, self.guard, {worker.row.id}, accounts, 0)
             (grant,), rows = decide(standing, [question])
             add_grants(tx, rows)
             return grant

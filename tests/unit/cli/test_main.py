@@ -35,6 +35,7 @@ def test_exactly_these_commands() -> None:
         "token": "create list show update delete",
         "user": "create list show update delete enable disable passwd topup",
         "group": "list set delete",
+        "limit": "list show set",
         "setting": "list get set",
         "log": "list usage",
         "ledger": "verify",

@@ -7,13 +7,16 @@ from functools import partial
 import pytest
 from sqlalchemy import text
 
-from burncloud.database import journals, leases
+from burncloud.database import journals, leases, schema
 from burncloud.database.engine import Database
 from burncloud.database.journals import Guard, StaleEpoch
 from burncloud.database.leases import Holding, Standing
+from burncloud.database.limits import LimitRow, update_limits
 from tests.books import add_accounts, balance
 
 USER, TOKEN = ("user", 1), ("token", 1)
+TODAY = 20_000  # the 4th of a month
+NOW_S = TODAY * 86_400 + 5
 
 
 async def _prepare(db: Database) -> tuple[Guard, int, int]:
@@ -27,7 +30,7 @@ async def _prepare(db: Database) -> tuple[Guard, int, int]:
 
 
 async def _read(db: Database, guard: Guard, *ids: int) -> Standing:
-    return await db.ledger(lambda tx: leases.read_standing(tx, guard, ids, {USER, TOKEN, ("token", 9)}))
+    return await db.ledger(lambda tx: leases.read_standing(tx, guard, ids, {USER, TOKEN, ("token", 9)}, NOW_S))
 
 
 async def test_the_standing_of_a_question(db: Database) -> None:
@@ -43,6 +46,18 @@ async def test_the_standing_of_a_question(db: Database) -> None:
     assert standing.granted == {(first, *USER): 30, (first, *TOKEN): 7}
     assert (standing.balances[USER], standing.balances[TOKEN]) == ((0, 35), (0, 7))
     assert (await balance(db, *USER)).leased == 35
+
+
+async def test_what_is_left_of_budgets(db: Database) -> None:
+    guard, first, _ = await _prepare(db)
+    async with db.begin() as conn:
+        await update_limits(conn, LimitRow("token:1", 5, budget_daily=100, budget_monthly=1_000))
+        await update_limits(conn, LimitRow("user:1", budget_monthly=50))
+        await update_limits(conn, LimitRow("token:2", budget_daily=1))
+    rows = [("token", 1, TODAY - 4, 500), ("token", 1, TODAY - 3, 40), ("token", 1, TODAY, 7), ("user", 2, TODAY, 3)]
+    await db.ledger(lambda tx: tx.add_rows(schema.spend, ("kind", "id", "day"), ("amount",), rows))
+    standing = await _read(db, guard, first)
+    assert standing.budgets == {TOKEN: {"daily": 93, "monthly": 953}, USER: {"monthly": 50}}
 
 
 async def test_the_deleted_have_no_limit_left(db: Database) -> None:

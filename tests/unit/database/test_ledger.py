@@ -85,7 +85,7 @@ async def test_closing_gives_the_rest_back(db: Database) -> None:
     await _book(db, guard, journal, 0, 2, end(1, 30, 40), Return("token", 2, 10))
 
     def close(tx: Tx) -> list[tuple[str, int]]:
-        assert ledger.book(tx, guard, journal, "open", 2, 5, Booking([], [], [], [], []))
+        assert ledger.book(tx, guard, journal, "open", 2, 5, Booking([], [], [], [], [], []))
         return ledger.close(tx, journal, 99)
 
     assert await db.ledger(close) == [("token", 1), ("token", 2), ("user", 1)]

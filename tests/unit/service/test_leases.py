@@ -21,12 +21,13 @@ from burncloud.service.leases import Granter, Question, decide
 from tests.books import Account, add_accounts, balance
 
 USER, TOKEN = ("user", 1), ("token", 1)
+NOW_S = 20_000 * 86_400 + 86_000  # 2024-10-04, 400 s before midnight UTC
 BOTH = Ask(1, 1, 10, 100, 1, 10, 100)
 
 
 def standing(user: int = -1, token: int = -1, opened: int = 1, **changes: Any) -> Standing:
     """Limits of user 1 and token 1; nothing used, nothing leased; journal 7 is open."""
-    return Standing(opened, {7: "open"}, {USER: user, TOKEN: token}, {}, {})._replace(**changes)
+    return Standing(opened, {7: "open"}, {USER: user, TOKEN: token}, {}, {}, {}, NOW_S)._replace(**changes)
 
 
 CASES: list[tuple[str, Standing, Ask, Grant]] = [
@@ -62,6 +63,30 @@ CASES: list[tuple[str, Standing, Ask, Grant]] = [
     ("nobody", standing(1_000, limits={USER: 1_000}), BOTH, Grant(1, "denied", 0, 0, "token")),
     ("a journal that is closed", standing(1_000, 1_000, states={7: "closed"}), BOTH, Grant(1, "unavailable")),
     ("a journal that is not there", standing(1_000, 1_000, states={}), BOTH, Grant(1, "unavailable")),
+    (
+        "a budget shares what is not charged and not leased",
+        standing(budgets={USER: {"daily": 60}}, balances={USER: (900, 40)}),
+        BOTH,
+        Grant(1, "ok", 10, 100),
+    ),
+    (
+        "a day's budget is used up until midnight",
+        standing(budgets={USER: {"daily": 49, "monthly": 500}}, balances={USER: (900, 40)}),
+        BOTH,
+        Grant(1, "denied", 0, 0, "user", 400),
+    ),
+    (
+        "a month's until its end",
+        standing(budgets={TOKEN: {"daily": 5, "monthly": 9}}),
+        BOTH,
+        Grant(1, "denied", 0, 0, "token", 400 + 27 * 86_400),
+    ),
+    (
+        "the quota counts, too",
+        standing(5, budgets={USER: {"daily": 5}}),
+        BOTH,
+        Grant(1, "denied", 0, 0, "user"),
+    ),
     ("a refill needs nothing", standing(20, 20), Ask(1, 1, 0, 100, 1, 0, 100), Grant(1, "ok", 5, 5)),
 ]
 

@@ -1,0 +1,276 @@
+"""Sliding windows and counts in flight that all workers of a node share: exact, and without a message.
+
+One table in shared memory, one mutex.  An account (a token, a channel, …) has a slot with a ring of cells, each a
+quarter of a second of the last minute, for requests and for tokens, and a count of what is in flight with each
+worker's part of it.  Under the mutex a request is either put down in all its accounts or in none, so that no window
+of 60 s ever holds more than the limit, and what the limit allows is admitted by whichever worker is asked.
+
+A cell is forgotten when its youngest entry is 60 s old: room comes back at most 250 ms late, never early.  What a
+dead worker had admitted leaves with the window; what it had in flight leaves when its successor starts.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from burncloud import clock
+from burncloud.wire.mutex import MUTEX_BYTES, Mutex
+
+WINDOW_MS: Final = 60_000
+CELL_MS: Final = 250
+CELLS: Final = WINDOW_MS // CELL_MS + 1
+"""A cell counts while any of its entries may be younger than a window."""
+SLOTS: Final = 16_384
+"""Accounts with limits that can be busy within one window on a node; idle ones make room."""
+WORKERS: Final = 64
+
+# Words of a slot
+CELL, REQUESTS, TOKENS, FLYING, PARTS = 0, 1, 2, 3, 4
+REQUEST_CELLS: Final = PARTS + WORKERS
+TOKEN_CELLS: Final = REQUEST_CELLS + CELLS
+SLOT_WORDS: Final = TOKEN_CELLS + CELLS
+# Words of the table
+READY: Final = MUTEX_BYTES // 8
+USED: Final = READY + 1
+HAND: Final = READY + 2
+KEYS: Final = READY + 8
+FIRST: Final = KEYS + SLOTS
+BYTES: Final = (FIRST + SLOTS * SLOT_WORDS) * 8
+OFFSET: Final = 64 << 10
+"""Where the table begins in the workers' shared file: behind the load map, on a boundary that mmap takes."""
+
+_KEY: Final = struct.Struct("=q")
+_NO_CELLS: Final = memoryview(bytes(8 * CELLS)).cast("q")
+
+REQUEST_LIMIT, TOKEN_LIMIT, FLIGHT_LIMIT = "requests", "tokens", "concurrency"
+
+
+class Account:
+    """One limited thing and its limits (−1 = none)."""
+
+    __slots__ = ("concurrency", "key", "name", "requests", "slot", "tokens")
+
+    def __init__(self, name: str, key: int, requests: int = -1, tokens: int = -1, concurrency: int = -1) -> None:
+        """`key`: 63 bits that stand for it in all processes, not 0."""
+        self.name = name
+        self.key = key
+        self.requests = requests
+        """A minute, as are the tokens."""
+        self.tokens = tokens
+        self.concurrency = concurrency
+        self.slot = -1
+
+
+class Full(NamedTuple):
+    """Why a request was not admitted."""
+
+    account: Account
+    what: str
+    """requests · tokens · concurrency."""
+    retry_ms: int
+    """When there may be room; −1 = never, it alone is larger than the limit."""
+
+
+class NoRoom(Exception):
+    """More accounts are busy than the table holds."""
+
+
+class Windows:
+    """The table, as one worker uses it."""
+
+    def __init__(self, fd: int = -1, index: int = 0, *, alone: bool = False) -> None:
+        """`fd`: the workers' shared file, −1 = a table of our own; `alone`: no other process has it."""
+        self._me = PARTS + index
+        if fd < 0:
+            self._map = mmap.mmap(-1, BYTES)
+        else:
+            if os.fstat(fd).st_size < OFFSET + BYTES:
+                os.ftruncate(fd, OFFSET + BYTES)
+            self._map = mmap.mmap(fd, BYTES, offset=OFFSET)
+        self._words = memoryview(self._map).cast("q")
+        mutex = Mutex(-1 if alone else fd, self._map, self._fresh)
+        self._take, self._give = mutex.take, mutex.give
+        self._clear_part()
+
+    def _fresh(self) -> bool:
+        fresh = not self._words[READY]
+        self._words[READY] = 1
+        return fresh
+
+    def admit(self, accounts: Sequence[Account], tokens: int) -> Full | None:
+        """Put a request of so many tokens down in all these accounts; None = done, `cell` says when."""
+        words = self._words
+        if self._take():
+            self._mend()
+        try:
+            now_ms = clock.monotonic_ms()
+            cell = now_ms // CELL_MS
+            for account in accounts:
+                at = account.slot
+                if at < 0 or words[KEYS + (at - FIRST) // SLOT_WORDS] != account.key:
+                    at = self._place(account, cell)
+                if words[at] < cell:
+                    self._advance(at, cell)
+                if 0 <= account.requests <= words[at + REQUESTS]:
+                    return Full(account, REQUEST_LIMIT, self._retry_ms(at, REQUEST_CELLS, account.requests - 1, now_ms))
+                if account.tokens >= 0 and words[at + TOKENS] + tokens > account.tokens:
+                    room = account.tokens - tokens
+                    return Full(account, TOKEN_LIMIT, self._retry_ms(at, TOKEN_CELLS, room, now_ms))
+                if 0 <= account.concurrency <= words[at + FLYING]:
+                    return Full(account, FLIGHT_LIMIT, 1000)
+            here = cell % CELLS
+            me = self._me
+            for account in accounts:
+                at = account.slot
+                if account.requests >= 0:
+                    words[at + REQUESTS] += 1
+                    words[at + REQUEST_CELLS + here] += 1
+                if account.tokens >= 0:
+                    words[at + TOKENS] += tokens
+                    words[at + TOKEN_CELLS + here] += tokens
+                if account.concurrency >= 0:
+                    words[at + FLYING] += 1
+                    words[at + me] += 1
+            self.cell = cell
+            return None
+        finally:
+            self._give()
+
+    def leave(self, accounts: Sequence[Account], cell: int, more_tokens: int) -> None:
+        """A request admitted at `cell` is over; it used so many tokens more (or less) than was put down."""
+        words = self._words
+        if self._take():
+            self._mend()
+        try:
+            me = self._me
+            for account in accounts:
+                at = account.slot
+                if at < 0 or words[KEYS + (at - FIRST) // SLOT_WORDS] != account.key:
+                    continue
+                if account.concurrency >= 0 and words[at + me] > 0:
+                    words[at + FLYING] -= 1
+                    words[at + me] -= 1
+                if more_tokens and account.tokens >= 0 and words[at] - cell < CELLS:
+                    words[at + TOKENS] += more_tokens
+                    words[at + TOKEN_CELLS + cell % CELLS] += more_tokens
+        finally:
+            self._give()
+
+    def left(self, account: Account) -> tuple[int, int, int]:
+        """Requests, tokens and concurrent requests that the account has left (−1 = no limit), as last counted."""
+        words, at = self._words, account.slot
+        if at < 0:
+            return account.requests, account.tokens, account.concurrency
+        return (
+            max(0, account.requests - words[at + REQUESTS]) if account.requests >= 0 else -1,
+            max(0, account.tokens - words[at + TOKENS]) if account.tokens >= 0 else -1,
+            max(0, account.concurrency - words[at + FLYING]) if account.concurrency >= 0 else -1,
+        )
+
+    # Own matters, all under the mutex
+
+    def _place(self, account: Account, cell: int) -> int:
+        """The account's slot: the one it has, a new one, or that of an account that is idle."""
+        words, key = self._words, _KEY.pack(account.key)
+        used = words[USED]
+        begin, end = KEYS * 8, (KEYS + used) * 8
+        found = self._map.find(key, begin, end)
+        while found >= 0 and found % 8:
+            found = self._map.find(key, found + 1, end)
+        if found >= 0:
+            account.slot = FIRST + (found - begin) // 8 * SLOT_WORDS
+            return account.slot
+        number = used
+        if used < SLOTS:
+            words[USED] = used + 1
+        else:
+            number = self._idle(cell)
+        at = FIRST + number * SLOT_WORDS
+        words[KEYS + number] = account.key
+        words[at : at + REQUEST_CELLS] = _NO_CELLS[:REQUEST_CELLS]
+        self._forget(at, cell)
+        account.slot = at
+        return at
+
+    def _idle(self, cell: int) -> int:
+        words = self._words
+        for step in range(SLOTS):
+            number = (words[HAND] + step) % SLOTS
+            at = FIRST + number * SLOT_WORDS
+            if cell - words[at] >= CELLS and not words[at + FLYING]:
+                words[HAND] = number + 1
+                return number
+        raise NoRoom
+
+    def _forget(self, at: int, cell: int) -> None:
+        words = self._words
+        words[at + CELL] = cell
+        words[at + REQUESTS] = words[at + TOKENS] = 0
+        words[at + REQUEST_CELLS : at + TOKEN_CELLS] = _NO_CELLS
+        words[at + TOKEN_CELLS : at + SLOT_WORDS] = _NO_CELLS
+
+    def _advance(self, at: int, cell: int) -> None:
+        """Forget the cells that have become too old."""
+        words = self._words
+        last = words[at]
+        gone = cell - last
+        if gone >= CELLS:
+            self._forget(at, cell)
+            return
+        begin = (last + 1) % CELLS
+        for first, count in ((begin, min(gone, CELLS - begin)), (0, begin + gone - CELLS)):
+            if count <= 0:
+                continue
+            for total, ring in ((REQUESTS, REQUEST_CELLS), (TOKENS, TOKEN_CELLS)):
+                place = at + ring + first
+                if count == 1:
+                    lost = words[place]
+                else:
+                    lost = sum(words[place : place + count].tolist())
+                if lost:
+                    words[at + total] -= lost
+                    words[place : place + count] = _NO_CELLS[:count]
+        words[at] = cell
+
+    def _retry_ms(self, at: int, ring: int, room: int, now_ms: int) -> int:
+        """When no more than `room` will be left of what the ring holds now."""
+        if room < 0:
+            return -1
+        words = self._words
+        held = words[at + (REQUESTS if ring == REQUEST_CELLS else TOKENS)]
+        newest = words[at]
+        for cell in range(newest - CELLS + 1, newest + 1):
+            held -= words[at + ring + cell % CELLS]
+            if held <= room:
+                return max(1, (cell + CELLS) * CELL_MS - now_ms)
+        return WINDOW_MS
+
+    def _mend(self) -> None:
+        """A process died in the middle of a change: sums are made anew from their parts."""
+        words = self._words
+        for number in range(words[USED]):
+            at = FIRST + number * SLOT_WORDS
+            words[at + REQUESTS] = sum(words[at + REQUEST_CELLS : at + TOKEN_CELLS].tolist())
+            words[at + TOKENS] = sum(words[at + TOKEN_CELLS : at + SLOT_WORDS].tolist())
+            words[at + FLYING] = sum(words[at + PARTS : at + REQUEST_CELLS].tolist())
+
+    def _clear_part(self) -> None:
+        """What a predecessor with our number had in flight is over: it is dead."""
+        words, me = self._words, self._me
+        if self._take():
+            self._mend()
+        try:
+            for number in range(words[USED]):
+                at = FIRST + number * SLOT_WORDS
+                if words[at + me]:
+                    words[at + FLYING] -= words[at + me]
+                    words[at + me] = 0
+        finally:
+            self._give()
+
+    cell = 0
+    """When the last request was admitted: `leave` asks for it."""
