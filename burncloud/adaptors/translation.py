@@ -70,6 +70,8 @@ class Done(msgspec.Struct):
 
     asked: Asked
     losses: list[str]
+    sha256: str = ""
+    """Of the bytes, hex, where somebody had the time for it."""
 
 
 def work(job: Job, body: bytes, asked: Asked | None = None) -> tuple[bytes, Done]:

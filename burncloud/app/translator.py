@@ -8,6 +8,7 @@ translates by itself.
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import socket
@@ -57,6 +58,7 @@ def do(order: Order, source: int, place: int) -> Answer:
     except Refusal as refusal:
         return Answer(order.number, refused=refusal.message[:1000], code=refusal.row.code)
     done.asked = done.asked.without_content()
+    done.sha256 = hashlib.sha256(content).hexdigest()
     for part in (content, msgspec.json.encode(done)):
         view = memoryview(part)
         while view:

@@ -60,6 +60,8 @@ class Written(msgspec.Struct):
 
     body: Body
     losses: list[str]
+    sha256: str = ""
+    """Of the body, hex; "" = not known yet."""
 
 
 class Exchange(Inbound):

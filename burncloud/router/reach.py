@@ -149,17 +149,22 @@ class Reach:
         kept = [line for line in head.split(b"\r\n") if line and not line.lower().startswith(removed)]
         return b"\r\n".join([*kept, b""])
 
-    def signature(self, secret: str, method: bytes, target: bytes, body: Iterable[bytes]) -> bytes:
-        """The fields that sign a request, where the vendor wants that; `target`: path and query."""
+    def signature(self, secret: str, method: bytes, target: bytes, body: Iterable[bytes], sha256: str = "") -> bytes:
+        """The fields that sign a request, where the vendor wants that.
+
+        `target`: path and query; `sha256`: the body's, hex, where it is known already.
+        """
         credentials = credentials_of(secret) if self._service else None
         if credentials is None:
             return b""
-        digest = hashlib.sha256()
-        for piece in body:
-            digest.update(piece)
+        if not sha256:
+            digest = hashlib.sha256()
+            for piece in body:
+                digest.update(piece)
+            sha256 = digest.hexdigest()
         path, _, query = target.decode("latin-1").partition("?")
         signed = signature_headers(
-            method.decode(), path, query, [("host", self.host)], digest.hexdigest(),
+            method.decode(), path, query, [("host", self.host)], sha256,
             credentials, self._values["region"], self._service, clock.now_ns() // 1_000_000_000,
         )  # fmt: skip
         return "".join(f"{name}: {value}\r\n" for name, value in signed).encode("latin-1")

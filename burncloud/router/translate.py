@@ -81,7 +81,7 @@ def take(x: Exchange, body: Body, done: Done) -> None:
     if done.losses and (x.head.strict or x.token.options.get("strict")):
         body.close()
         raise Lossy(INVALID_REQUEST, f"This request cannot be translated without loss: {', '.join(done.losses)}")
-    x.written = Written(body, done.losses)
+    x.written = Written(body, done.losses, done.sha256)
 
 
 def forget(x: Exchange) -> None:

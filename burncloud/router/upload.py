@@ -140,7 +140,8 @@ def _reached(
     pieces: Iterable[bytes] = (first,)
     if x.pump is not None:
         pieces = x.written.body.pieces() if x.written is not None else body.spliced(list(cuts))
-    return where, reach.head(head, api) + reach.signature(x.key.secret, method, where, pieces)
+    known = x.written.sha256 if x.written is not None else ""
+    return where, reach.head(head, api) + reach.signature(x.key.secret, method, where, pieces, known)
 
 
 def _is_unnamed(x: Exchange, endpoint: Endpoint) -> bool:
