@@ -153,5 +153,5 @@ def test_base64_for_urls() -> None:
 
 def test_pieces_of_a_thought_are_one() -> None:
     """Clients keep a stream's parts as they came."""
-    pieces = [{"text": "hm", "thought": True}, {"text": "m", "thought": True}, {"text": "yes"}]
+    pieces: list[dict[str, Any]] = [{"text": "hm", "thought": True}, {"text": "m", "thought": True}, {"text": "yes"}]
     assert read(*pieces) == [canon.Reasoning("hmm", origin="gemini"), canon.Text("yes")]
