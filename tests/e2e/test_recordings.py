@@ -20,6 +20,7 @@ from tests.upstream.requests import Seen
 from tests.upstream.running import Upstream
 
 RECORDINGS = recordings()
+KEYS = 40
 BASE_PATHS = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 # A number, since a recording's repr would fill the screen.
 PROBES = [pytest.param(number, id=found.name) for number, found in enumerate(RECORDINGS)]
@@ -59,10 +60,15 @@ def send(product: Product, key: str, found: Recording, client_id: str) -> tuple[
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Outcome]]:
     """All recordings, sent."""
     folder = tmp_path_factory.mktemp("recordings")
-    with Upstream(*(found.case for found in RECORDINGS)) as upstream, Product(folder, UNPRICED="free") as product:
+    with (
+        Upstream(*(found.case for found in RECORDINGS)) as upstream,
+        Product(folder, UNPRICED="free", ATTEMPTS_MAX="1", RETRY_SAME_MS="0") as product,
+    ):
         for dialect, path in BASE_PATHS.items():
             models = sorted({found.model for found in RECORDINGS if found.dialect == dialect})
-            product.add_channel(dialect, upstream.url + path, models)
+            # a recorded 401 turns a key off: there are more keys than such recordings
+            keys = [word for number in range(KEYS) for word in ("--key", f"sk-{number}")]
+            product.add_channel(dialect, upstream.url + path, models, *keys)
         key = product.add_token()
         sent = [
             Outcome(*send(product, key, found, f"rec-{number}"), upstream.of(f"rec-{number}"))
