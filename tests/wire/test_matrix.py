@@ -1,6 +1,6 @@
 """The matrix holds: every dialect into every other, over the recordings, without a failure.
 
-Here over every BURNCLOUD_MATRIX-th recording (default 12; 1 takes them all, as `python -m tests.wire.matrix` does).
+Here over every BURNCLOUD_MATRIX-th recording (default 4; 1 takes them all, as `python -m tests.wire.matrix` does).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.wire.heard import HEARD
 from tests.wire.matrix import Cell, Matrix, answers, attempt, page, requests
 from tests.wire.recordings import ABSENT, index
 
-STEP = int(os.environ.get("BURNCLOUD_MATRIX", "12"))
+STEP = int(os.environ.get("BURNCLOUD_MATRIX", "4"))
 SAVED = Path(__file__).parents[2] / "docs" / "evidence" / "matrix.txt"
 needs_recordings = pytest.mark.skipif(not index(), reason=ABSENT)
 
