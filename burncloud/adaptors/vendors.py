@@ -108,11 +108,11 @@ _ROWS: Final = (
     ),
     Vendor(
         "dashscope", "openai", "https://dashscope.aliyuncs.com/compatible-mode/v1",
-        speaks=_EVERYTHING, paths=_messages("/apps/anthropic"),
+        speaks=_EVERYTHING, paths=(*_messages("/apps/anthropic"), ("/v1/realtime", "/api-ws/v1/realtime")),
     ),
     Vendor(
         "dashscope-intl", "openai", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
-        speaks=_EVERYTHING, paths=_messages("/apps/anthropic"),
+        speaks=_EVERYTHING, paths=(*_messages("/apps/anthropic"), ("/v1/realtime", "/api-ws/v1/realtime")),
     ),
     Vendor(
         "deepseek", "openai", "https://api.deepseek.com/v1",
@@ -176,6 +176,7 @@ _ROWS: Final = (
         places={
             "": Place("/openai/deployments/{model}/{rest}?api-version={api_version}"),
             "responses": Place("/openai/responses?api-version={api_version}"),
+            "realtime": Place("/openai/realtime?api-version={api_version}&deployment={model}"),
         },
     ),
     Vendor("azure-anthropic", "anthropic", "", "x-api-key", _ANTHROPIC, prefix="/anthropic", mint="entra"),

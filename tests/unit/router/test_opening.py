@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import msgspec
 import pytest
 
 from burncloud.domain.snapshot import Token
@@ -193,6 +194,25 @@ def test_channels_with_places_of_their_own() -> None:
         up = d.upstream()
         assert up.request.target == f"/v1/realtime?model={MODEL}&b=2"
         assert up.request.field("x-a") == "1"
+
+
+@pytest.mark.parametrize(("vendor", "base", "options", "asked"), [
+    ("azure", "", {}, f"/openai/v1/realtime?model={MODEL}"),
+    ("azure-deployments", "", {"api_version": "2025-04-01-preview"},
+     f"/openai/realtime?api-version=2025-04-01-preview&deployment={MODEL}"),
+    ("dashscope", "/compatible-mode/v1", {}, f"/api-ws/v1/realtime?model={MODEL}"),
+    ("zhipu", "/api/paas/v4", {}, f"/api/paas/v4/realtime?model={MODEL}"),
+])  # fmt: skip
+def test_where_vendors_have_it(vendor: str, base: str, options: dict[str, object], asked: str) -> None:
+    """Azure's deployments by name, a place of its own at Alibaba, behind the base URL elsewhere."""
+    [channel] = channels(1, vendor=vendor, options=options)
+    with Dialogue([msgspec.structs.replace(channel, base_url=f"http://up.test{base}")]) as d:
+        client = d.client()
+        client >> upgrade()
+        up = d.upstream()
+        assert up.request.target == asked
+        up << switched(up)
+        assert client.answer().status == 101
 
 
 def test_other_vendors_have_no_such_door() -> None:

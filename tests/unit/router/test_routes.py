@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from burncloud.errors import Refusal
-from burncloud.router.routes import GEMINI_METHODS, OPENAI_PATHS, POST_PATHS, target, with_model
+from burncloud.router.routes import GEMINI_METHODS, OPENAI_PATHS, POST_PATHS, REALTIME, target, with_model
 
 
 @pytest.mark.parametrize("path", POST_PATHS)
@@ -132,3 +132,20 @@ def test_listings(path: str, dialect: str, model: str) -> None:
 def test_another_model_in_the_url(path: str, name: str, expected: str) -> None:
     """By its place, quoted."""
     assert with_model(target(b"POST", path.encode()), name).decode() == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "model", "query", "key"),
+    [
+        (b"/v1/realtime?model=gpt%2Drealtime", "gpt-realtime", b"", b""),
+        (b"/v1/realtime?intent=transcription&model=m&key=k&x", "m", b"?intent=transcription&x", b"k"),
+        (b"/openai/v1/realtime?model=m&api-key=k", "m", b"", b"k"),
+        (b"/openai/realtime?api-version=v&deployment=d", "d", b"", b""),
+        (b"/v1/realtime", "", b"", b""),
+    ],
+)
+def test_realtime(url: bytes, model: str, query: bytes, key: bytes) -> None:
+    """OpenAI's path and Azure's two are one; the model is taken out of the query, and a key."""
+    found = target(b"GET", url)
+    assert found.endpoint is REALTIME
+    assert (found.path, found.model, found.query, found.key) == (b"/v1/realtime", model, query, key)
