@@ -71,8 +71,8 @@ def _read_item(item: Any, where: str, probs: list[Any]) -> list[canon.Block]:
         blocks = read_content(fields.take("content"), fields.at("content"))
         said = {name: value for name in ("id", "phase") if (value := fields.take(name)) is not None}
         for block in blocks:
-            if isinstance(block, canon.Text):
-                probs += block.extra.pop("logprobs", [])
+            if isinstance(block, canon.Text) and type(block.extra.get("logprobs")) is list:
+                probs += block.extra.pop("logprobs")
         return spoken(blocks, said)
     if kind == "reasoning":
         fields.rest()["type"] = kind

@@ -100,3 +100,14 @@ def test_failures() -> None:
     failure = read_failure(429, b'{"error":{"message":"slow down","type":"rate_limit_error"}}')
     assert failure == canon.Failure(429, "slow down", "rate_limit_error")
     assert json.loads(write_failure(failure))["error"]["message"] == "slow down"
+
+
+@pytest.mark.parametrize("given", [False, {"a": 1}, 5, "x"])
+def test_logprobs_that_are_no_list_stay_as_they_are(given: Any) -> None:
+    content = [{"type": "output_text", "text": "yes", "annotations": [], "logprobs": given}]
+    item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}
+    answer = read_answer(json.dumps({"id": "r", "status": "completed", "output": [item]}).encode())
+    assert answer.choices[0].logprobs is None
+    (block,) = answer.choices[0].blocks
+    assert isinstance(block, canon.Text)
+    assert block.text == "yes"
