@@ -197,6 +197,13 @@ class Settings:
         "Pause before a channel that failed is asked once more, where no other is left; 0 = never.",
         _whole(0, 1 << 40),
     )
+    queue_max: int = _setting(
+        1000,
+        "",
+        "Most requests that wait, in each worker, while all channels of their model are at their limits; 0 = none.",
+        _whole(0, 1_000_000),
+    )
+    queue_wait_ms: int = _setting(10_000, "ms", "Longest such wait; then 429.", _MS)
     pool_idle_ms: int = _setting(60_000, "ms", "An idle connection to an upstream is closed after this.", _MS)
 
 

@@ -76,6 +76,7 @@ class Worker:
         """Number of the newest Recall that this link has brought."""
         local = boot.http_path if not boot.http_port else f"127.0.0.1:{boot.http_port}"
         self.gateway = Gateway(self, settings, local, self._uuid[:12])
+        self.gateway.limits.share(boot.load_fd, boot.index)
         self._translating = Translating() if hasattr(socket, "send_fds") else None
         self.gateway.translator = self._translating
         self._sweep = Sweep(self.gateway, settings)

@@ -171,7 +171,7 @@ class Answers:
             if said.request_id:
                 x.upstream_request = said.request_id.decode("latin-1")
             ours = b"content-length: %d\r\nx-request-id: %b\r\n" % (len(content), x.request_id.encode())
-            last = b"".join((OK_LINE, *said.forward, ours, x.outlet.ref_field, b"\r\n", content))
+            last = b"".join((OK_LINE, *said.forward, ours, x.outlet.ref_field, x.fields, b"\r\n", content))
         else:
             last = self._head(x, up, len(content)) + content
         self._settle(x, "done", last)
@@ -377,7 +377,7 @@ class Answers:
         if x.relay:
             parts.append(b"x-request-id: %b\r\n\r\n" % x.request_id.encode())
         else:
-            parts.append(b"x-request-id: %b\r\n%b\r\n" % (x.request_id.encode(), x.outlet.ref_field))
+            parts.append(b"x-request-id: %b\r\n%b%b\r\n" % (x.request_id.encode(), x.outlet.ref_field, x.fields))
         return b"".join(parts)
 
     # The end

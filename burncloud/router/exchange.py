@@ -29,6 +29,7 @@ from burncloud.wire.body import Body
 from burncloud.wire.downstream import Downstream, Inbound
 from burncloud.wire.heads import Head
 from burncloud.wire.upstream import Upstream
+from burncloud.wire.windows import Account
 
 ARRIVING: Final = "arriving"
 """Its head is admitted; the body is coming, or waits for room."""
@@ -64,15 +65,34 @@ class Written(msgspec.Struct):
     """Of the body, hex; "" = not known yet."""
 
 
+class Seat:
+    """What an exchange takes of limits: put down at admission, put right when it is over."""
+
+    __slots__ = ("accounts", "cell", "channel", "channel_cell", "entered", "outlet", "tokens", "used")
+
+    def __init__(self, accounts: tuple[Account, ...], cell: int, tokens: int) -> None:
+        self.accounts = accounts
+        self.cell = cell
+        self.tokens = tokens
+        """As put down; `used` is what they really were."""
+        self.used = 0
+        self.channel: Account | None = None
+        self.channel_cell = 0
+        self.outlet: Outlet | None = None
+        """The channel that it is in, where that has limits."""
+        self.entered: Ability | None = None
+        """Where a place was just taken for it."""
+
+
 class Exchange(Inbound):
     """A client's request, the attempts to have it answered, and the answer."""
 
     __slots__ = (
         "ability", "again", "answer_head", "asked", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost",
-        "chunked", "day", "endpoint", "failed_keys", "first_ns", "form", "form_peek", "group", "group_ratio_ppm",
-        "held", "held_bytes", "hold_token", "hold_user", "key", "last", "meter", "model", "money", "no_room",
-        "opening_key", "outlet", "price", "prompt", "prompt_billed", "pump", "reading", "reason", "relay",
-        "request_id", "reserve", "room", "route", "session", "sliced", "spooling", "sse", "started_ns", "state",
+        "chunked", "day", "endpoint", "failed_keys", "fields", "first_ns", "form", "form_peek", "group",
+        "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "key", "last", "meter", "model", "money",
+        "no_room", "opening_key", "outlet", "price", "prompt", "prompt_billed", "pump", "reading", "reason", "relay",
+        "request_id", "reserve", "room", "route", "seat", "session", "sliced", "spooling", "sse", "started_ns", "state",
         "status", "stream", "stripper", "target", "token", "touched", "translation", "tried", "unwait", "up", "upload",
         "upload_body", "upstream_model", "upstream_request", "usage_asked", "way", "written", "x",
     )  # fmt: skip
@@ -123,14 +143,15 @@ class Exchange(Inbound):
         self.upload_body = b""  # a larger body in memory
         self.pump: Iterator[bytes] | None = None
         """The rest of a spooled body on its way up."""
+        self.seat: Seat | None = None
+        self.fields = b""  # of ours for the answer's head: what is left of limits
         # Money
         self.money = False
         """A hold stands or an intent is written: it must be settled."""
         self.group = ""
         self.group_ratio_ppm = 0
         self.reserve = 0
-        self.hold_user = 0
-        self.hold_token = 0
+        self.hold_user = self.hold_token = 0
         self.charge_lost = 0
         self.x = 0  # number in the journal; 0 = no intent yet
         # Attempts

@@ -60,6 +60,7 @@ from burncloud.router.exchange import (
 )
 from burncloud.router.failover import Failover
 from burncloud.router.health import Health
+from burncloud.router.limits import Limits
 from burncloud.router.opening import asked
 from burncloud.router.outlets import Ability, Outlet
 from burncloud.router.ports import House, Translator
@@ -111,7 +112,7 @@ class Gateway:
         self.clients_max = 1 << 30
         again = (self._go, lambda x: self._dial(x, x.outlet), self.refuse)
         self.failover = Failover(house, self.desk, self.health, self._loop, *again)
-        self.draining = False
+        self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
         self.translator: Translator | None = None
         """Who writes large requests for another dialect; None = this worker itself."""
         self.on_count: Callable[[int], None] = lambda change: None
@@ -323,6 +324,8 @@ class Gateway:
         lost = self._settings.interrupted_charge
         if lost != "none":
             x.charge_lost = x.reserve if lost == "reserved" else alone
+        if self.world.limits:
+            self.limits.admit(x, x.prompt + output)
 
     def _reserve(self, x: Exchange) -> bool:
         """Hold the reserve on the leases; False = an answer of the control process calls `_choose`."""
@@ -374,7 +377,10 @@ class Gateway:
 
     def _go(self, x: Exchange, ability: Ability) -> None:
         """To this channel: the request is written for it, if it must be, then a connection is taken or made."""
-        x.ability = ability
+        entered = self.limits.enter(x, ability) if self.limits.channels else ability
+        if entered is None:
+            return
+        x.ability = ability = entered
         x.outlet = outlet = ability.outlet
         x.key = key = outlet.key(x.failed_keys) or outlet.any_key()
         if self.health.resting and outlet in self.health.resting:
@@ -514,7 +520,7 @@ class Gateway:
         self.counters["refused"] += 1
         endpoint = x.target.endpoint
         body = error_body(refusal.row, refusal.message, endpoint.shape if endpoint is not None else "openai")
-        extra = b"retry-after: %d\r\n" % refusal.retry_after_s if refusal.retry_after_s else b""
+        extra = x.fields + (b"retry-after: %d\r\n" % refusal.retry_after_s if refusal.retry_after_s else b"")
         if refusal.row is METHOD_NOT_ALLOWED:
             extra += b"allow: %b\r\n" % x.target.allow
         self._answer(x, refusal.row.status, body, extra)
@@ -580,6 +586,8 @@ class Gateway:
     def free(self, x: Exchange) -> None:
         """Let go of what the exchange held of the worker."""
         self.live.discard(x)
+        if x.seat is not None:
+            self.limits.leave(x)
         if x.no_room:
             x.no_room = False
             x.unwait()

@@ -38,7 +38,7 @@ class Outlet:
     """A channel."""
 
     __slots__ = (
-        "_base_path", "_next", "_paths", "abilities", "available", "by_model", "channel", "gone", "id", "keys",
+        "_base_path", "_next", "_paths", "abilities", "available", "by_model", "channel", "full", "gone", "id", "keys",
         "models", "origin", "reach", "ref_field", "vendor", "ways",
     )  # fmt: skip
 
@@ -67,6 +67,8 @@ class Outlet:
         self.keys = [Key(number, secret, head) for (number, secret), head in zip(channel.keys, heads, strict=True)]
         self.available = channel.enabled
         """Enabled, and one of its keys may be used."""
+        self.full = False
+        """At one of its limits (limits.py)."""
         self.gone = False
         self.abilities = {model: Ability(self, model) for model in channel.models}
         self.ref_field = b"x-burncloud-channel: %b\r\n" % channel.ref.encode()
@@ -122,7 +124,8 @@ class Outlet:
 
     def look(self) -> None:
         """A breaker of a key has changed."""
-        self.available = self.channel.enabled and not self.gone and any(key.breaker.available for key in self.keys)
+        usable = self.channel.enabled and not self.gone and not self.full
+        self.available = usable and any(key.breaker.available for key in self.keys)
         for ability in self.abilities.values():
             ability.look()
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from burncloud import clock
 from burncloud.adaptors.meter import billable
 from burncloud.domain.journal import Attempt, End, Intent
@@ -69,6 +71,8 @@ def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -
         usage, estimated = used(x)
         if (state == "done" and x.status < 400) or usage != _NOTHING:
             cost = charge(price, usage, x.group_ratio_ppm)
+    if x.seat is not None:
+        x.seat.used = sum(msgspec.structs.astuple(usage))
     draw_user = desk.settle(desk.users, token.user, x.hold_user, cost) if x.hold_user else 0
     draw_token = desk.settle(desk.tokens, token.id, x.hold_token, cost) if x.hold_token else 0
     if cost and x.attempts:

@@ -49,6 +49,7 @@ class Sweep:
             self._gateway.pool.sweep(now)
             self._gateway.desk.sweep()
             self._gateway.health.tick(now)
+            self._gateway.limits.tick(now)
         finally:
             self.start()
 

@@ -85,6 +85,8 @@ class Windows:
     def __init__(self, fd: int = -1, index: int = 0, *, alone: bool = False) -> None:
         """`fd`: the workers' shared file, −1 = a table of our own; `alone`: no other process has it."""
         self._me = PARTS + index
+        self.cell = 0
+        """When the last request was admitted: `leave` asks for it."""
         if fd < 0:
             self._map = mmap.mmap(-1, BYTES)
         else:
@@ -271,6 +273,3 @@ class Windows:
                     words[at + me] = 0
         finally:
             self._give()
-
-    cell = 0
-    """When the last request was admitted: `leave` asks for it."""

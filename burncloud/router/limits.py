@@ -1,0 +1,315 @@
+"""How much may be asked: the limits of tokens, users, groups and models at the door, those of channels at the choice.
+
+At the door a request is put down in the windows of all that it counts for, or refused (429).  A channel is entered
+when a request is about to go there; one that is full is not available, so the choice falls on others.  Where all are
+full the request waits: each token has a line of its own, and the lines are served in turn, so that nobody who asks
+for much keeps others waiting.  The windows are shared by all workers (wire/windows.py); nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Final
+
+from burncloud import logs
+from burncloud.config import Settings
+from burncloud.domain.snapshot import Limit
+from burncloud.errors import RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE, Refusal
+from burncloud.router.exchange import DIALLING, Exchange, Seat
+from burncloud.router.outlets import Ability, Outlet
+from burncloud.router.world import World
+from burncloud.wire.windows import FLIGHT_LIMIT, REQUEST_LIMIT, TOKEN_LIMIT, Account, Full, NoRoom, Windows
+
+RESOLVED_MAX: Final = 20_000
+LOOK_S: Final = 0.25
+"""As often a channel full of concurrent requests is looked at: other workers end some, too."""
+AGAIN_S: Final = 1
+"""Retry-After where nobody knows better."""
+_log = logs.logger(__name__)
+
+_FIELDS: Final = b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %ds\r\n"
+_SAID: Final = {
+    REQUEST_LIMIT: "requests a minute",
+    TOKEN_LIMIT: "tokens a minute",
+    FLIGHT_LIMIT: "concurrent requests",
+}
+
+
+class Limits:
+    """The limits of one worker's requests."""
+
+    def __init__(
+        self,
+        world: World,
+        loop: asyncio.AbstractEventLoop,
+        go: Callable[[Exchange, Ability], None],
+        refuse: Callable[[Exchange, Refusal], None],
+        settings: Settings,
+    ) -> None:
+        """`go`: send to this ability, which was entered (may raise Refusal)."""
+        self._world = world
+        self._loop = loop
+        self._go = go
+        self._refuse = refuse
+        self._settings = settings
+        self._windows: Windows | None = None
+        self._share: tuple[int, int] = (-1, 0)
+        self._seen = 0
+        self._resolved: dict[tuple[int, str, str], tuple[Account, ...]] = {}
+        self.channels: dict[int, Account] = {}
+        """Channels that have limits, by id."""
+        self._full: dict[Outlet, float] = {}
+        """Until when they are not asked, loop time."""
+        self._lines: OrderedDict[tuple[int, str], deque[tuple[Exchange, float]]] = OrderedDict()
+        """Token and model → those who wait, and until when; the first line is served next."""
+        self.waiting = 0
+        self._due = False
+
+    def share(self, fd: int, index: int) -> None:
+        """All workers have the file `fd`; to be called before the first request."""
+        self._share = (fd, index)
+
+    @property
+    def windows(self) -> Windows:
+        """Made when the first limit is known."""
+        if self._windows is None:
+            self._windows = Windows(*self._share)
+        return self._windows
+
+    # At the door
+
+    def admit(self, x: Exchange, tokens: int) -> None:
+        """Put the request down in all that it counts for.  Raises Refusal."""
+        if self._world.limits_seen != self._seen:
+            self._renew()
+        accounts = self._resolved.get((x.token.id, x.group, x.model))
+        if accounts is None:
+            accounts = self._resolve(x)
+        if not accounts:
+            if self.channels:
+                x.seat = Seat(accounts, 0, tokens)
+            return
+        windows = self.windows
+        try:
+            full = windows.admit(accounts, tokens)
+        except NoRoom:
+            raise Refusal(SERVICE_UNAVAILABLE, "Too many limits are in use at once, try again", AGAIN_S) from None
+        if full is None:
+            x.seat = Seat(accounts, windows.cell, tokens)
+            x.fields = self._fields(accounts, None)
+            return
+        x.fields = self._fields(accounts, full)
+        kind = full.account.name.partition(":")[0]
+        if full.retry_ms < 0:
+            text = f"The request alone is more than the {_SAID[full.what]} of this {kind}"
+            raise Refusal(RATE_LIMIT_EXCEEDED, text)
+        text = f"The limit of {_SAID[full.what]} of this {kind} is reached"
+        raise Refusal(RATE_LIMIT_EXCEEDED, text, -(-full.retry_ms // 1000))
+
+    def leave(self, x: Exchange) -> None:
+        """The request is over, in whatever way."""
+        seat = x.seat
+        if seat is None:
+            return
+        x.seat = None
+        if seat.channel is not None:
+            self._leave_channel(seat)
+        if seat.accounts:
+            self.windows.leave(seat.accounts, seat.cell, seat.used - seat.tokens)
+
+    # At the choice
+
+    def enter(self, x: Exchange, ability: Ability) -> Ability | None:
+        """Take a place at the channel, or at another where it is full; None = at none, the request waits for `go`.
+
+        Raises Refusal where waiting is no use.
+        """
+        seat = x.seat
+        if seat is None:
+            seat = x.seat = Seat((), 0, x.prompt)
+        elif seat.entered is ability:
+            seat.entered = None
+            return ability
+        if seat.channel is not None:  # the attempt before this one has failed
+            self._leave_channel(seat)
+        found, full = self._place(x, seat, ability)
+        if found is None and full is not None:
+            self._wait(x, ability, full)
+        return found
+
+    def _place(self, x: Exchange, seat: Seat, ability: Ability | None) -> tuple[Ability | None, Full | None]:
+        """The first that has room, from this one on; else why the last one had none."""
+        tried = x.tried
+        soonest: Full | None = None
+        while ability is not None:
+            outlet = ability.outlet
+            account = self.channels.get(outlet.id)
+            if account is None:
+                return ability, None
+            windows = self.windows
+            full = windows.admit((account,), seat.tokens)
+            if full is None:
+                seat.channel, seat.channel_cell, seat.outlet = account, windows.cell, outlet
+                requests, _, flights = windows.left(account)
+                if not requests or not flights:
+                    self._fill(outlet, LOOK_S)
+                return ability, None
+            if full.what != TOKEN_LIMIT:
+                self._fill(outlet, LOOK_S if full.what == FLIGHT_LIMIT else full.retry_ms / 1000)
+            if soonest is None or 0 <= full.retry_ms < soonest.retry_ms or soonest.retry_ms < 0:
+                soonest = full
+            tried = (*tried, ability)
+            ability = x.route.pick(tried)
+        return None, soonest
+
+    def _fill(self, outlet: Outlet, seconds: float) -> None:
+        """It is not chosen for so long."""
+        self._full[outlet] = self._loop.time() + max(seconds, 0.001)
+        outlet.full = True
+        outlet.look()
+
+    def _leave_channel(self, seat: Seat) -> None:
+        account, outlet = seat.channel, seat.outlet
+        assert account is not None
+        self.windows.leave((account,), seat.channel_cell, seat.used - seat.tokens)
+        seat.channel = None
+        if account.concurrency >= 0 and outlet is not None and outlet.full:
+            self._full[outlet] = 0.0
+        if self.waiting or (outlet is not None and outlet.full):
+            self._soon()
+
+    # Lines
+
+    def _wait(self, x: Exchange, ability: Ability, full: Full) -> None:
+        """Wait for room at one of its channels.  Raises Refusal."""
+        settings = self._settings
+        seconds = AGAIN_S if full.retry_ms < 0 else -(-full.retry_ms // 1000)
+        refusal = Refusal(RATE_LIMIT_EXCEEDED, f"All channels of the model `{x.model}` are at their limit", seconds)
+        hopeless = full.retry_ms < 0 or (full.what != FLIGHT_LIMIT and full.retry_ms > settings.queue_wait_ms)
+        name = (x.token.id, x.model)
+        line = self._lines.get(name)
+        if hopeless or not (self.waiting < settings.queue_max or self._make_way(len(line) if line else 0, refusal)):
+            raise refusal
+        x.state = DIALLING
+        x.ability, x.outlet, x.key = ability, ability.outlet, ability.outlet.any_key()
+        if line is None:
+            line = self._lines[name] = deque()
+        line.append((x, self._loop.time() + settings.queue_wait_ms / 1000))
+        self.waiting += 1
+
+    def _make_way(self, length: int, refusal: Refusal) -> bool:
+        """The lines are full: the newest of the longest goes, if that is longer than the newcomer's would be."""
+        longest = max(self._lines.values(), key=len, default=None)
+        if longest is None or len(longest) <= length + 1:
+            return False
+        x, _ = longest.pop()
+        self.waiting -= 1
+        if not x.done and x.state is DIALLING:
+            self._refuse(x, refusal)
+        return True
+
+    def _soon(self) -> None:
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self._serve)
+
+    def tick(self, now: float) -> None:
+        """A quarter of a second has passed."""
+        if self._world.limits_seen != self._seen:
+            self._renew()
+        if self._full or self.waiting:
+            self._serve()
+
+    def _serve(self) -> None:
+        """Channels whose time has come are open again; of each line in turn the first goes, while there is room."""
+        self._due = False
+        now = self._loop.time()
+        for outlet, until in list(self._full.items()):
+            if now >= until:
+                del self._full[outlet]
+                outlet.full = False
+                outlet.look()
+        served = True
+        while served and self._lines:
+            served = False
+            for name in list(self._lines):
+                served = self._serve_line(name, now) or served
+
+    def _serve_line(self, name: tuple[int, str], now: float) -> bool:
+        """The first in line goes, if there is room for it; then the line stands behind the others."""
+        line = self._lines[name]
+        went = False
+        while line and not went:
+            x, until = line[0]
+            if x.done or x.state is not DIALLING or x.seat is None:
+                line.popleft()
+                self.waiting -= 1
+                continue
+            found, full = self._place(x, x.seat, x.route.pick(x.tried))
+            if found is None and now < until:
+                break
+            line.popleft()
+            self.waiting -= 1
+            if found is None:
+                seconds = AGAIN_S if full is None else max(AGAIN_S, full.retry_ms // 1000)
+                text = f"All channels of the model `{x.model}` are at their limit"
+                self._refuse(x, Refusal(RATE_LIMIT_EXCEEDED, text, seconds))
+                continue
+            went = True
+            x.seat.entered = found
+            try:
+                self._go(x, found)
+            except Refusal as refusal:
+                self._refuse(x, refusal)
+        if not line:
+            self._lines.pop(name, None)
+        elif went:
+            self._lines.move_to_end(name)
+        return went
+
+    # What limits there are
+
+    def _renew(self) -> None:
+        self._seen = self._world.limits_seen
+        self._resolved.clear()
+        self.channels = {
+            int(name.partition(":")[2]): account
+            for name, limit in self._world.limits.items()
+            if name.startswith("channel:") and (account := _account(limit)) is not None
+        }
+
+    def _resolve(self, x: Exchange) -> tuple[Account, ...]:
+        limits, token = self._world.limits, x.token
+        names = (f"token:{token.id}", f"user:{token.user}", f"group:{x.group}", f"model:{x.model}")
+        accounts = tuple(
+            account for name in names if name in limits and (account := _account(limits[name])) is not None
+        )
+        if len(self._resolved) >= RESOLVED_MAX:
+            self._resolved.clear()
+        self._resolved[token.id, x.group, x.model] = accounts
+        return accounts
+
+    def _fields(self, accounts: tuple[Account, ...], full: Full | None) -> bytes:
+        """x-ratelimit-*: of requests and of tokens, those of the account that has least left."""
+        least: dict[bytes, tuple[int, int]] = {}
+        for account in accounts:
+            requests, tokens, _ = self.windows.left(account)
+            if requests >= 0 and (b"requests" not in least or requests < least[b"requests"][0]):
+                least[b"requests"] = (requests, account.requests)
+            if tokens >= 0 and (b"tokens" not in least or tokens < least[b"tokens"][0]):
+                least[b"tokens"] = (tokens, account.tokens)
+        parts = []
+        for what, (left, limit) in least.items():
+            reset = full.retry_ms if full is not None and full.what.encode() == what and full.retry_ms > 0 else 60_000
+            parts.append(_FIELDS % (what, limit, what, left, what, -(-reset // 1000)))
+        return b"".join(parts)
+
+
+def _account(limit: Limit) -> Account | None:
+    if limit.requests < 0 and limit.tokens < 0 and limit.concurrency < 0:
+        return None
+    key = int.from_bytes(hashlib.blake2b(limit.name.encode(), digest_size=8).digest(), "little") >> 1 or 1
+    return Account(limit.name, key, limit.requests, limit.tokens, limit.concurrency)

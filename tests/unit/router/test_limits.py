@@ -1,0 +1,206 @@
+"""Limits at the door and at the choice, and the lines in which requests wait."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from burncloud.domain import link
+from burncloud.domain.snapshot import Limit, Token
+from burncloud.router import limits as module
+from tests.dialogue import MODEL, Client, Dialogue, channels
+from tests.speech import answer, chat, completion, post, problem
+
+WINDOW_S = 60.25
+OTHER_KEY = "sk-other"
+OTHER = Token(2, hashlib.sha256(OTHER_KEY.encode()).digest(), 1)
+
+
+def ask(d: Dialogue, key: str = "", **fields: Any) -> Client:
+    """A request on a connection of its own."""
+    client = d.client()
+    request = post(chat(**fields))
+    client >> (request.replace(b"sk-test", key.encode()) if key else request)
+    return client
+
+
+def served(d: Dialogue, client: Client, output: int = 20) -> bool:
+    """Whether it gets an answer from an upstream (True), else a 429."""
+    if not d.silent:
+        d.upstream() << answer(completion(output=output))
+    status = client.answer().status
+    assert status in (200, 429)
+    return status == 200
+
+
+def test_each_kind_of_thing_has_its_limit() -> None:
+    for name in ("token:1", "user:1", "group:default", f"model:{MODEL}"):
+        with Dialogue() as d:
+            d.put("limit", Limit(name, 2), Limit("token:7", 0), Limit("model:other", 0))
+            assert [served(d, ask(d)) for _ in range(3)] == [True, True, False]
+            d.later(WINDOW_S)
+            assert served(d, ask(d))
+
+
+def test_what_a_refused_client_is_told() -> None:
+    with Dialogue() as d:
+        d.put("limit", Limit("token:1", 1, 100_000), Limit("user:1", 50))
+        first, second = ask(d), None
+        assert served(d, first)
+        told = first.answers()[0]
+        assert told.field("x-ratelimit-limit-requests") == "1"
+        assert told.field("x-ratelimit-remaining-requests") == "0"
+        assert told.field("x-ratelimit-reset-requests") == "60s"
+        assert told.field("x-ratelimit-limit-tokens") == "100000"
+        assert 90_000 < int(told.field("x-ratelimit-remaining-tokens")) < 100_000
+        d.later(20)
+        second = ask(d)
+        refused = second.answer()
+        assert refused.status == 429
+        assert b'"code":"rate_limit_exceeded"' in refused.body
+        assert 39 <= int(refused.field("retry-after")) <= 41
+        assert refused.field("x-ratelimit-remaining-requests") == "0"
+        d.later(int(refused.field("retry-after")))
+        assert served(d, ask(d))
+
+
+def test_tokens_count_as_reserved_and_then_as_used() -> None:
+    with Dialogue() as d:
+        d.put("limit", Limit("token:1", tokens=2_000))
+        first = ask(d, max_tokens=1_500)
+        assert ask(d, max_tokens=1_500).answer().status == 429  # while the first is under way
+        d.upstream() << answer(completion(prompt=10, output=40))
+        assert first.answer().status == 200
+        assert served(d, ask(d, max_tokens=1_500))
+        alone = ask(d, max_tokens=2_100).answer()
+        assert (alone.status, alone.field("retry-after")) == (429, "")
+        assert b"alone" in alone.body
+
+
+def test_a_failed_request_used_no_tokens() -> None:
+    with Dialogue() as d:
+        d.put("limit", Limit("token:1", tokens=2_000))
+        client = ask(d, max_tokens=1_500)
+        d.upstream() << problem(500)
+        assert client.answer().status == 503
+        d.later(5)
+        assert served(d, ask(d, max_tokens=1_500))
+
+
+def test_concurrent_requests_end_in_every_way() -> None:
+    with Dialogue() as d:
+        d.put("limit", Limit("user:1", concurrency=1))
+        client = ask(d)
+        assert ask(d).answer().status == 429
+        d.upstream() << answer(completion())
+        assert client.answer().status == 200
+        client = ask(d)
+        d.upstream()
+        client.hang_up()
+        client = ask(d)
+        d.upstream() << problem(400)
+        assert client.answer().status == 400
+        assert served(d, ask(d))
+
+
+def test_limits_change_at_once() -> None:
+    with Dialogue() as d:
+        d.put("limit", Limit("token:1", 1))
+        assert [served(d, ask(d)) for _ in range(2)] == [True, False]
+        d.put("limit", Limit("token:1", 2))
+        assert [served(d, ask(d)) for _ in range(2)] == [True, False]
+        d.gateway.world.drop(link.Drop("limit", ["token:1"]))
+        assert served(d, ask(d))
+
+
+def test_a_full_channel_is_not_chosen() -> None:
+    with Dialogue(channels(2)) as d:
+        d.put("limit", Limit("channel:1", 1))
+        for _ in range(5):
+            assert served(d, ask(d))
+        assert [end.channel for end in d.receipts()].count(1) == 1
+        d.later(WINDOW_S + 0.5)
+        for _ in range(4):
+            assert served(d, ask(d))
+        assert [end.channel for end in d.receipts()].count(1) == 2
+
+
+def test_all_channels_full_for_longer_than_anybody_waits() -> None:
+    with Dialogue(channels(2)) as d:
+        d.put("limit", Limit("channel:1", 1), Limit("channel:2", 1))
+        assert [served(d, ask(d)) for _ in range(2)] == [True, True]
+        refused = ask(d).answer()
+        assert (refused.status, refused.field("retry-after")) == (429, "61")
+
+
+def test_requests_wait_for_a_place_and_tokens_take_turns() -> None:
+    with Dialogue() as d:
+        d.put("token", OTHER)
+        d.put("limit", Limit("channel:1", concurrency=1))
+        first = ask(d)
+        up = d.upstream()
+        greedy = [ask(d) for _ in range(3)]
+        modest = [ask(d, OTHER_KEY)]
+        assert d.gateway.limits.waiting == 4
+        order = []
+        up << answer(completion())
+        assert first.answer().status == 200
+        for _ in range(4):
+            d.upstream() << answer(completion())
+            done = [c for c in greedy + modest if c not in order and c.answers()]
+            order += done
+            assert len(done) == 1
+        assert order.index(modest[0]) == 1
+        assert d.gateway.limits.waiting == 0
+
+
+def test_a_wait_ends() -> None:
+    with Dialogue(queue_wait_ms="2000") as d:
+        d.put("limit", Limit("channel:1", concurrency=1))
+        first, waiting, gone = ask(d), ask(d), ask(d)
+        up = d.upstream()
+        gone.hang_up()
+        d.later(1.5)
+        assert waiting.quiet
+        d.later(1)
+        assert waiting.answer().status == 429
+        assert d.gateway.limits.waiting == 0
+        up << answer(completion())
+        assert first.answer().status == 200
+
+
+def test_lines_are_bounded_and_the_longest_gives_way() -> None:
+    with Dialogue(queue_max="3") as d:
+        d.put("token", OTHER)
+        d.put("limit", Limit("channel:1", concurrency=1))
+        first = ask(d)
+        up = d.upstream()
+        greedy = [ask(d) for _ in range(5)]
+        assert [len(c.answers()) for c in greedy] == [0, 0, 0, 1, 1]
+        modest = ask(d, OTHER_KEY)
+        assert [len(c.answers()) for c in greedy] == [0, 0, 1, 1, 1]
+        assert modest.quiet
+        up << answer(completion())
+        assert first.answer().status == 200
+        for _ in range(3):
+            d.upstream() << answer(completion())
+        assert modest.answer().status == 200
+
+
+def test_a_request_without_limits_pays_for_none() -> None:
+    with Dialogue() as d:
+        assert served(d, ask(d))
+        assert d.gateway.limits._windows is None
+        d.put("limit", Limit("token:7", 1))
+        assert served(d, ask(d))
+        assert d.gateway.limits._windows is None
+
+
+def test_what_was_worked_out_is_bounded(monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "RESOLVED_MAX", 2)
+    with Dialogue() as d:
+        d.put("limit", Limit("token:1", 100))
+        d.put("token", OTHER)
+        for key in ("", OTHER_KEY, "", OTHER_KEY):
+            assert served(d, ask(d, key))
+        assert len(d.gateway.limits._resolved) <= 2
