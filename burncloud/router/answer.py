@@ -166,8 +166,10 @@ class Answers:
         settle.attempt_over(x, 200, 1, now)
         if x.outlet in self._health.resting:
             self._health.succeeded(x.ability, x.key)
+        said = up.head
+        if said.left is not None:
+            self._health.told(x.ability, x.key, said.left, self._loop.time(), now // 1_000_000_000)
         if x.http11 and x.keep_alive:
-            said = up.head
             if said.request_id:
                 x.upstream_request = said.request_id.decode("latin-1")
             ours = b"content-length: %d\r\nx-request-id: %b\r\n" % (len(content), x.request_id.encode())
@@ -317,8 +319,12 @@ class Answers:
         """Write the head, and with it what was held."""
         content = x.held[0] if len(x.held) == 1 else b"".join(x.held)
         x.held = []
-        if not x.relay and x.outlet in self._health.resting:
-            self._health.succeeded(x.ability, x.key)
+        if not x.relay:
+            if x.outlet in self._health.resting:
+                self._health.succeeded(x.ability, x.key)
+            if up.head.left is not None and x.status < 400:
+                left, now_s = up.head.left, self._now_ns() // 1_000_000_000
+                self._health.told(x.ability, x.key, left, self._loop.time(), now_s)
         if x.translation is not None:
             x.stripper = x.translation if x.sse else None
         elif x.meter is not None:

@@ -6,6 +6,8 @@ mistake is nobody's fault here; it never arrives.  What rests is looked at by th
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import Final
 
 from burncloud import logs
@@ -14,6 +16,11 @@ from burncloud.router.exchange import Exchange
 from burncloud.router.outlets import Ability, Key, Outlet
 
 _log = logs.logger(__name__)
+
+REFILL_PART: Final = 0.05
+REST_S_MIN: Final = 1.0
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms]|$)")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 
 KEY: Final = "key"
 MODEL: Final = "model"
@@ -79,6 +86,14 @@ class Health:
                 outlet.channel.ref, what, breaker.state, kind, f", status {status}" if status else "",
             )  # fmt: skip
 
+    def told(self, ability: Ability, key: Key, left: list[tuple[bytes, bytes]], now: float, now_s: int) -> None:
+        """What the upstream's account has left: where that is nothing, the key rests before it is refused."""
+        pause_s = rest_s(left, now_s)
+        if pause_s:
+            key.breaker.cool(now, "busy", pause_s)
+            self.resting.add(ability.outlet)
+            ability.outlet.look()
+
     def tick(self, now: float) -> None:
         """Whose time has come may be asked again."""
         for outlet in list(self.resting):
@@ -89,6 +104,31 @@ class Health:
     def _settle(self, outlet: Outlet) -> None:
         if not any(breaker.troubled for breaker in _breakers(outlet)):
             self.resting.discard(outlet)
+
+
+def rest_s(left: list[tuple[bytes, bytes]], now_s: int) -> float:
+    """How long to stay away by an answer's LEFT_FIELDS; 0.0 = something is left of everything.
+
+    Vendors refill steadily, and say when all is there again: a part of that time brings room for some requests.
+    """
+    said = {name.lower().decode("latin-1"): value.strip().decode("latin-1") for name, value in left}
+    rest = 0.0
+    for name, value in said.items():
+        if "remaining" in name and value in ("0", "0.0"):
+            reset_s = reset_in_s(said.get(name.replace("remaining", "reset"), ""), now_s)
+            rest = max(rest, REFILL_PART * reset_s, REST_S_MIN)
+    return rest
+
+
+def reset_in_s(text: str, now_s: int) -> float:
+    """ "6m0s", "1.5s", "120ms", "30" or a time of RFC 3339 → seconds from now; 0.0 = it cannot be read."""
+    parts = _SPAN.findall(text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    try:
+        return max(0.0, datetime.fromisoformat(text).timestamp() - now_s)
+    except ValueError:
+        return 0.0
 
 
 def _breakers(outlet: Outlet) -> list[Breaker]:

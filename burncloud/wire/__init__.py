@@ -9,6 +9,8 @@ pool.py         idle upstream connections by origin, and dialling new ones
 proxy.py        through a proxy to an upstream: CONNECT, SOCKS5
 resolver.py     names to addresses, refreshed on the side
 tls.py          one TLS context for each distinct setting
+windows.py      sliding windows of limits, shared by all workers
+mutex.py        a lock between processes that outlives its holder
 journal.py      the append-only file that money leaves a worker by
 files.py        reading and writing at a place in a file
 link.py         framed messages between workers and the control process

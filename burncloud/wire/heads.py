@@ -17,7 +17,7 @@ HEAD_BYTES_MAX: Final = 64 << 10
 HEAD_FIELDS_MAX: Final = 100
 
 KEEP, DROP, AUTH, HOST, EXPECT, TYPE, CHUNKED, CONNECTION, REQUEST_ID, FORWARDED_FOR = range(10)
-LENGTH, ENCODING, RETRY_AFTER, CONTROL_ONLY, STRICT = range(10, 15)
+LENGTH, ENCODING, RETRY_AFTER, CONTROL_ONLY, STRICT, LEFT = range(10, 16)
 
 REQUEST_FIELDS: Final[dict[bytes, int]] = {
     # hop-by-hop (RFC 9110 §7.6.1) and framing, which is ours
@@ -82,6 +82,15 @@ RESPONSE_FIELDS: Final[dict[bytes, int]] = {
 }
 """Lower-case response field name → what becomes of it; figures of rate limits are dropped by prefix."""
 
+LEFT_FIELDS: Final = {
+    name.encode(): LEFT
+    for what in ("requests", "tokens", "input-tokens", "output-tokens")
+    for kind in ("remaining", "reset")
+    for name in (f"x-ratelimit-{kind}-{what}", f"anthropic-ratelimit-{what}-{kind}")
+}
+"""What the upstream's account has left, and when it has all again: for us, not for the client."""
+RESPONSE_FIELDS |= LEFT_FIELDS
+
 RESPONSE_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-", b"ratelimit-", b"x-burncloud-")
 
 METHODS: Final = frozenset((b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS"))
@@ -119,7 +128,7 @@ class AnswerHead:
     """An upstream's header list, judged in one pass: what goes on, and what it says to us."""
 
     __slots__ = (
-        "chunked", "close", "content_type", "control_only", "encoding", "forward", "length", "request_id",
+        "chunked", "close", "content_type", "control_only", "encoding", "forward", "left", "length", "request_id",
         "retry_after_s", "whole",
     )  # fmt: skip
 
@@ -138,6 +147,8 @@ class AnswerHead:
         self.close = False
         """It says `Connection: close`: without framing, only then may EOF end it."""
         self.request_id = b""
+        self.left: list[tuple[bytes, bytes]] | None = None
+        """LEFT_FIELDS as they came, names in any case; None = there are none."""
         self.retry_after_s = 0
         self.whole = False
         """A plain JSON answer, not compressed: it can be judged as one piece."""
@@ -180,6 +191,10 @@ def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
             forward += (name, b": ", value, b"\r\n")
             seconds = value.strip()
             head.retry_after_s = int(seconds) if seconds.isdigit() and len(seconds) < 7 else 0
+        elif action == LEFT:
+            if head.left is None:
+                head.left = []
+            head.left.append((name, value))
         elif action == CONTROL_ONLY:
             head.control_only += (name, b": ", value, b"\r\n")
         elif action == CONNECTION and value.lower() != b"keep-alive":

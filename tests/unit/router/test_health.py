@@ -6,6 +6,7 @@ import pytest
 
 from burncloud.domain.snapshot import Channel
 from burncloud.router.breaker import COOLING, OFF, PROBING, READY
+from burncloud.router.health import reset_in_s
 from tests.dialogue import MODEL, Dialogue, channels
 from tests.speech import answer, chat, completion, post, problem
 
@@ -122,3 +123,35 @@ def test_a_busy_channel_is_left_alone_as_long_as_it_says() -> None:
         client >> post(chat())
         d.upstream() << answer(completion())
         assert client.answer().status == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("6m0s", 360.0), ("1.5s", 1.5), ("120ms", 0.12), ("30", 30.0), ("1h2m3s", 3723.0), ("", 0.0), ("soon", 0.0),
+        ("1970-01-01T00:16:50Z", 10.0), ("1970-01-01T00:00:00Z", 0.0), ("5s later", 0.0),
+    ],
+)  # fmt: skip
+def test_when_a_vendor_has_room_again(text: str, seconds: float) -> None:
+    assert reset_in_s(text, 1000) == pytest.approx(seconds)
+
+
+def test_a_channel_rests_where_its_account_has_nothing_left() -> None:
+    """Before it is refused, and only as long as some room takes to come back; the client sees none of it."""
+    with Dialogue(channels(2)) as d:
+        left = ("x-ratelimit-remaining-requests: 0", "x-ratelimit-reset-requests: 60s")
+        for fields in (left, (), (), ()):
+            client = d.client()
+            client >> post(chat())
+            d.upstream() << answer(completion(), *fields)
+            assert client.answer().status == 200
+            assert not client.answers()[-1].field("x-ratelimit-remaining-requests")
+        first, *rest = [end.channel for end in d.receipts()]
+        assert set(rest) == {3 - first}
+        d.later(3.5)
+        for _ in range(2):
+            client = d.client()
+            client >> post(chat())
+            d.upstream() << answer(completion(), "anthropic-ratelimit-tokens-remaining: 500")
+            assert client.answer().status == 200
+        assert first in [end.channel for end in d.receipts()][-2:]
