@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from wsproto.frame_protocol import FrameProtocol
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wsproto.frame_protocol import FrameProtocol, ParseFailed
 
 from burncloud.domain.journal import Progress
 from burncloud.domain.snapshot import Token, User
@@ -419,3 +422,93 @@ def test_a_client_that_reads_slowly_is_cut_off() -> None:
         d.later(8)
         assert client.wire.aborted
         assert up.closed
+
+
+# Anything
+
+
+MOVES = st.sampled_from([
+    "ask", "half an ask", "no frame", "client's close", "done", "done", "event", "half an event", "its other half",
+    "upstream's no frame", "upstream's close", "client gone", "client reset", "upstream gone", "upstream reset",
+    "client slow", "client reads", "upstream slow", "upstream reads", "no control", "control", "silence", "no quota",
+    "disk broken", "disk whole", "a second", "token off", "drain",
+])  # fmt: skip
+EVENT = said(type="x", text="…" * 20)
+DENY = 1
+
+
+class Scene:
+    """A session that anything may happen to."""
+
+    def __init__(self, d: Dialogue) -> None:
+        self.d = d
+        self.client, self.up = talking(d)
+        self.told = b""
+        self.asked = b""
+
+    def move(self, name: str) -> None:
+        """One move of the script."""
+        d, client, up = self.d, self.client, self.up
+        downs = {
+            "done": done(), "event": EVENT, "half an event": EVENT[:9], "its other half": EVENT[9:],
+            "upstream's no frame": b"\xf0\xf0", "upstream's close": close_frame(1000),
+        }  # fmt: skip
+        ups = {
+            "ask": asks(), "half an ask": asks()[:3], "no frame": b"\x70", "client's close": frame(CLOSE, b"", MASK)
+        }  # fmt: skip
+        acts: dict[str, Callable[[], object]] = {
+            "client gone": client.hang_up, "client reset": client.reset, "upstream gone": up.hang_up,
+            "upstream reset": up.reset, "client slow": client.stop_reading, "client reads": client.read,
+            "upstream slow": up.stop_reading, "upstream reads": up.read,
+            "no control": lambda: setattr(d.bank, "mode", "unavailable"),
+            "control": lambda: setattr(d.bank, "mode", "ok"), "silence": lambda: setattr(d.bank, "mode", "silent"),
+            "no quota": lambda: d.bank.limits.update({("user", 1): DENY}),
+            "disk broken": lambda: setattr(d, "disk_broken", True),
+            "disk whole": lambda: setattr(d, "disk_broken", False),
+            "a second": lambda: d.later(1), "drain": d.gateway.end_sessions,
+            "token off": lambda: d.put("token", Token(1, hashlib.sha256(KEY.encode()).digest(), 1, enabled=False)),
+        }  # fmt: skip
+        if name in downs:
+            self.told += downs[name]
+            up << downs[name]
+        elif name in ups:
+            self.asked += ups[name]
+            client >> ups[name]
+        else:
+            acts[name]()
+        d.loop.tick()
+
+    def check(self) -> None:
+        """What each side got is what the other said, up to an end; the bill lies between what was seen and said."""
+        got = heard(self.client)
+        assert self.asked.startswith(sent(self.up))
+        if not self.told.startswith(got):
+            same = next((i for i, (a, b) in enumerate(zip(got, self.told, strict=False)) if a != b), len(self.told))
+            assert any(ends(got[at:]) for at in range(max(0, same - 4), same + 1)), (got, self.told)
+        for end in self.d.receipts():
+            assert got.count(done()) * 150 <= end.usage.total() <= self.told.count(done()) * 150
+            assert end.charge == end.usage.total() // 150 * ANSWER_NANO
+
+
+def ends(data: bytes) -> bool:
+    """Whether these are our last words."""
+    try:
+        kinds = [kind for kind, _ in frames(data)]
+    except ParseFailed:
+        return False
+    return kinds in ([TEXT, CLOSE], [CLOSE])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(MOVES, max_size=14))
+def test_anything(moves: list[str]) -> None:
+    """In any order: one receipt, no hold left, no byte changed."""
+    with limited() as d:
+        session = Scene(d)
+        for move in moves:
+            session.move(move)
+        d.disk_broken = False
+        d.bank.mode = "ok"
+        d.journal.janitor()
+        d.later(12)
+        session.check()
