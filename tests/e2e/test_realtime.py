@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from openai import OpenAI
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -38,12 +40,12 @@ ANSWER_NANO = (82 - 44) * 4_000 + 30 * 16_000 + 64 * 400 + (50 - 20) * 32_000 + 
 class Vendor:
     """Answers each response.create with a piece of sound and its usage; keeps what it saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.handshakes: list[tuple[str, dict[str, str]]] = []
         self.heard: list[dict[str, Any]] = []
         self.closes: list[int | None] = []
-        self._server = serve(self._talk, "127.0.0.1", 0, select_subprotocol=self._choose)
-        self.url = f"http://127.0.0.1:{self._server.socket.getsockname()[1]}/v1"
+        self._server = serve(self._talk, "127.0.0.1", 0, select_subprotocol=self._choose, ssl=context)
+        self.url = f"http{'s' if context else ''}://127.0.0.1:{self._server.socket.getsockname()[1]}/v1"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
@@ -79,9 +81,9 @@ class Vendor:
 
 
 @contextlib.contextmanager
-def house(folder: Path, **settings: Any) -> Iterator[tuple[Product, Vendor]]:
+def house(folder: Path, context: ssl.SSLContext | None = None, **settings: Any) -> Iterator[tuple[Product, Vendor]]:
     """A product with one channel, whose vendor knows the model by another name."""
-    vendor = Vendor()
+    vendor = Vendor(context)
     try:
         with Product(folder, **settings) as product:
             product.add_channel("openai", vendor.url, [f"{MODEL}=gpt-realtime-2025"], key="sk-vendor")
@@ -153,6 +155,18 @@ def test_a_browser(tmp_path: Path) -> None:
             assert json.loads(session.recv(5))["type"] == "session.created"
         assert key not in json.dumps(vendor.handshakes)
         assert (one_row(product)["state"], int(one_row(product)["charge_nano"])) == ("done", 0)
+
+
+def test_a_vendor_behind_tls(tmp_path: Path) -> None:
+    """As all of them are."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with house(tmp_path, context, UPSTREAM_CA_FILE=str(tmp_path / "ca.pem")) as (product, _):
+        with sdk(product, product.add_token()).realtime.connect(model=MODEL) as session:
+            assert turn(session)[-2].delta == AUDIO
+        assert int(one_row(product)["charge_nano"]) == ANSWER_NANO
 
 
 def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
