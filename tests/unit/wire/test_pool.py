@@ -29,6 +29,10 @@ class Sink:
     def on_lost(self, x: Any, up: Upstream, reason: str) -> None:
         """Not here."""
 
+    def on_switch(self, x: Any, up: Upstream) -> bool:
+        """Nobody asked."""
+        return False
+
     def on_writable(self, x: Any, up: Upstream, paused: bool) -> None:
         """Not here."""
 

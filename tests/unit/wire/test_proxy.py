@@ -39,6 +39,10 @@ class Sink:
         """A break."""
         self.over.set()
 
+    def on_switch(self, x: Any, up: Upstream) -> bool:
+        """Nobody asked."""
+        return False
+
     def on_writable(self, x: Any, up: Upstream, paused: bool) -> None:
         """Not here."""
 
