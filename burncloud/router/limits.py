@@ -21,7 +21,18 @@ from burncloud.errors import RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE, Refusal
 from burncloud.router.exchange import DIALLING, Exchange, Seat
 from burncloud.router.outlets import Ability, Outlet
 from burncloud.router.world import World
-from burncloud.wire.windows import FLIGHT_LIMIT, REQUEST_LIMIT, TOKEN_LIMIT, Account, Full, NoRoom, Windows
+from burncloud.wire.windows import (
+    FLIGHT_LIMIT,
+    REQUEST_LIMIT,
+    REQUESTS,
+    TOKEN_LIMIT,
+    TOKENS,
+    WINDOW_MS,
+    Account,
+    Full,
+    NoRoom,
+    Windows,
+)
 
 RESOLVED_MAX: Final = 20_000
 LOOK_S: Final = 0.25
@@ -30,12 +41,39 @@ AGAIN_S: Final = 1
 """Retry-After where nobody knows better."""
 _log = logs.logger(__name__)
 
-_FIELDS: Final = b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %ds\r\n"
 _SAID: Final = {
     REQUEST_LIMIT: "requests a minute",
     TOKEN_LIMIT: "tokens a minute",
     FLIGHT_LIMIT: "concurrent requests",
 }
+
+
+class Known:
+    """What the requests of one token for one model count for, worked out once."""
+
+    __slots__ = ("accounts", "lasting", "shown")
+
+    def __init__(self, accounts: tuple[Account, ...]) -> None:
+        self.accounts = accounts
+        self.lasting = tuple(one for one in accounts if one.tokens >= 0 or one.concurrency >= 0)
+        """Those that must hear of its end."""
+        rates = (
+            (REQUEST_LIMIT, REQUESTS, [(account, account.requests) for account in accounts]),
+            (TOKEN_LIMIT, TOKENS, [(account, account.tokens) for account in accounts]),
+        )
+        self.shown = [
+            (what, total, [(account, limit, _template(what, limit)) for account, limit in limited if limit >= 0])
+            for what, total, limited in rates
+            if any(limit >= 0 for _, limit in limited)
+        ]
+        """(what, where it is counted, (account, limit, header fields) of those that limit it)."""
+
+
+def _template(what: str, limit: int) -> bytes:
+    """The header fields, but for what is left and the seconds until all is."""
+    return (
+        f"x-ratelimit-limit-{what}: {limit}\r\nx-ratelimit-remaining-{what}: %d\r\nx-ratelimit-reset-{what}: %ds\r\n"
+    ).encode()
 
 
 class Limits:
@@ -58,7 +96,7 @@ class Limits:
         self._windows: Windows | None = None
         self._share: tuple[int, int] = (-1, 0)
         self._seen = 0
-        self._resolved: dict[tuple[int, str, str], tuple[Account, ...]] = {}
+        self._resolved: dict[tuple[int, str, str], Known] = {}
         self.channels: dict[int, Account] = {}
         """Channels that have limits, by id."""
         self._full: dict[Outlet, float] = {}
@@ -85,9 +123,10 @@ class Limits:
         """Put the request down in all that it counts for.  Raises Refusal."""
         if self._world.limits_seen != self._seen:
             self._renew()
-        accounts = self._resolved.get((x.token.id, x.group, x.model))
-        if accounts is None:
-            accounts = self._resolve(x)
+        known = self._resolved.get((x.token.id, x.group, x.model))
+        if known is None:
+            known = self._resolve(x)
+        accounts = known.accounts
         if not accounts:
             if self.channels:
                 x.seat = Seat(accounts, 0, tokens)
@@ -98,10 +137,11 @@ class Limits:
         except NoRoom:
             raise Refusal(SERVICE_UNAVAILABLE, "Too many limits are in use at once, try again", AGAIN_S) from None
         if full is None:
-            x.seat = Seat(accounts, windows.cell, tokens)
-            x.fields = self._fields(accounts, None)
+            if known.lasting or self.channels:
+                x.seat = Seat(known.lasting, windows.cell, tokens)
+            x.fields = self._fields(known, None)
             return
-        x.fields = self._fields(accounts, full)
+        x.fields = self._fields(known, full)
         kind = full.account.name.partition(":")[0]
         if full.retry_ms < 0:
             text = f"The request alone is more than the {_SAID[full.what]} of this {kind}"
@@ -281,7 +321,7 @@ class Limits:
             if name.startswith("channel:") and (account := _account(limit)) is not None
         }
 
-    def _resolve(self, x: Exchange) -> tuple[Account, ...]:
+    def _resolve(self, x: Exchange) -> Known:
         limits, token = self._world.limits, x.token
         names = (f"token:{token.id}", f"user:{token.user}", f"group:{x.group}", f"model:{x.model}")
         accounts = tuple(
@@ -289,23 +329,23 @@ class Limits:
         )
         if len(self._resolved) >= RESOLVED_MAX:
             self._resolved.clear()
-        self._resolved[token.id, x.group, x.model] = accounts
-        return accounts
+        known = self._resolved[token.id, x.group, x.model] = Known(accounts)
+        return known
 
-    def _fields(self, accounts: tuple[Account, ...], full: Full | None) -> bytes:
+    def _fields(self, known: Known, full: Full | None) -> bytes:
         """x-ratelimit-*: of requests and of tokens, those of the account that has least left."""
-        least: dict[bytes, tuple[int, int]] = {}
-        for account in accounts:
-            requests, tokens, _ = self.windows.left(account)
-            if requests >= 0 and (b"requests" not in least or requests < least[b"requests"][0]):
-                least[b"requests"] = (requests, account.requests)
-            if tokens >= 0 and (b"tokens" not in least or tokens < least[b"tokens"][0]):
-                least[b"tokens"] = (tokens, account.tokens)
-        parts = []
-        for what, (left, limit) in least.items():
-            reset = full.retry_ms if full is not None and full.what.encode() == what and full.retry_ms > 0 else 60_000
-            parts.append(_FIELDS % (what, limit, what, left, what, -(-reset // 1000)))
-        return b"".join(parts)
+        words = self.windows.words
+        fields = b""
+        for what, total, accounts in known.shown:
+            least = -1
+            field = b""
+            for account, limit, text in accounts:
+                left = limit - words[account.slot + total] if account.slot >= 0 else limit
+                if least < 0 or left < least:
+                    least, field = left if left > 0 else 0, text
+            reset_ms = full.retry_ms if full is not None and full.what == what and full.retry_ms > 0 else WINDOW_MS
+            fields += field % (least, -(-reset_ms // 1000))
+        return fields
 
 
 def _account(limit: Limit) -> Account | None:

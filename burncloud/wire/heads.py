@@ -89,7 +89,7 @@ LEFT_FIELDS: Final = {
     for name in (f"x-ratelimit-{kind}-{what}", f"anthropic-ratelimit-{what}-{kind}")
 }
 """What the upstream's account has left, and when it has all again: for us, not for the client."""
-RESPONSE_FIELDS |= LEFT_FIELDS
+RESPONSE_FIELDS.update(LEFT_FIELDS)
 
 RESPONSE_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-", b"ratelimit-", b"x-burncloud-")
 

@@ -93,7 +93,8 @@ class Windows:
             if os.fstat(fd).st_size < OFFSET + BYTES:
                 os.ftruncate(fd, OFFSET + BYTES)
             self._map = mmap.mmap(fd, BYTES, offset=OFFSET)
-        self._words = memoryview(self._map).cast("q")
+        self.words = self._words = memoryview(self._map).cast("q")
+        """At `slot + REQUESTS` and `slot + TOKENS` of an account admitted once: its sums."""
         mutex = Mutex(-1 if alone else fd, self._map, self._fresh)
         self._take, self._give = mutex.take, mutex.give
         self._clear_part()

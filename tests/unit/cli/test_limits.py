@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+from burncloud.config import SETTINGS
+from burncloud.service import limits
 from tests.unit.cli.conftest import Cli
+
+ROOT = Path(__file__).resolve().parents[3]
 
 ALL = ["--rpm", "60", "--tpm", "10_000", "--concurrency", "5", "--budget-daily", "5.00", "--budget-monthly", "50"]
 
@@ -42,3 +49,24 @@ def test_nothing_is_made_where_a_limit_is_wrong(cli: Cli) -> None:
     assert cli("token", "list", "--json").json == []
     assert "no budget" in cli("limit", "set", "model", "gpt-4", "--budget-daily", "1", status=1).err
     cli("group", "set", "vip", status=2)
+
+
+def test_the_page_about_limits_holds(cli: Cli) -> None:
+    """Its commands work as they stand there, its table says what is refused, its settings exist."""
+    page = (ROOT / "docs" / "limits.md").read_text()
+    cli("user", "create", "bob")
+    cli("channel", "add", "--type", "openai", "--models", "gpt-4o", "--key", "sk-x", "--name", "openai")
+    for _ in range(6):
+        cli("token", "create", "--user", "bob")
+    commands = [line.split()[1:] for line in page.splitlines() if line.startswith("    burncloud ")]
+    assert len(commands) >= 7
+    for words in commands:
+        cli(*words)
+    assert {one["kind"] for one in cli("limit", "list", "--json").json} == set(limits.KINDS)
+    title, _, *rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("|")]
+    assert [cell.strip() for cell in title[1:]] == ["token", "user", "group", "channel", "model"]
+    for first, *cells in rows:
+        may = {kind for kind, cell in zip(map(str.strip, title[1:]), cells, strict=True) if cell.strip() == "yes"}
+        assert may == set(limits.BUDGETED if "budget" in first else limits.KINDS), first
+    known = {row.name for row in SETTINGS}
+    assert set(re.findall(r"`([A-Z]{3,}(?:_[A-Z]+)+)`", page)) <= known
