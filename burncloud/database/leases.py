@@ -66,7 +66,7 @@ UNION ALL SELECT 'lease', kind, account, journal, granted FROM leases
 """
 _BUDGET: Final = """
 UNION ALL SELECT '{period}', '{kind}', asked.account, limits.budget_{period},
-    (SELECT coalesce(sum(amount), 0) FROM spend
+    (SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM spend
      WHERE spend.kind = '{kind}' AND spend.id = asked.account AND spend.day >= {first})
   FROM {accounts} AS asked JOIN limits ON limits.name = '{kind}:' || asked.account
   WHERE limits.budget_{period} >= 0
