@@ -52,16 +52,24 @@ class Mutex:
         self.take, self.give = _robust(library, at)
 
 
-def _record_lock(fd: int) -> tuple[Callable[[], bool], Callable[[], object]]:
-    import fcntl
+if sys.platform == "win32":
 
-    lockf, exclusive, off = fcntl.lockf, fcntl.LOCK_EX, fcntl.LOCK_UN
+    def _record_lock(fd: int) -> tuple[Callable[[], bool], Callable[[], object]]:
+        """There is one worker there, which shares with nobody."""
+        raise OSError("no lock can be shared here")
 
-    def take() -> bool:
-        lockf(fd, exclusive, 1)
-        return False
+else:
 
-    return take, lambda: lockf(fd, off, 1)
+    def _record_lock(fd: int) -> tuple[Callable[[], bool], Callable[[], object]]:
+        import fcntl
+
+        lockf, exclusive, off = fcntl.lockf, fcntl.LOCK_EX, fcntl.LOCK_UN
+
+        def take() -> bool:
+            lockf(fd, exclusive, 1)
+            return False
+
+        return take, lambda: lockf(fd, off, 1)
 
 
 def _set_up(library: ctypes.PyDLL, at: ctypes.c_void_p) -> None:

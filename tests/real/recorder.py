@@ -112,7 +112,7 @@ class Recorder:
                 """Pass on, write down, answer."""
                 recorder.exchange(self)
 
-            def log_message(self, *args: object) -> None:  # type: ignore[override]
+            def log_message(self, *args: object) -> None:
                 """Silence."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

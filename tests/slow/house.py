@@ -277,7 +277,7 @@ class House:
     def fallen(self) -> list[Fallen]:
         """What became of the crash points laid ready; those still lying there are taken away.
 
-        Whoever has one and did not come to it in time dies now: it must not strike in a later round, or in a clean stop.
+        Whoever has one and did not come to it in time dies now: it must not strike in a later round or a clean stop.
         """
         alive = {process.pid: process for process in self.processes()}
         found = []

@@ -46,7 +46,7 @@ async def test_the_standing_of_a_question(db: Database) -> None:
     assert standing.granted == {(first, *USER): 30, (first, *TOKEN): 7}
     assert (standing.balances[USER], standing.balances[TOKEN]) == ((0, 35), (0, 7))
     amounts = [*standing.granted.values(), *standing.limits.values(), *standing.balances[USER]]
-    assert {type(amount) for amount in amounts} == {int}  # PostgreSQL adds integers up to Decimals, which no link carries
+    assert {type(amount) for amount in amounts} == {int}  # not Decimals, as PostgreSQL adds them up
     assert (await balance(db, *USER)).leased == 35
 
 
