@@ -24,7 +24,7 @@ from burncloud.app.lock import Held, SupervisorLock
 from burncloud.database.changes import prune_changes
 from burncloud.database.engine import DATABASE_ERRORS, Database, DatabaseError, open_database, refused, transient
 from burncloud.database.migrate import ensure_schema
-from burncloud.service import secrets, users
+from burncloud.service import nodes, secrets, users
 from burncloud.service.credentials import Credentials
 from burncloud.service.journals import Books
 from burncloud.service.snapshots import Snapshots
@@ -115,6 +115,7 @@ class Control:
         gc.enable()
         self._chore(snapshots.follow(links.publish))
         self._chore(credentials.run(snapshots.renew_channels))
+        self._chore(nodes.follow(db, settings.node, snapshots))
         self._chore(_prune(db))
         return Parts(db, books, snapshots, links)
 

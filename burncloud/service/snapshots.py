@@ -72,6 +72,9 @@ class Snapshots:
             "token": _tokens,
             "channel": self._channels,
         }
+        self._part = (0, 1)
+        """This node's place among the live ones, and how many there are: limits are divided."""
+        self._named = {**_NAMED, "limit": self._limits}
         """Kind → records by id, a page or those asked for, and the last id read (0 = there were none)."""
 
     async def load(self) -> None:
@@ -111,6 +114,20 @@ class Snapshots:
             self._changes += [(self.seq, frame) for frame in frames]
             self._publish(frames)
 
+    async def divide(self, place: int, count: int) -> None:
+        """So many nodes are live, and this is the one at that place: publish its part of all limits."""
+        async with self._order:
+            self._part = (place, count)
+            async with self._db.read() as conn:
+                frames = encode_put("limit", list((await self._limits(conn)).values()))
+            self._changes += [(self.seq, frame) for frame in frames]
+            self._publish(frames)
+
+    async def _limits(self, conn: Conn) -> dict[str, Record]:
+        rows = await limit_rows.list_limits(conn)
+        whole = [Limit(row.name, row.requests, row.tokens, row.concurrency) for row in rows]
+        return {limit.name: divided(limit, *self._part) for limit in whole}
+
     async def _load_anew(self) -> None:
         try:
             await self.load()
@@ -140,7 +157,7 @@ class Snapshots:
                 if kind in self._numbered:
                     frames += await self._read_numbered(conn, kind, sorted(map(int, names)))
                 else:
-                    frames += await _read_named(conn, kind, names)
+                    frames += await _read_named(conn, kind, names, self._named[kind])
         return frames
 
     async def _read_numbered(self, conn: Conn, kind: str, ids: list[int]) -> list[bytes]:
@@ -161,7 +178,7 @@ class Snapshots:
         """All records of a kind, in pages; each page is a transaction of its own, since changes follow anyway."""
         if kind not in self._numbered:
             async with self._db.read() as conn:
-                yield list((await _NAMED[kind](conn)).values())
+                yield list((await self._named[kind](conn)).values())
             return
         last = 0
         while True:
@@ -277,24 +294,29 @@ async def _settings(conn: Conn) -> dict[str, Record]:
     return {name: Setting(name, value) for name, value in (await setting_rows.list_settings(conn)).items()}
 
 
-async def _limits(conn: Conn) -> dict[str, Record]:
-    rows = await limit_rows.list_limits(conn)
-    return {row.name: Limit(row.name, row.requests, row.tokens, row.concurrency) for row in rows}
+def divided(limit: Limit, place: int, count: int) -> Limit:
+    """A node's part of a limit."""
+    parts = [
+        whole if whole < 0 else whole // count + (place < whole % count)
+        for whole in (limit.requests, limit.tokens, limit.concurrency)
+    ]
+    return Limit(limit.name, *parts)
 
 
 _NAMED: Final[dict[str, Callable[[Conn], Awaitable[dict[str, Record]]]]] = {
     "group": _groups,
     "price": _prices,
     "setting": _settings,
-    "limit": _limits,
 }
 """Kind → all its records by name: these tables are small."""
 
 
-async def _read_named(conn: Conn, kind: str, names: set[str]) -> list[bytes]:
+async def _read_named(
+    conn: Conn, kind: str, names: set[str], read: Callable[[Conn], Awaitable[dict[str, Record]]]
+) -> list[bytes]:
     if kind == "price":  # those that share a changed price have changed, too
         names = prices.dependents(names, {row.model: row for row in await price_rows.list_prices(conn)})
-    records = await _NAMED[kind](conn)
+    records = await read(conn)
     frames = encode_put(kind, [records[name] for name in sorted(names) if name in records])
     if gone := sorted(names - records.keys()):
         frames.append(link.frame(link.Drop(kind, list(gone))))

@@ -1,0 +1,43 @@
+"""Which nodes share this database, and each one's part of the limits.
+
+A node is live while one of its journals is open; one that crashed counts until its journals are replayed.  A limit
+of requests, tokens or concurrency is divided among the live nodes, to the last one: their parts make up the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from burncloud import logs
+from burncloud.database import journals
+from burncloud.database.engine import Database, transient
+from burncloud.service.snapshots import Snapshots
+
+LOOK_S: Final = 1.0
+
+log = logs.logger(__name__)
+
+
+async def part_of(db: Database, node: str) -> tuple[int, int]:
+    """(this node's place among the live ones, how many there are), itself counted."""
+    async with db.read() as conn:
+        live = {row.node for row in await journals.open_journals(conn)} | {node}
+    return sorted(live).index(node), len(live)
+
+
+async def follow(db: Database, node: str, snapshots: Snapshots) -> None:
+    """Keep the limits divided; ends only by cancellation.  A SQLite file has one node."""
+    known = (0, 1)
+    while True:
+        if db.path is None:
+            try:
+                part = await part_of(db, node)
+                if part != known:
+                    known = part
+                    log.warning("limits are divided among %d nodes", part[1])
+                    await snapshots.divide(*part)
+            except Exception as error:
+                if not transient(error):
+                    raise
+        await asyncio.sleep(LOOK_S)
