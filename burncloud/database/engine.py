@@ -45,7 +45,9 @@ IDLE_TRANSACTION_MS: Final = 10_000
 RETRY_FIRST_MS: Final = 10
 RETRY_MOST_MS: Final = 1_000
 
-DATABASE_ERRORS: Final = (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_DRIVER_ERRORS: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""The second one: a connection whose last operation was broken off (a process that stood still, a deadline)."""
+DATABASE_ERRORS: Final = (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, *_DRIVER_ERRORS, OSError)
 """All that a database can throw: through SQLAlchemy, or its driver's own on the bulk paths."""
 _RETRY_SQLSTATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53", "08", "25P02", "25P03", "58")
 """Serialisation, deadlock, lock timeout, shutdown and start-up, out of resources, connection, system errors."""
@@ -79,7 +81,7 @@ def transient(error: BaseException) -> bool:
     state = getattr(cause, "sqlstate", None)
     if state is not None:
         return str(state).startswith(_RETRY_SQLSTATES)
-    return isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError)) and not isinstance(cause, ValueError)
+    return isinstance(cause, (OSError, TimeoutError, *_DRIVER_ERRORS)) and not isinstance(cause, ValueError)
 
 
 def refused(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+import asyncpg
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -205,6 +206,7 @@ def test_what_may_succeed_later() -> None:
     assert transient(sqlite_error(sqlite3.SQLITE_FULL))
     assert transient(ConnectionResetError())
     assert transient(TimeoutError())
+    assert transient(asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"))
     assert not transient(sqlite_error(sqlite3.SQLITE_ERROR))
     assert not transient(OverflowError())
     assert not transient(ValueError())

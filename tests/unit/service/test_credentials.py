@@ -185,7 +185,7 @@ class Watched:
 
     async def until(self, enabled: bool, *keys: str) -> Channel:
         """The channel, once it is like that."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             while True:
                 channel: Channel | None = self.world.of("channel").get(1)
                 if channel is not None and (channel.enabled, tuple(key for _, key in channel.keys)) == (enabled, keys):
@@ -195,7 +195,7 @@ class Watched:
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Wait for it."""
-    for _ in range(500):
+    for _ in range(1000):
         if is_so():
             return
         await asyncio.sleep(0.01)
@@ -231,7 +231,7 @@ async def test_a_failing_endpoint_leaves_the_old_token_until_it_ends(
     sqlite_db: Database, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = MasterKey(os.urandom(32))
-    endpoint.life_s = 3
+    endpoint.life_s = 5
     await add(sqlite_db, key, "azure", endpoint.entra, base_url="https://res.openai.azure.com")
     watched = Watched(sqlite_db, key)
     await watched.start()
