@@ -218,7 +218,7 @@ def test(arguments: list[str]) -> None:
         chosen = [path for path in ("tests/test_tidy.py", "tests/unit", "tests/property") if os.path.exists(path)]
     elif suite and os.path.isdir(os.path.join("tests", suite)):
         chosen = [os.path.join("tests", suite)]
-    become("-m", "pytest", *chosen, *(arguments[1:] if chosen else arguments))
+    become("-m", "pytest", "-q", *chosen, *(arguments[1:] if chosen else arguments))
 
 
 def check(arguments: list[str]) -> None:
