@@ -157,7 +157,7 @@ def test_the_words_after_test(
     became: list[str] = []
     monkeypatch.setattr(run, "become", lambda *words: became.extend(words))
     run.test(arguments)
-    assert became == ["-m", "pytest", *expected]
+    assert became == ["-m", "pytest", "-q", *expected]
 
 
 @pytest.mark.parametrize(
