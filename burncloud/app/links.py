@@ -21,15 +21,18 @@ from burncloud.domain.link import (
     Ask,
     Bell,
     Hello,
+    Learned,
     Opened,
     Rewrite,
     Stats,
     ToControl,
     ToWorker,
     Welcome,
+    frame,
 )
 from burncloud.service.journals import Books, JournalRefused
 from burncloud.service.snapshots import Snapshots
+from burncloud.service.states import States
 from burncloud.wire.link import LinkServer, Peer
 
 WorkerPeer = Peer[ToControl]
@@ -58,6 +61,8 @@ class Links:
         self._secret = boot.secret
         self._books = books
         self._snapshots = snapshots
+        self.states = States()
+        """What the workers have learned of the channels."""
         address = f"127.0.0.1:{boot.link_port}" if boot.link_port else boot.link_path
         self._server = LinkServer(address, self._on_open, self._on_message, self._on_close)
         self._peers: set[WorkerPeer] = set()
@@ -77,8 +82,8 @@ class Links:
         """Frames for every worker that has the Snapshot they change."""
         for peer in self._peers:
             if peer.context.loaded:
-                for frame in frames:
-                    peer.send_raw(frame)
+                for bytes_ in frames:
+                    peer.send_raw(bytes_)
 
     @property
     def ready(self) -> int:
@@ -133,6 +138,8 @@ class Links:
             self._spawn(self._answer(peer, worker.journal, message))
         elif isinstance(message, Stats):
             worker.counters = message.counters
+        elif isinstance(message, Learned):
+            self._learn(peer, message)
         elif isinstance(message, Opened):
             self._spawn(self._open(peer, worker, message.journal))
 
@@ -155,6 +162,14 @@ class Links:
         self.changed.set()
         peer.send(Welcome(self._books.ledger, self._books.guard.node))
 
+    def _learn(self, peer: WorkerPeer, message: Learned) -> None:
+        """What one worker has found out, the others need not find out by themselves."""
+        self.states.learn(message.parts)
+        bytes_ = frame(message)
+        for other in self._peers:
+            if other is not peer and other.context.loaded:
+                other.send_raw(bytes_)
+
     async def _open(self, peer: WorkerPeer, worker: Worker, uuid: str) -> None:
         """Let grants go to the worker's journal, then give it the Snapshot."""
         acked = await self._open_journal(uuid)
@@ -170,8 +185,12 @@ class Links:
         self._by_journal[uuid] = peer
         if acked:
             peer.send(Ack(acked))
-        for frame in self._snapshots.frames():
-            peer.send_raw(frame)
+        *before, ready = self._snapshots.frames()
+        for bytes_ in before:
+            peer.send_raw(bytes_)
+        if parts := self.states.parts():
+            peer.send(Learned(parts))
+        peer.send_raw(ready)
         worker.loaded = True
         self.changed.set()
 

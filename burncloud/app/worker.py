@@ -28,6 +28,7 @@ from burncloud.domain.link import (
     Drop,
     Grant,
     Hello,
+    Learned,
     Opened,
     Put,
     Quota,
@@ -47,6 +48,8 @@ from burncloud.wire.link import LinkClient, Peer
 from burncloud.wire.listener import Listener, LoadMap
 
 BELL_S: Final = 0.02
+NEWS_S: Final = 0.02
+"""What is learned of channels is collected for so long before it goes to the other workers."""
 STATS_S: Final = 1.0
 JOURNAL_RETRY_S: Final = 1.0
 FAREWELL_S: Final = 0.25
@@ -77,6 +80,8 @@ class Worker:
         local = boot.http_path if not boot.http_port else f"127.0.0.1:{boot.http_port}"
         self.gateway = Gateway(self, settings, local, self._uuid[:12])
         self.gateway.limits.share(boot.load_fd, boot.index)
+        self.gateway.health.find = self.gateway.world.outlets.get
+        self.gateway.health.on_news = self._news
         self._translating = Translating() if hasattr(socket, "send_fds") else None
         self.gateway.translator = self._translating
         self._sweep = Sweep(self.gateway, settings)
@@ -203,6 +208,8 @@ class Worker:
                 gateway.tune()
         elif isinstance(message, Grant):
             gateway.desk.granted(message)
+        elif isinstance(message, Learned):
+            gateway.health.learn(message.parts, self._loop.time())
         elif isinstance(message, Ack):
             if self._writer is not None:
                 self._writer.ack(message.seq)
@@ -239,7 +246,20 @@ class Worker:
             self.stop()
             return
         self.gateway.world.reload()
+        health = self.gateway.health
+        if parts := health.report(self._loop.time(), everything=True):  # control may be another one than before
+            peer.send(Learned(parts))
+        health.news.clear()
         peer.send(Opened(self._uuid))
+
+    def _news(self) -> None:
+        self._loop.call_later(NEWS_S, self._tell_news)
+
+    def _tell_news(self) -> None:
+        """What was learned of channels; kept while the link is down."""
+        health = self.gateway.health
+        if health.news and self._link.send(Learned(health.report(self._loop.time()))):
+            health.news.clear()
 
     def _tell(self) -> None:
         """Counters for the status page, and the journal's janitor."""

@@ -132,8 +132,33 @@ class Stats(msgspec.Struct, array_like=True, tag="stats"):
     counters: dict[str, int]
 
 
-ToControl = Hello | Opened | Ask | Bell | Stats
-ToWorker = Welcome | Put | Drop | Ready | Grant | Recall | Rewrite | Quota | Ack
+class Part(msgspec.Struct, array_like=True, gc=False):
+    """How one part of a channel stands: a key, or a model at it (router/breaker.py)."""
+
+    channel: int
+    key: int
+    """0 = it is the model."""
+    model: str
+    """"" = it is the key."""
+    state: str
+    reason: str = ""
+    """Kind of the fault that put it there."""
+    status: int = 0
+    """What the upstream answered; 0 = nothing."""
+    left_ms: int = 0
+    """For so long it is not asked; of a probing one: for so long somebody else asks it."""
+    step_ms: int = 0
+    """Its next pause, if it fails again."""
+
+
+class Learned(msgspec.Struct, array_like=True, tag="learned"):
+    """Worker: these have changed, and are so now.  Control passes it on to the other workers."""
+
+    parts: list[Part]
+
+
+ToControl = Hello | Opened | Ask | Bell | Stats | Learned
+ToWorker = Welcome | Put | Drop | Ready | Grant | Recall | Rewrite | Quota | Ack | Learned
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_control: msgspec.msgpack.Decoder[ToControl] = msgspec.msgpack.Decoder(ToControl)

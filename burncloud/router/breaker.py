@@ -6,6 +6,8 @@
     off       refused by the vendor: not asked until it is changed, or a rare probe finds it good
 
 Pure: time is given, nothing is scheduled.  `available` is a plain attribute, since every choice reads it.
+What one worker has learned the others are `told`: they keep away as long, and a little longer, so that the one who
+found out is also the one who goes to see.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ COOLING: Final = "cooling"
 PROBING: Final = "probing"
 OFF: Final = "off"
 STATES: Final = (READY, COOLING, PROBING, OFF)
+BUSY: Final = "busy"
+"""429: one is enough."""
+REFUSED: Final = "refused"
+"""401, 402: what turns off."""
 
 FAILURES_IN_A_ROW: Final = 3
 WINDOW: Final = 20
@@ -24,19 +30,23 @@ WINDOW: Final = 20
 WINDOW_FAILURES: Final = 10
 """As many failures among them open the breaker, too."""
 COOL_S: Final = 1.0
-COOL_S_MAX: Final = 30.0
+COOL_S_MAX: Final = 20.0
 OFF_S: Final = 60.0
 OFF_S_MAX: Final = 3600.0
 RETRY_AFTER_S_MAX: Final = 600.0
 """A longer Retry-After is not believed."""
 PROBE_S: Final = 30.0
 """A probe that nothing was heard of for so long does not keep others waiting."""
+TOLD_S: Final = 1.0
+"""Who was only told probes this much later than who found out: by then that one's probe is under way, or over."""
 
 
 class Breaker:
     """One thing that can fail by itself: a key of a channel, or a model at it."""
 
-    __slots__ = ("_cool_s", "_failures", "_off_s", "_row", "_seen", "available", "reason", "state", "until")
+    __slots__ = (
+        "_cool_s", "_failures", "_off_s", "_row", "_seen", "available", "reason", "state", "status", "until",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.state = READY
@@ -46,6 +56,8 @@ class Breaker:
         """When cooling ends (or a probe is given up): loop time, seconds."""
         self.reason = ""
         """Why it is not ready: the fault's kind."""
+        self.status = 0
+        """What the upstream answered then; 0 = nothing."""
         self._row = 0
         self._cool_s = COOL_S
         self._off_s = OFF_S
@@ -67,13 +79,16 @@ class Breaker:
         return True
 
     def failed(self, now: float, reason: str, retry_after_s: float = 0.0) -> bool:
-        """An attempt failed; True if it is not available any more for that."""
+        """An attempt failed; True if it is not available any more for that, or for longer.
+
+        What was on its way when it opened is no relapse: only the vendor's word makes the pause longer then.
+        """
         self._row += 1
         self._note(1)
-        if self.state is OFF:
+        if self.state is OFF or (self.state is COOLING and now + min(retry_after_s, RETRY_AFTER_S_MAX) <= self.until):
             return False
         tripped = self._row >= FAILURES_IN_A_ROW or self._failures >= WINDOW_FAILURES
-        if self.state is READY and not tripped and not retry_after_s:
+        if self.state is READY and not tripped and not retry_after_s and reason != BUSY:
             return False
         self.cool(now, reason, retry_after_s)
         return True
@@ -94,6 +109,8 @@ class Breaker:
 
     def turn_off(self, now: float, reason: str) -> bool:
         """The vendor refuses it: it is probed again after OFF_S, then ever more rarely.  True if that is news."""
+        if self.state is OFF:
+            return False  # what was on its way then, and no relapse
         news = self.reason != reason
         self.state, self.reason, self.available = OFF, reason, False
         self.until, self._off_s = now + self._off_s, min(2 * self._off_s, OFF_S_MAX)
@@ -105,10 +122,35 @@ class Breaker:
             self.available = False
             self.until = now + PROBE_S
 
-    def spared(self) -> None:
-        """The one who asked left before an answer: nothing was learned."""
-        if self.state is PROBING:
-            self.available = True
+    def spared(self) -> bool:
+        """The one who asked left before an answer: nothing was learned.  True if others may go and see now."""
+        if self.state is not PROBING or self.available:
+            return False
+        self.available = True
+        return True
+
+    @property
+    def step_s(self) -> float:
+        """The next pause, if it fails again."""
+        return self._off_s if self.reason == REFUSED else self._cool_s
+
+    def told(self, now: float, state: str, reason: str, status: int, left_s: float, step_s: float) -> bool:
+        """Another worker has found this out; True if it changes anything here."""
+        if state == READY:
+            news = self.state is not READY
+            self._row = 0
+            self._close()
+            return news
+        if self.state is OFF and state != OFF and self.reason != reason:
+            return False  # a failed model or connection says nothing for a key that is refused
+        self.state = next(known for known in STATES if known == state)
+        self.reason, self.status, self.until = reason, status, now + left_s + TOLD_S
+        self.available = self.state is PROBING and not left_s
+        if reason == REFUSED:
+            self._off_s = min(max(step_s, OFF_S), OFF_S_MAX)
+        else:
+            self._cool_s = min(max(step_s, COOL_S), COOL_S_MAX)
+        return True
 
     def tick(self, now: float) -> bool:
         """Has its time come?  True if it may be asked again."""
@@ -118,7 +160,7 @@ class Breaker:
         return True
 
     def _close(self) -> None:
-        self.state, self.reason, self.available, self.until = READY, "", True, 0.0
+        self.state, self.reason, self.status, self.available, self.until = READY, "", 0, True, 0.0
         self._cool_s, self._off_s, self._seen, self._failures = COOL_S, OFF_S, 0, 0
 
     def _note(self, failure: int) -> None:

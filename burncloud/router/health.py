@@ -2,16 +2,19 @@
 
 A failure is blamed on the part that it says something of (BLAMED): a key, or a model at a channel.  A client's
 mistake is nobody's fault here; it never arrives.  What rests is looked at by the sweep; nothing has a timer.
+Only what changes is news: it is collected for a moment and goes to the other workers through control.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
 from burncloud import logs
-from burncloud.router.breaker import OFF, READY, Breaker
+from burncloud.domain.link import Part
+from burncloud.router.breaker import BUSY, OFF, PROBING, READY, REFUSED, Breaker
 from burncloud.router.exchange import Exchange
 from burncloud.router.outlets import Ability, Key, Outlet
 
@@ -31,10 +34,18 @@ BLAMED: Final[dict[str, str]] = {
     "broken": MODEL,
     "empty": MODEL,
     "forbidden": MODEL,
-    "busy": MODEL,
-    "refused": KEY,
+    BUSY: MODEL,
+    REFUSED: KEY,
 }
 """Kind of fault → the part that is blamed.  busy (429) is the key's where the channel has another one."""
+
+
+PartName = tuple[int, int, str]
+"""Channel, key, model: of a key the model is "", of a model the key 0."""
+
+
+def _unknown(channel: int) -> Outlet | None:
+    return None
 
 
 class Health:
@@ -43,42 +54,61 @@ class Health:
     def __init__(self) -> None:
         self.resting: set[Outlet] = set()
         """Those with a part that is not ready, or has failed lately."""
+        self.find: Callable[[int], Outlet | None] = _unknown
+        """The channel of an id as it is now."""
+        self.on_news: Callable[[], None] = lambda: None
+        """Called when there is something to `report`."""
+        self.news: dict[PartName, Breaker] = {}
+        """What changed and was not told yet; who tells it clears this."""
 
     def chosen(self, ability: Ability, key: Key, now: float) -> None:
         """A request goes there: a probe keeps others away."""
-        for breaker in (ability.breaker, key.breaker):
+        outlet = ability.outlet
+        for name, breaker in ((_model_of(ability), ability.breaker), (_key_of(outlet, key), key.breaker)):
             if breaker.state is not READY:
                 breaker.taken(now)
-                ability.outlet.look()
+                self._look(outlet)
+                if breaker.state is PROBING:
+                    self._tell(name, breaker)
 
     def succeeded(self, ability: Ability, key: Key) -> None:
         """It answered.  To be called where the outlet is among the resting."""
         outlet = ability.outlet
-        healed = [breaker for breaker in (ability.breaker, key.breaker) if breaker.succeeded()]
+        healed = False
+        for name, breaker in ((_model_of(ability), ability.breaker), (_key_of(outlet, key), key.breaker)):
+            if breaker.succeeded():
+                healed = True
+                self._tell(name, breaker)
         if healed:
             _log.warning("channel %s is ready again for %s", outlet.channel.ref, ability.model)
-            outlet.look()
+            self._look(outlet)
         self._settle(outlet)
 
     def spared(self, ability: Ability, key: Key) -> None:
         """The client left before an answer: nothing was learned."""
-        ability.breaker.spared()
-        key.breaker.spared()
-        ability.outlet.look()
+        outlet = ability.outlet
+        for name, breaker in ((_model_of(ability), ability.breaker), (_key_of(outlet, key), key.breaker)):
+            if breaker.spared():
+                self._tell(name, breaker)
+        self._look(outlet)
 
     def failed(self, x: Exchange, kind: str, status: int, retry_after_s: float, now: float) -> None:
         """An attempt failed by the channel's fault."""
         ability, key = x.ability, x.key
         outlet = ability.outlet
-        part = KEY if kind == "busy" and len(outlet.keys) > 1 else BLAMED[kind]
-        breaker, other = (key.breaker, ability.breaker) if part is KEY else (ability.breaker, key.breaker)
-        other.spared()
-        if kind == "refused":
-            opened = breaker.turn_off(now, kind)
-        else:
-            opened = breaker.failed(now, kind, retry_after_s or (1.0 if kind == "busy" else 0.0))
+        part = KEY if kind == BUSY and len(outlet.keys) > 1 else BLAMED[kind]
+        names = _key_of(outlet, key), _model_of(ability)
+        blamed, spared = ((names[0], key.breaker), (names[1], ability.breaker))[:: 1 if part is KEY else -1]
+        if spared[1].spared():
+            self._tell(*spared)
+        name, breaker = blamed
+        before = breaker.state
+        opened = breaker.turn_off(now, kind) if kind == REFUSED else breaker.failed(now, kind, retry_after_s)
+        if opened or breaker.state is not before:
+            breaker.status = status
+            self._tell(name, breaker)
         self.resting.add(outlet)
-        outlet.look()
+        self._look(outlet)
         if opened:
             what = f"key {key.id}" if part is KEY else f"model {ability.model}"
             _log.warning(
@@ -90,16 +120,85 @@ class Health:
         """What the upstream's account has left: where that is nothing, the key rests before it is refused."""
         pause_s = rest_s(left, now_s)
         if pause_s:
-            key.breaker.cool(now, "busy", pause_s)
-            self.resting.add(ability.outlet)
-            ability.outlet.look()
+            outlet = ability.outlet
+            known = key.breaker.until
+            key.breaker.cool(now, BUSY, pause_s)
+            if key.breaker.until > known + REST_S_MIN / 2:
+                self._tell(_key_of(outlet, key), key.breaker)
+            self.resting.add(outlet)
+            self._look(outlet)
 
     def tick(self, now: float) -> None:
         """Whose time has come may be asked again."""
         for outlet in list(self.resting):
+            if outlet.gone:
+                self._hand_over(outlet)
+                continue
             if sum(breaker.tick(now) for breaker in _breakers(outlet)):
                 outlet.look()
             self._settle(outlet)
+
+    # What other workers know
+
+    def report(self, now: float, everything: bool = False) -> list[Part]:
+        """The news, or with `everything` also all that is not ready."""
+        told = dict(self.news)
+        if everything:
+            for outlet in self.resting:
+                told |= {name: breaker for name, breaker in _named(outlet) if breaker.state is not READY}
+        return [
+            Part(
+                *name, breaker.state, breaker.reason, breaker.status,
+                left_ms=0 if breaker.available else max(0, int((breaker.until - now) * 1000)),
+                step_ms=int(breaker.step_s * 1000),
+            )
+            for name, breaker in told.items()
+        ]  # fmt: skip
+
+    def learn(self, parts: Iterable[Part], now: float) -> None:
+        """Another worker has found this out; parts that are not known here are passed over."""
+        for part in parts:
+            outlet = self.find(part.channel)
+            breaker = None if outlet is None else dict(_named(outlet)).get((part.channel, part.key, part.model))
+            if outlet is None or breaker is None:
+                continue
+            if breaker.told(now, part.state, part.reason, part.status, part.left_ms / 1000, part.step_ms / 1000):
+                outlet.look()
+            if breaker.troubled:
+                self.resting.add(outlet)
+            else:
+                self._settle(outlet)
+
+    # Own matters
+
+    def _tell(self, name: PartName, breaker: Breaker) -> None:
+        first = not self.news
+        self.news[name] = breaker
+        if first:
+            self.on_news()
+
+    def _look(self, outlet: Outlet) -> None:
+        """A breaker has changed; so it has for who took its channel's place meanwhile, and still has that part."""
+        outlet.look()
+        if outlet.gone:
+            heir = self.find(outlet.id)
+            if heir is not None:
+                heir.look()
+
+    def _hand_over(self, old: Outlet) -> None:
+        """The channel has changed: its heir rests for what is still its own; what it got anew is ready."""
+        self.resting.discard(old)
+        heir = self.find(old.id)
+        if heir is None or heir.gone:
+            return
+        heir.look()
+        known = dict(_named(heir))
+        if any(breaker.troubled for breaker in known.values()):
+            self.resting.add(heir)
+        for name, breaker in _named(old):
+            fresh = known.get(name)
+            if fresh is not None and fresh is not breaker and breaker.state is not READY:
+                self._tell(name, fresh)
 
     def _settle(self, outlet: Outlet) -> None:
         if not any(breaker.troubled for breaker in _breakers(outlet)):
@@ -131,6 +230,19 @@ def reset_in_s(text: str, now_s: int) -> float:
         return 0.0
 
 
+def _key_of(outlet: Outlet, key: Key) -> PartName:
+    return outlet.id, key.id, ""
+
+
+def _model_of(ability: Ability) -> PartName:
+    return ability.outlet.id, 0, ability.model
+
+
+def _named(outlet: Outlet) -> list[tuple[PartName, Breaker]]:
+    keys = [(_key_of(outlet, key), key.breaker) for key in outlet.keys]
+    return keys + [(_model_of(ability), ability.breaker) for ability in outlet.abilities.values()]
+
+
 def _breakers(outlet: Outlet) -> list[Breaker]:
     return [key.breaker for key in outlet.keys] + [ability.breaker for ability in outlet.abilities.values()]
 
@@ -141,7 +253,7 @@ def may_resort(ability: Ability) -> bool:
     if outlet.gone or not outlet.channel.enabled:
         return False
     breakers = [ability.breaker, outlet.any_key().breaker]
-    return all(b.available or (b.state is not OFF and b.reason not in ("busy", "forbidden")) for b in breakers)
+    return all(b.available or (b.state is not OFF and b.reason not in (BUSY, "forbidden")) for b in breakers)
 
 
 def wait_s(abilities: list[Ability], now: float) -> tuple[float, bool]:
@@ -151,5 +263,5 @@ def wait_s(abilities: list[Ability], now: float) -> tuple[float, bool]:
     for ability in abilities:
         breakers = [b for b in (ability.breaker, ability.outlet.any_key().breaker) if not b.available]
         waits.append(max([b.until - now for b in breakers], default=1.0))
-        busy = busy and any(b.reason == "busy" for b in breakers)
+        busy = busy and any(b.reason == BUSY for b in breakers)
     return max(1.0, min(waits, default=1.0)), busy

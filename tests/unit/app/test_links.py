@@ -16,7 +16,7 @@ from burncloud import config
 from burncloud.app.links import Links
 from burncloud.database.engine import Database, open_database
 from burncloud.domain import link
-from burncloud.domain.link import Ack, Ask, Bell, Grant, Put, Quota, Stats, Welcome
+from burncloud.domain.link import Ack, Ask, Bell, Grant, Learned, Part, Put, Quota, Stats, Welcome
 from burncloud.service.journals import Books
 from burncloud.service.snapshots import Snapshots
 from tests.books import add_accounts, make_books, until
@@ -161,3 +161,29 @@ async def test_a_loopback_link_asks_for_the_secret(house: House, tmp_path: Path)
 async def test_waiting_ends_in_time(house: House) -> None:
     assert not await house.links.wait(1, 0.05)
     assert await house.links.wait(0, 0.05)
+
+
+OFF = Part(1, 7, "", "off", "refused", 401, 60_000, 60_000)
+
+
+async def test_what_one_worker_learned_all_know(house: House) -> None:
+    """The others at once; who comes later, before he serves; nobody hears his own words again."""
+    first, second = house.worker(0), house.worker(1)
+    await first.loaded()
+    await second.loaded()
+    first.send(Learned([OFF, Part(1, 0, "m", "cooling", "broken", 500, 0, 2000)]))
+    await second.hears(Learned)
+    assert second.of(Learned)[0].parts[0] == OFF
+    third = house.worker(2)
+    await third.loaded()
+    [[part]] = [message.parts for message in third.of(Learned)]
+    assert (part.key, part.state, part.left_ms > 55_000) == (7, "off", True), "what cooled is over, and not told"
+    assert isinstance(third.told[-1], link.Ready)
+    third.send(Learned([Part(1, 7, "", "ready")]))
+    await first.hears(Learned)
+    assert [message.parts[0].state for message in first.of(Learned)] == ["ready"]
+    fourth = house.worker(3)
+    await fourth.loaded()
+    assert not fourth.of(Learned)
+    for worker in (first, second, third, fourth):
+        worker.leave()

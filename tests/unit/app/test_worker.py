@@ -197,6 +197,30 @@ async def test_changes(house: House) -> None:
     await house.until(lambda: not house.worker.gateway.world.tokens)
 
 
+async def test_what_is_learned_of_channels_is_shared(house: House) -> None:
+    """News of a moment in one message; what control tells is so here; a new control process hears of all of it."""
+    house.load()
+    await house.until(lambda: house.worker._listener)
+    health, outlet = house.worker.gateway.health, house.worker.gateway.world.outlets[1]
+    [ability] = outlet.abilities.values()
+    health.learn([link.Part(1, 0, ability.model, "cooling", "broken", 500, 60_000, 2_000)], 0.0)
+    health.chosen(ability, outlet.keys[0], 0.0)
+    health.news[1, 0, ability.model] = ability.breaker
+    house.worker._news()
+    house.worker._news()
+    await house.until(lambda: any(isinstance(m, link.Learned) for m in house.heard))
+    [told] = [m for m in house.heard if isinstance(m, link.Learned)]
+    assert [part.state for part in told.parts] == ["cooling"]
+    house.tell(link.Learned([link.Part(1, 0, ability.model, "ready")]))
+    await house.until(lambda: ability.available)
+    health.learn([link.Part(1, 10, "", "off", "refused", 401, 60_000, 60_000)], 0.0)
+    house.peers[-1].close()
+    await house.until(lambda: len([m for m in house.heard if isinstance(m, link.Learned)]) == 2)
+    assert isinstance(house.heard[-1], link.Opened | link.Bell | link.Learned)
+    again = [m for m in house.heard if isinstance(m, link.Learned)][-1]
+    assert [(part.key, part.state) for part in again.parts] == [(10, "off")]
+
+
 async def test_leases(house: House) -> None:
     """A question, its answer, a recall and a quota event."""
     house.load(User(1, limited=True))

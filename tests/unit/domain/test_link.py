@@ -17,6 +17,7 @@ from burncloud.domain.snapshot import RECORD_TYPES
         link.Grant(1, "denied", denied="user"),
         link.Ack(9),
         link.Drop("user", [1]),
+        link.Learned([link.Part(1, 0, "gpt-4", "cooling", "broken", 500, 1000, 2000)]),
     ],
     ids=lambda message: type(message).__name__,
 )

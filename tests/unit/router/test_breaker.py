@@ -15,7 +15,9 @@ from burncloud.router.breaker import (
     PROBE_S,
     PROBING,
     READY,
+    REFUSED,
     STATES,
+    TOLD_S,
     WINDOW,
     Breaker,
 )
@@ -94,6 +96,63 @@ def test_pauses_grow_and_end() -> None:
     assert opened().until == 1.0
 
 
+def test_what_was_on_its_way_is_no_relapse() -> None:
+    """A burst of failures opens it once; only the vendor's own word makes the pause longer."""
+    breaker = opened()
+    for _ in range(50):
+        assert not breaker.failed(0.1, "broken")
+    assert breaker.until == 1.0
+    assert breaker.failed(0.1, "busy", 30)
+    assert breaker.until == 30.1
+    assert not breaker.failed(0.1, "busy", 5)
+    off = Breaker()
+    off.turn_off(0.0, REFUSED)
+    assert not any(off.turn_off(0.1, REFUSED) for _ in range(50))
+    assert off.until == OFF_S
+
+
+def test_too_many_requests_without_a_time_backs_off() -> None:
+    """One 429 is enough, and the pause grows with each relapse."""
+    breaker, now, pauses = Breaker(), 0.0, []
+    for _ in range(4):
+        assert breaker.failed(now, "busy")
+        pauses.append(breaker.until - now)
+        now = breaker.until
+        breaker.tick(now)
+        breaker.taken(now)
+    assert pauses == [1.0, 2.0, 4.0, 8.0]
+
+
+def test_who_was_told_waits_a_little_longer_and_goes_on_from_there() -> None:
+    first, second = opened(), Breaker()
+    assert second.told(0.0, first.state, first.reason, 500, first.until, first.step_s)
+    assert (second.state, second.available, second.status) == (COOLING, False, 500)
+    assert first.tick(1.0)
+    assert not second.tick(1.0)
+    first.taken(1.0)
+    second.told(1.0, PROBING, "broken", 500, PROBE_S, first.step_s)
+    assert not second.tick(5.0)
+    first.failed(5.0, "broken")
+    second.told(5.0, first.state, first.reason, 500, first.until - 5.0, first.step_s)
+    assert second.until == first.until + TOLD_S
+    second.tick(20.0)
+    second.taken(20.0)
+    second.failed(20.0, "broken")
+    assert second.until == 24.0, "it does not begin with the shortest pause again"
+    assert first.told(20.0, READY, "", 0, 0.0, 0.0)
+    assert first.available
+    assert not first.told(20.0, READY, "", 0, 0.0, 0.0)
+
+
+def test_a_refused_key_stays_off_whatever_else_is_told() -> None:
+    breaker = Breaker()
+    breaker.turn_off(0.0, REFUSED)
+    assert not breaker.told(0.0, COOLING, "lost", 0, 1.0, 1.0)
+    assert breaker.state == OFF
+    assert breaker.told(0.0, PROBING, REFUSED, 401, 0.0, OFF_S)
+    assert breaker.available
+
+
 def test_the_vendor_says_when() -> None:
     breaker = Breaker()
     assert breaker.failed(10.0, "busy", 7)
@@ -102,13 +161,13 @@ def test_the_vendor_says_when() -> None:
 
 def test_off_is_probed_rarely() -> None:
     breaker = Breaker()
-    assert breaker.turn_off(0.0, "refused")
+    assert breaker.turn_off(0.0, REFUSED)
     assert not breaker.failed(0.0, "broken")
     assert (breaker.state, breaker.available) == (OFF, False)
     assert not breaker.tick(OFF_S - 1)
     assert breaker.tick(OFF_S)
     breaker.taken(OFF_S)
-    assert not breaker.turn_off(OFF_S, "refused")
+    assert not breaker.turn_off(OFF_S, REFUSED)
     assert breaker.until == 3 * OFF_S
     assert breaker.succeeded()
     assert breaker.available
@@ -127,7 +186,7 @@ def test_bans_end(steps: list[str]) -> None:
         elif step == "busy":
             breaker.failed(now, "busy", 1e6)
         elif step == "off":
-            breaker.turn_off(now, "refused")
+            breaker.turn_off(now, REFUSED)
         elif step == "wait":
             now += 40
             breaker.tick(now)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from burncloud.domain.link import Part
 from burncloud.domain.snapshot import Channel
 from burncloud.router.breaker import COOLING, OFF, PROBING, READY
 from burncloud.router.health import reset_in_s
@@ -155,3 +157,121 @@ def test_a_channel_rests_where_its_account_has_nothing_left() -> None:
             d.upstream() << answer(completion(), "anthropic-ratelimit-tokens-remaining: 500")
             assert client.answer().status == 200
         assert first in [end.channel for end in d.receipts()][-2:]
+
+
+class Others:
+    """What a worker would tell the others."""
+
+    def __init__(self, d: Dialogue) -> None:
+        self.d = d
+        self.rung = 0
+        d.gateway.health.on_news = self._ring
+        d.gateway.health.find = d.gateway.world.outlets.get
+
+    def _ring(self) -> None:
+        self.rung += 1
+
+    def take(self) -> dict[tuple[int, str], tuple[str, str, int]]:
+        """The news since the last time."""
+        health = self.d.gateway.health
+        parts = health.report(self.d.loop.time())
+        health.news.clear()
+        return {(part.key, part.model): (part.state, part.reason, part.status) for part in parts}
+
+
+def test_only_what_changes_is_news() -> None:
+    """Nothing while all goes well or a single one fails; then one line for each part, whatever happened to it."""
+    with Dialogue([TWO_KEYS]) as d:
+        others = Others(d)
+        for _ in range(20):
+            ask(d, answer(completion()))
+        assert others.take() == {}
+        client = d.client()
+        client >> post(chat())
+        d.upstream() << problem(401)
+        d.upstream() << problem(500)
+        [(name, how)] = others.take().items()
+        assert (name[1], how) == ("", (OFF, "refused", 401))
+        for _ in range(10):
+            client = d.client()
+            client >> post(chat())
+            d.upstream() << problem(500)
+        assert others.take() == {(0, MODEL): (COOLING, "broken", 500)}
+        assert others.rung == 2
+
+
+def test_a_probe_is_told_and_what_became_of_it() -> None:
+    with Dialogue(channels(2)) as d:
+        others = Others(d)
+        bad = d.gateway.world.outlets[1].abilities[MODEL].breaker
+        for _ in range(3):
+            bad.failed(d.loop.time(), "broken")
+        d.gateway.health.resting.add(d.gateway.world.outlets[1])
+        d.gateway.world.outlets[1].look()
+        d.later(1.5)
+        assert others.take() == {}
+        seen = []
+        for _ in range(4):
+            client = d.client()
+            client >> post(chat())
+            seen.append(others.take())
+            d.upstream() << answer(completion())
+            seen.append(others.take())
+        told = [news for news in seen if news]
+        assert told == [{(0, MODEL): (PROBING, "broken", 0)}, {(0, MODEL): (READY, "", 0)}]
+
+
+def test_what_another_worker_learned_is_known_here() -> None:
+    """The refused key is never asked; when another worker finds it good, it is asked again."""
+    with Dialogue([TWO_KEYS]) as d:
+        others = Others(d)
+        health = d.gateway.health
+        health.learn([Part(1, 1, "", OFF, "refused", 401, 60_000, 60_000), Part(9, 9, "", OFF)], d.loop.time())
+        for _ in range(4):
+            ask(d, answer(completion()))
+        assert {end.key for end in d.receipts()} == {2}
+        health.learn([Part(1, 1, "", READY)], d.loop.time())
+        for _ in range(4):
+            ask(d, answer(completion()))
+        assert {end.key for end in d.receipts()} == {1, 2}
+        assert not health.resting
+        assert others.take() == {}, "what was told is not told on"
+
+
+def test_a_channel_that_is_changed_while_it_rests_comes_back() -> None:
+    """Its heir has its breakers, and is looked at when their time has come."""
+    with Dialogue() as d:
+        Others(d)
+        for _ in range(3):
+            ask(d, problem(500))
+        d.put("channel", msgspec.structs.replace(channels(1)[0], weight=7))
+        assert not d.gateway.world.outlets[1].abilities[MODEL].available
+        d.later(1.5)
+        assert d.gateway.world.outlets[1].abilities[MODEL].available
+        ask(d, answer(completion()))
+        d.later(0.5)
+        assert not d.gateway.health.resting
+
+
+def test_a_key_in_the_place_of_a_refused_one_is_ready_everywhere() -> None:
+    """An access token that was renewed has its key's id: the others are told."""
+    with Dialogue() as d:
+        others = Others(d)
+        ask(d, problem(401))
+        [key] = channels(1)[0].keys
+        assert others.take() == {(key[0], ""): (OFF, "refused", 401)}
+        d.put("channel", msgspec.structs.replace(channels(1)[0], keys=((key[0], "another"),)))
+        d.later(0.5)
+        assert others.take() == {(key[0], ""): (READY, "", 0)}
+        ask(d, answer(completion()))
+
+
+def test_all_that_rests_is_told_a_new_control_process() -> None:
+    with Dialogue() as d:
+        Others(d)
+        for _ in range(3):
+            ask(d, problem(500))
+        d.gateway.health.news.clear()
+        [part] = d.gateway.health.report(d.loop.time(), everything=True)
+        assert (part.model, part.state, part.step_ms) == (MODEL, COOLING, 2000)
+        assert 0 < part.left_ms <= 1000
