@@ -120,7 +120,7 @@ def _cells(row: LogRow) -> list[str]:
         datetime.fromtimestamp(row.time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S"),
         row.user or str(row.user_id),
         row.token or str(row.token_id),
-        row.model,
+        f"{row.model} for {row.requested}" if row.requested else row.model,
         row.channel or "",
         _of(row.usage, *_INPUT),
         _of(row.usage, *_OUTPUT),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from burncloud.cli import channels, groups, ledger, limits, logs, output, prices, settings, tokens, users
+from burncloud.cli import channels, groups, ledger, limits, logs, output, policies, prices, settings, tokens, users
 from burncloud.cli.session import FAILED
 from burncloud.errors import INVALID_REQUEST
 
@@ -57,7 +57,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (channels, tokens, users, prices, groups, limits, settings, logs, ledger):
+for part in (channels, tokens, users, prices, groups, policies, limits, settings, logs, ledger):
     app.add_typer(part.app)
 
 

@@ -66,6 +66,8 @@ class LogRow(msgspec.Struct, frozen=True):
     upstream_request: str
     lossy: str
     """What a translation dropped or approximated: names, comma between."""
+    requested: str
+    """The model that was asked for, where another one answered; "" = the same."""
     usage: dict[str, int]
     attempts: list[AttemptRow]
 

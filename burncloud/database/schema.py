@@ -165,6 +165,18 @@ limits = Table(
 )
 """`name` is "kind:id" (token:12, model:gpt-4); −1 = no limit; budgets in nano-dollars, of tokens and users only."""
 
+policies = Table(
+    "policies",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _word("scope", "*"),
+    _word("models", "*"),
+    _word("balance"),
+    _word("affinity"),
+    Column("fallbacks", JSON, nullable=False, server_default=text("'{}'")),
+)
+"""How channels are chosen, and what answers instead of a model; `name` is "scope models" (domain/policies.py)."""
+
 changes = Table(
     "changes",
     metadata,
@@ -173,7 +185,7 @@ changes = Table(
     Column("id", Text, nullable=False),
     sqlite_autoincrement=True,
 )
-"""Filled by triggers: user, token, channel, price, group, setting, limit; quota_user, quota_token."""
+"""Filled by triggers: user, token, channel, price, group, setting, limit, policy; quota_user, quota_token."""
 
 balances = Table(
     "balances",
@@ -255,6 +267,7 @@ receipts = Table(
     _word("upstream_request"),
     _flag("late", False),
     _word("lossy"),
+    _word("requested"),
     Index("receipts_time", "time_ns"),
     Index("receipts_user", "user", "time_ns"),
     Index("receipts_token", "token", "time_ns"),

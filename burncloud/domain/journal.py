@@ -44,7 +44,7 @@ class Attempt(msgspec.Struct, array_like=True, gc=False):
     channel: int
     key: int
     reason: str
-    """first · failover · hedge · reconnect · continue."""
+    """first · failover · hedge · reconnect · continue · fallback."""
     sent: int = 1
     """1 the upstream received it (or its first bytes) · 0 it never left · 2 unknown (interrupted)."""
     status: int = 0
@@ -87,6 +87,8 @@ class Intent(msgspec.Struct, array_like=True, tag="I", gc=False):
     hold_token: int
     charge_lost: int
     """What is charged if this exchange is never ended (setting interrupted_charge)."""
+    requested: str = ""
+    """The model that was asked for, where another one stands in for it."""
 
 
 class Again(msgspec.Struct, array_like=True, tag="A", gc=False):
@@ -97,6 +99,8 @@ class Again(msgspec.Struct, array_like=True, tag="A", gc=False):
     channel: int
     key: int
     reason: str
+    instead: Intent | None = None
+    """Another model is asked from here on: by this it is billed instead."""
 
 
 class Progress(msgspec.Struct, array_like=True, tag="P", gc=False):
@@ -152,6 +156,8 @@ class End(msgspec.Struct, array_like=True, tag="E", gc=False):
     attempts: tuple[Attempt, ...]
     lossy: str = ""
     """What a translation dropped or approximated: names, comma between."""
+    requested: str = ""
+    """The model that was asked for, where another one answered (`model`); "" = the same."""
 
 
 class Return(msgspec.Struct, array_like=True, tag="R", gc=False):

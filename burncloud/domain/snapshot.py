@@ -95,7 +95,22 @@ class Limit(msgspec.Struct, array_like=True, gc=False):
     concurrency: int = -1
 
 
-Record = User | Token | Channel | Group | Price | Setting | Limit
+class Policy(msgspec.Struct, array_like=True, gc=False):
+    """How some models are served (domain/policies.py); what it does not say, another one may."""
+
+    name: str
+    scope: str
+    """For whom: "*" all · "group:vip" · "token:12"."""
+    models: str
+    """A public name, perhaps with a star."""
+    balance: str = ""
+    affinity: str = ""
+    """on · off."""
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    """When → the models that answer instead, in their order."""
+
+
+Record = User | Token | Channel | Group | Price | Setting | Limit | Policy
 RECORD_TYPES: dict[str, type[Record]] = {
     "user": User,
     "token": Token,
@@ -104,5 +119,6 @@ RECORD_TYPES: dict[str, type[Record]] = {
     "price": Price,
     "setting": Setting,
     "limit": Limit,
+    "policy": Policy,
 }
 """Kind on the link → record type.  The first full load comes in this order."""

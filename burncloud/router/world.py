@@ -18,7 +18,7 @@ from burncloud.adaptors.vendors import VENDORS, Vendor, base_url_of
 from burncloud.domain.link import Drop, Put, decode_record
 from burncloud.domain.money import RATIO_ONE
 from burncloud.domain.pricing import Price, Tariff
-from burncloud.domain.snapshot import Channel, Group, Limit, Record, Setting, Token, User
+from burncloud.domain.snapshot import Channel, Group, Limit, Policy, Record, Setting, Token, User
 from burncloud.router.choose import Route
 from burncloud.router.outlets import Ability, Outlet
 from burncloud.router.reach import auth_field, reach_of
@@ -49,6 +49,7 @@ class World:
         self.limits: dict[str, Limit] = {}
         self.limits_seen = 0
         """Counts up whenever a limit changes: what was worked out from them is stale."""
+        self.policies: dict[str, Policy] = {}
         self.outlets: dict[int, Outlet] = {}
         self._routes: dict[Served, dict[str, Route[Ability]]] = {}
         """By API; made from the members when first asked for."""
@@ -132,6 +133,7 @@ class World:
         return {
             "token": self._tokens_by_id, "user": self.users, "channel": self.outlets,
             "group": self.groups, "price": self.tariffs, "setting": self.settings, "limit": self.limits,
+            "policy": self.policies,
         }  # fmt: skip
 
     def _forget(self, kind: str, name: Any) -> None:
@@ -145,6 +147,8 @@ class World:
         else:
             self._known()[kind].pop(name, None)
             self.limits_seen += kind == "limit"
+            if kind == "policy":
+                self._routes.clear()
 
     def _put_token(self, token: Token) -> int:
         known = self._tokens_by_id.get(token.id)
@@ -181,6 +185,11 @@ class World:
         self.limits[limit.name] = limit
         self.limits_seen += 1
         return limit.name
+
+    def _put_policy(self, policy: Policy) -> str:
+        self.policies[policy.name] = policy
+        self._routes.clear()
+        return policy.name
 
     def _put_channel(self, channel: Channel) -> int:
         old = self.outlets.get(channel.id)
@@ -239,6 +248,7 @@ class World:
     _appliers: Final[dict[str, Callable[[World, Any], Any]]] = {
         "token": _put_token, "user": _put_user, "channel": _put_channel,
         "group": _put_group, "price": _put_price, "setting": _put_setting, "limit": _put_limit,
+        "policy": _put_policy,
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from burncloud.database.connection import Conn
 from burncloud.database.driver import Row
 from burncloud.database.engine import Database
 from burncloud.database.ledger import Booking, Fault
-from burncloud.domain.journal import Attempt, End, JournalRecord, Kept, Return, encode_payload
+from burncloud.domain.journal import Attempt, End, Intent, JournalRecord, Kept, Return, encode_payload
 from burncloud.domain.money import AMOUNT_NANO_MAX
 from burncloud.domain.usage import Usage
 from burncloud.service.segments import Poison
@@ -129,7 +129,9 @@ def booking(journal: int, records: Iterable[End | Return], late: bool = False) -
         usage = _astuple(record.usage)
         sums.add(record, usage, late)
         fields = _astuple(record)
-        receipts.append((journal, *fields[:_ENDS], *usage, *fields[_ENDS + 1 : -2], late, record.lossy))
+        receipts.append(
+            (journal, *fields[:_ENDS], *usage, *fields[_ENDS + 1 : -3], late, record.lossy, record.requested)
+        )
         for attempt in record.attempts:
             n, *rest = _astuple(attempt)
             attempts.append((journal, record.x, n, record.day, *rest))
@@ -169,11 +171,11 @@ def sort_records(first: int, records: Sequence[JournalRecord | Poison]) -> Sorte
 
 def interrupted(kept: Kept) -> End:
     """The receipt of an exchange that never ended: each attempt's fate unknown, the charge on the last one."""
-    intent = kept.intent
+    first, intent = kept.intent, billed(kept)
     usage, charge = Usage(), intent.charge_lost
     if kept.progress is not None:
         usage, charge = kept.progress.usage, kept.progress.charge
-    sends = [(1, intent.channel, intent.key, "first")] + [(a.n, a.channel, a.key, a.reason) for a in kept.agains]
+    sends = [(1, first.channel, first.key, "first")] + [(a.n, a.channel, a.key, a.reason) for a in kept.agains]
     attempts = tuple(
         Attempt(n, channel, key, reason, INTERRUPTED_ATTEMPT, 0, charge if place == len(sends) else 0)
         for place, (n, channel, key, reason) in enumerate(sends, 1)
@@ -214,7 +216,13 @@ def interrupted(kept: Kept) -> End:
         client="",
         upstream_request="",
         attempts=attempts,
+        requested=intent.requested,
     )
+
+
+def billed(kept: Kept) -> Intent:
+    """What it is billed by: the intent, or that of the model which was asked instead of it last."""
+    return next((again.instead for again in reversed(kept.agains) if again.instead is not None), kept.intent)
 
 
 class Report(NamedTuple):

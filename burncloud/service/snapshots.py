@@ -20,6 +20,7 @@ from burncloud.adaptors.vendors import VENDORS
 from burncloud.database import channels as channel_rows
 from burncloud.database import groups as group_rows
 from burncloud.database import limits as limit_rows
+from burncloud.database import policies as policy_rows
 from burncloud.database import prices as price_rows
 from burncloud.database import settings as setting_rows
 from burncloud.database import tokens as token_rows
@@ -28,7 +29,7 @@ from burncloud.database.changes import Change, follow, newest_change
 from burncloud.database.connection import Conn
 from burncloud.database.engine import Database, transient
 from burncloud.domain import link
-from burncloud.domain.snapshot import RECORD_TYPES, Channel, Group, Limit, Record, Setting, Token, User
+from burncloud.domain.snapshot import RECORD_TYPES, Channel, Group, Limit, Policy, Record, Setting, Token, User
 from burncloud.service import prices
 from burncloud.service.credentials import Credentials, is_minted
 from burncloud.service.secrets import MasterKey, WrongKey
@@ -294,6 +295,15 @@ async def _settings(conn: Conn) -> dict[str, Record]:
     return {name: Setting(name, value) for name, value in (await setting_rows.list_settings(conn)).items()}
 
 
+async def _policies(conn: Conn) -> dict[str, Record]:
+    return {
+        row.name: Policy(
+            row.name, row.scope, row.models, row.balance, row.affinity, {k: tuple(v) for k, v in row.fallbacks.items()}
+        )
+        for row in await policy_rows.list_policies(conn)
+    }
+
+
 def divided(limit: Limit, place: int, count: int) -> Limit:
     """A node's part of a limit."""
     parts = [
@@ -307,6 +317,7 @@ _NAMED: Final[dict[str, Callable[[Conn], Awaitable[dict[str, Record]]]]] = {
     "group": _groups,
     "price": _prices,
     "setting": _settings,
+    "policy": _policies,
 }
 """Kind → all its records by name: these tables are small."""
 

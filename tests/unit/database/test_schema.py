@@ -10,8 +10,8 @@ from burncloud.domain.usage import KINDS
 def test_a_receipt_has_the_fields_of_end_in_their_order() -> None:
     fields = [*End.__struct_fields__]
     at = fields.index("usage")
-    assert fields[-2] == "attempts"
-    expected = ["journal", *fields[:at], *KINDS, *fields[at + 1 : -2], "late", fields[-1]]
+    assert fields[-3:] == ["attempts", "lossy", "requested"]
+    expected = ["journal", *fields[:at], *KINDS, *fields[at + 1 : -3], "late", *fields[-2:]]
     assert [column.name for column in schema.receipts.columns] == expected
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from burncloud.domain.link import Drop, Put
 from burncloud.domain.pricing import Price
-from burncloud.domain.snapshot import Channel, Group, Limit, Setting, Token, User
+from burncloud.domain.snapshot import Channel, Group, Limit, Policy, Setting, Token, User
 from burncloud.router.routes import OPENAI_PATHS, POST_PATHS, Endpoint
 from burncloud.router.world import World, records
 from burncloud.wire.pool import Origin, OriginKey
@@ -51,6 +51,7 @@ FULL: dict[str, list[Any]] = {
     "price": [Price("gpt-4", *[1] * 11), Price("gpt-5", *[1] * 11)],
     "setting": [Setting("x", "1"), Setting("y", "2")],
     "limit": [Limit("token:1", 60), Limit("model:gpt-4", -1, 5)],
+    "policy": [Policy("* *", "*", "*", "cheapest"), Policy("* gpt-4", "*", "gpt-4")],
 }
 
 

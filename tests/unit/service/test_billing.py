@@ -92,7 +92,7 @@ def test_a_late_receipt_draws_on_nothing() -> None:
     booked = make_booking(4, [end(1, 30, 50), Return("user", 1, 20)], late=True)
     assert booked.balances == [("channel", 1, 30, 0), ("token", 1, 30, 0), ("user", 1, 30, 0)]
     assert booked.leases == []
-    assert booked.receipts[0][-2:] == (True, "")
+    assert booked.receipts[0][-3:] == (True, "", "")
 
 
 def test_the_roll_up_is_by_hour_and_route() -> None:
@@ -192,3 +192,13 @@ async def test_verify_names_what_is_wrong(db: Database) -> None:
     assert not report.ok
     assert report.faults == [Fault("used", "user", "1", 7, 0)]
     assert [journal.uuid for journal in report.open_journals] == ["j"]
+
+
+def test_an_interrupted_exchange_that_another_model_had_taken_over() -> None:
+    """It is billed by that one's intent; the first attempt stays where it was."""
+    second = msgspec.structs.replace(intent(hold=90, lost=40, channel=8), model="spare", requested="m")
+    kept = Kept(7, intent(hold=50, lost=20), (Again(7, 2, 5, 50, "failover"), Again(7, 3, 8, 80, "fallback", second)))
+    receipt = interrupted(msgspec.msgpack.decode(msgspec.msgpack.encode(kept), type=Kept))
+    assert (receipt.model, receipt.requested, receipt.charge, receipt.hold_user) == ("spare", "m", 40, 90)
+    assert [(a.n, a.channel, a.charge) for a in receipt.attempts] == [(1, 1, 0), (2, 5, 0), (3, 8, 40)]
+    check_end(receipt)
