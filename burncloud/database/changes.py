@@ -35,7 +35,7 @@ class Change(NamedTuple):
 
     seq: int
     kind: str
-    """user · token · channel · price · group · setting · limit · policy; quota_user · quota_token (their limit moved)."""
+    """user · token · channel · price · group · setting · limit · policy; quota_user · quota_token: its limit moved."""
     id: str
     """The id as text; a name for price, group and setting."""
 
