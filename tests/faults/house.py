@@ -1,0 +1,194 @@
+"""The product with a primary and a spare channel for each case, all in one installation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import trustme
+
+from tests.faults.callers import Caller, Heard
+from tests.faults.table import Row
+from tests.faults.upstream import Upstream, Visit
+from tests.faults.voices import VOICES
+from tests.product import Product
+
+IN_PRICE, OUT_PRICE = 1_000, 2_000
+"""Nano-dollars a token: 1.00 and 2.00 dollars per 1M."""
+SETTINGS: Final = {
+    "CONNECT_TIMEOUT_MS": "1000",
+    "FIRST_BYTE_TIMEOUT_MS": "1500",
+    "FIRST_CONTENT_TIMEOUT_MS": "1500",
+    "STALL_TIMEOUT_MS": "1500",
+    "TOTAL_TIMEOUT_MS": "30000",
+    "ATTEMPTS_TIMEOUT_MS": "10000",
+    "RETRY_SAME_MS": "300",
+}
+"""Shortened, so that the bench is over in minutes; their proportions are those of the defaults."""
+PRIORITY: Final = {"primary": "1", "spare": "0"}
+COMMANDS: Final = """
+import contextlib, io, json, sys
+from burncloud.cli.main import app
+done = []
+for arguments in json.load(sys.stdin):
+    said, status = io.StringIO(), 0
+    with contextlib.redirect_stdout(said):
+        try:
+            app(args=[*arguments, "--json"], prog_name="burncloud")
+        except SystemExit as end:
+            status = end.code
+    done.append([status, said.getvalue()])
+json.dump(done, sys.stdout)
+"""
+"""Many commands of the CLI in one process: starting Python for each would take a minute."""
+
+
+@dataclass
+class Case:
+    """A row of the table, played by one caller before certain upstreams."""
+
+    row: Row
+    caller: str
+    """Dialect."""
+    stream: bool
+    voices: tuple[str, str]
+    """Dialects of primary and spare."""
+    upstreams: dict[str, Upstream] = field(default_factory=dict)
+    channels: dict[int, str] = field(default_factory=dict)
+    """Channel id → primary · spare."""
+    heard: list[Heard] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """The ledger's, in the order of `heard`."""
+    complaints: list[str] = field(default_factory=list)
+    """What is not as it was written down."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Unique among the cases."""
+        return "/".join((self.row.name, self.way))
+
+    @property
+    def way(self) -> str:
+        """Dialects and mode, in short."""
+        voices = self.voices[0] if self.voices[0] == self.voices[1] else ">".join(self.voices)
+        dialects = self.caller if voices == self.caller else f"{self.caller}:{voices}"
+        return f"{dialects}/{'stream' if self.stream else 'plain'}"
+
+    @property
+    def model(self) -> str:
+        """What its caller asks for."""
+        return self.name.replace("/", ".").replace(">", "-").replace(":", "_")
+
+    @property
+    def visits(self) -> list[Visit]:
+        """All requests that reached an upstream."""
+        return [visit for upstream in self.upstreams.values() for visit in upstream.visits]
+
+
+class House:
+    """One product for all cases: `async with House(folder, cases)`; its upstreams live in the caller's loop."""
+
+    def __init__(self, folder: Path, cases: Sequence[Case], settings: Mapping[str, str]) -> None:
+        self._ca = folder / "ca.pem"
+        ours: Any = SETTINGS | {"UPSTREAM_CA_FILE": str(self._ca)} | dict(settings)
+        self.product = Product(folder / "house", **ours)
+        self.cases = cases
+        self.caller: Caller
+
+    async def __aenter__(self) -> House:
+        contexts = self._contexts()
+        for case in self.cases:
+            for who, voice in zip(("primary", "spare"), case.voices, strict=True):
+                plan = case.row.primary if who == "primary" else case.row.spare
+                if plan is not None:
+                    door = case.row.door if who == "primary" else case.row.spare_door
+                    case.upstreams[who] = upstream = Upstream(who, VOICES[voice], plan, door)
+                    await upstream.open(contexts)
+        await asyncio.to_thread(self._furnish)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.caller.close()
+        await asyncio.to_thread(self.product.stop)
+        for case in self.cases:
+            for upstream in case.upstreams.values():
+                await upstream.close()
+
+    def _contexts(self) -> dict[str, ssl.SSLContext]:
+        contexts = {}
+        for door in ("tls", "stranger"):
+            authority = trustme.CA()
+            if door == "tls":
+                authority.cert_pem.write_to_path(str(self._ca))
+            contexts[door] = context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert("localhost").configure_cert(context)
+        return contexts
+
+    def _furnish(self) -> None:
+        """Prices and channels for every case, one user, one token."""
+        self.product.start()
+        made: list[tuple[Case, str]] = []
+        commands: list[list[str]] = [["user", "create", "caller"], ["token", "create", "--user", "caller"]]
+        commands += [["price", "set", case.model, "--input", "1.00", "--output", "2.00"] for case in self.cases]
+        for case in self.cases:
+            for who, upstream in case.upstreams.items():
+                made.append((case, who))
+                commands.append(
+                    ["channel", "add", "--type", upstream.voice.vendor, "--name", f"{case.model}.{who}"[-64:],
+                     "--key", "sk-upstream", "--base-url", upstream.base_url, "--priority", PRIORITY[who],
+                     "--models", f"{case.model}={who}-model", *upstream.voice.options, *case.row.options(who)]
+                )  # fmt: skip
+        for case in self.cases:
+            commands += [[part.replace("MODEL", case.model) for part in words] for words in case.row.setup]
+        done = self.commands(commands)
+        key = done[1]["key"]
+        first = 2 + len(self.cases)
+        for (case, who), channel in zip(made, done[first : first + len(made)], strict=True):
+            if channel is not None:
+                case.channels[channel["id"]] = who
+        self.caller = Caller(self.product.url, key)
+
+    def commands(self, commands: list[list[str]]) -> list[Any]:
+        """The answers of many commands; that of one that failed is None, and its case will show it."""
+        done = subprocess.run(
+            [sys.executable, "-c", COMMANDS], cwd=self.product.folder, env=self.product._env,
+            input=json.dumps(commands), capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        answers: list[Any] = []
+        for words, (status, said) in zip(commands, json.loads(done.stdout), strict=True):
+            answers.append(json.loads(said) if not status and said.strip() else None)
+            if status:
+                blamed = [case for case in self.cases if any(case.model in word for word in words)]
+                assert blamed, (words, said)
+                for case in blamed:
+                    case.complaints.append(f"burncloud {' '.join(words)[:100]}: status {status}")
+        return answers
+
+    async def book(self) -> None:
+        """Find every caller's row in the ledger."""
+        calls = {heard.id: (case, at) for case in self.cases for at, heard in enumerate(case.heard)}
+        deadline = time.monotonic() + 5
+        found: dict[str, dict[str, Any]] = {}
+        while len(found) < len(calls) and time.monotonic() < deadline:
+            rows = await asyncio.to_thread(self.product.rows, 10_000)
+            found = {row["client_request"]: row for row in rows if row["client_request"] in calls}
+        for case in self.cases:
+            case.rows = [found.get(heard.id, {}) for heard in case.heard]
+
+    async def verified(self) -> str:
+        """`burncloud verify`: "" = the whole ledger adds up."""
+        try:
+            await asyncio.to_thread(self.product.cli, "ledger", "verify")
+        except AssertionError as error:
+            return str(error)
+        return ""
