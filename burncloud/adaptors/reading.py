@@ -161,6 +161,14 @@ def _tolerant(kind: type[T], data: bytes) -> T | None:
     return lenient(kind, value) if isinstance(value, dict) else None
 
 
+def stated(kind: type[T], value: dict[str, Any]) -> T:
+    """A Struct from a decoded object, strictly first; where a field has a type of its own, field by field."""
+    try:
+        return msgspec.convert(value, kind)
+    except BAD_JSON:
+        return lenient(kind, value)
+
+
 def lenient(kind: type[T], value: dict[str, Any]) -> T:
     """A Struct from a decoded object; a field whose value does not fit keeps its default."""
     fields: dict[str, Any] = {}

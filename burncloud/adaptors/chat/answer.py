@@ -14,16 +14,16 @@ import msgspec
 
 from burncloud import clock
 from burncloud.adaptors import canon
-from burncloud.adaptors.chat.blocks import Writing, encoded
+from burncloud.adaptors.bodies import answer_bytes, answer_of, no_answer
+from burncloud.adaptors.chat.blocks import Writing
 from burncloud.adaptors.chat.families import DIALECT
 from burncloud.adaptors.chat.turns import read_said, write_said
 from burncloud.adaptors.chat.usual import read_usual
-from burncloud.adaptors.failures import failure_in, failure_of
+from burncloud.adaptors.failures import failure_of
 from burncloud.adaptors.fields import Fields
 from burncloud.adaptors.openai_chat import ChatUsage, usage_of
-from burncloud.adaptors.reading import BAD_JSON, lenient
+from burncloud.adaptors.reading import stated
 from burncloud.domain.usage import Usage
-from burncloud.errors import Refusal
 
 STOPS: Final[dict[str, canon.StopReason]] = {
     "stop": "stop",
@@ -62,25 +62,13 @@ def read_answer(body: bytes) -> canon.Answer:
     usual = read_usual(body, DIALECT)
     if usual is not None:
         return usual
-    try:
-        value = msgspec.json.decode(body)
-        if type(value) is not dict or type(value.get("choices")) is not list:
-            raise canon.Unreadable(_no_answer(value))
-        return _read(Fields(value))
-    except BAD_JSON:
-        raise canon.Unreadable("the upstream's answer is not valid JSON") from None
-    except Refusal as error:
-        raise canon.Unreadable(f"the upstream's answer is malformed: {error.message}") from None
+    return answer_of(_read, body)
 
 
-def _no_answer(value: Any) -> str:
-    """What to say of JSON that is no completion: an error object under a good status is told as it is."""
-    if type(value) is dict and value.get("error"):
-        return f"the upstream answered with an error: {failure_in(502, value).message}"
-    return "the upstream's answer is no chat completion"
-
-
-def _read(fields: Fields) -> canon.Answer:
+def _read(value: Any) -> canon.Answer:
+    if type(value) is not dict or type(value.get("choices")) is not list:
+        raise no_answer(value, "the upstream's answer is no chat completion")
+    fields = Fields(value)
     answer = canon.Answer(fields.text("id"), fields.text("model"), [], dialect=DIALECT)
     created = fields.take("created")
     answer.created = int(created) if type(created) in (int, float) and 0 < created < 1 << 40 else 0
@@ -149,11 +137,7 @@ def read_usage(usage: dict[str, Any] | None) -> Usage | None:
     """The counts; None if there are none."""
     if usage is None:
         return None
-    try:
-        stated = msgspec.convert(usage, ChatUsage)
-    except BAD_JSON:
-        stated = lenient(ChatUsage, usage)
-    return usage_of(stated)
+    return usage_of(stated(ChatUsage, usage))
 
 
 _COUNTED: Final = frozenset(ChatUsage.__struct_fields__)
@@ -188,6 +172,10 @@ def read_failure(status: int, body: bytes) -> canon.Failure:
 
 def write_answer(answer: canon.Answer, losses: canon.Losses, *, legacy_functions: bool = False) -> bytes:
     """A chat completion; Unreadable if it cannot be written.  `legacy_functions`: the client asked with `functions`."""
+    return answer_bytes(_body, answer, losses, legacy_functions)
+
+
+def _body(answer: canon.Answer, losses: canon.Losses, legacy_functions: bool) -> dict[str, Any]:
     own = answer.dialect == DIALECT
     to = Writing(losses, own=own, answer=True)
     body: dict[str, Any] = {
@@ -197,19 +185,16 @@ def write_answer(answer: canon.Answer, losses: canon.Losses, *, legacy_functions
         "model": answer.model,
         "choices": [],
     }
-    try:
-        for at, choice in enumerate(answer.choices or [canon.Choice([])]):
-            body["choices"].append(_write_choice(at, choice, to, legacy_functions))
-        if answer.usage is not None:
-            body["usage"] = write_usage(answer.usage, answer.extra if own else {})
-        body.update(write_tier(answer.service_tier, losses, own=own))
-        if own:
-            body.update((name, value) for name, value in answer.extra.items() if not name.startswith("usage."))
-        else:
-            losses.extra(answer.extra)
-        return encoded(body)
-    except (ValueError, RecursionError) as error:
-        raise canon.Unreadable(f"the upstream's answer cannot be translated: {error}") from None
+    for at, choice in enumerate(answer.choices or [canon.Choice([])]):
+        body["choices"].append(_write_choice(at, choice, to, legacy_functions))
+    if answer.usage is not None:
+        body["usage"] = write_usage(answer.usage, answer.extra if own else {})
+    body.update(write_tier(answer.service_tier, losses, own=own))
+    if own:
+        body.update((name, value) for name, value in answer.extra.items() if not name.startswith("usage."))
+    else:
+        losses.extra(answer.extra)
+    return body
 
 
 def _write_choice(at: int, choice: canon.Choice, to: Writing, legacy: bool) -> dict[str, Any]:

@@ -10,9 +10,8 @@ import base64
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-import msgspec
-
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.chat.families import DIALECT, Family, family_of
 from burncloud.adaptors.chat.reasoning import shown
 from burncloud.adaptors.fields import Fields, malformed
@@ -356,11 +355,3 @@ def write_citation(citation: dict[str, Any], start: int, end: int) -> dict[str, 
     title = citation.get("title")
     link = {"start_index": start, "end_index": end, "title": title if type(title) is str else "", "url": url}
     return {"type": "url_citation", "url_citation": link}
-
-
-def encoded(value: Any) -> bytes:
-    """Compact JSON; ValueError where the value nests too deep or holds half a character."""
-    try:
-        return msgspec.json.encode(value)
-    except (RecursionError, TypeError, OverflowError) as error:
-        raise ValueError("nested too deep to be written") from error

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.chat.blocks import encoded
+from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.reading import BAD_JSON
 
 

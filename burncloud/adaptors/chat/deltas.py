@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.chat.blocks import encoded, read_citations, source_of
+from burncloud.adaptors.bodies import encoded
+from burncloud.adaptors.chat.blocks import read_citations, source_of
 from burncloud.adaptors.chat.calls import Calls, ExtraContent, Function, Numbers, Piece
 from burncloud.adaptors.chat.families import DIALECT
 from burncloud.adaptors.chat.reasoning import detail_parts, origin_of

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.chat.blocks import Writing, encoded
+from burncloud.adaptors.bodies import joined, put, request_bytes, request_of
+from burncloud.adaptors.chat.blocks import Writing
 from burncloud.adaptors.chat.families import DIALECT
 from burncloud.adaptors.chat.thinking import own_thinking, read_thinking, write_thinking
 from burncloud.adaptors.chat.tools import (
@@ -21,19 +22,14 @@ from burncloud.adaptors.chat.tools import (
     write_tools,
 )
 from burncloud.adaptors.chat.turns import read_turns, write_turns
-from burncloud.adaptors.fields import Fields, body_fields, malformed
-from burncloud.errors import INVALID_REQUEST, Refusal
+from burncloud.adaptors.fields import Fields, malformed
 
 # Reading
 
 
 def read_request(body: bytes, *, model: str = "", stream: bool = False) -> canon.Request:
     """The request; `model` and `stream` where the URL gives them (Azure).  Refusal if it is malformed."""
-    fields = body_fields(body)
-    try:
-        return _read(fields, model, stream)
-    except ValueError as error:
-        raise Refusal(INVALID_REQUEST, f"the request body cannot be read: {error}") from None
+    return request_of(_read, body, model, stream)
 
 
 _WORDS: Final = {
@@ -160,17 +156,7 @@ def _read_bias(fields: Fields) -> dict[str, float] | None:
 
 def write_request(request: canon.Request, losses: canon.Losses) -> bytes:
     """The body; Refusal if it cannot be written."""
-    try:
-        return encoded(_own_body(request, losses) if request.dialect == DIALECT else _foreign_body(request, losses))
-    except (ValueError, RecursionError) as error:
-        raise Refusal(INVALID_REQUEST, f"the request cannot be translated: {error}") from None
-
-
-def joined(known: Any, more: Any) -> Any:
-    """Two objects as one, member by member; anything else is replaced."""
-    if type(known) is not dict or type(more) is not dict:
-        return known if more is None else more
-    return {**known, **{name: joined(known.get(name), value) for name, value in more.items()}}
+    return request_bytes(_own_body if request.dialect == DIALECT else _foreign_body, request, losses)
 
 
 def _frame(request: canon.Request, to: Writing) -> dict[str, Any]:
@@ -192,14 +178,14 @@ def _own_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
         _legacy_tools(request, body)
     else:
         tools = write_tools(request, to)
-        _put(body, tools=tools, **{said.get("tool_choice", "tool_choice"): write_choice(request, tools, to)})
-    _put(body, parallel_tool_calls=request.parallel_tools, response_format=_write_format(request.output, to))
+        put(body, tools=tools, **{said.get("tool_choice", "tool_choice"): write_choice(request, tools, to)})
+    put(body, parallel_tool_calls=request.parallel_tools, response_format=_write_format(request.output, to))
     body.update(own_thinking(request))
-    _put(body, **{said.get("max_tokens", "max_tokens"): request.max_tokens, said.get("seed", "seed"): request.seed})
-    _put(body, **{name: getattr(request, name) for name in (*_SAMPLING, *_PLAIN)})
-    _put(body, logprobs=request.logprobs or None, metadata=request.metadata or None)
-    _put(body, prompt_cache_key=request.cache_key or None, store=request.store)
-    _put(body, **{said.get("user", "user"): request.user or None})
+    put(body, **{said.get("max_tokens", "max_tokens"): request.max_tokens, said.get("seed", "seed"): request.seed})
+    put(body, **{name: getattr(request, name) for name in (*_SAMPLING, *_PLAIN)})
+    put(body, logprobs=request.logprobs or None, metadata=request.metadata or None)
+    put(body, prompt_cache_key=request.cache_key or None, store=request.store)
+    put(body, **{said.get("user", "user"): request.user or None})
     if request.stop:
         body["stop"] = request.stop[0] if said.get("stop") == "text" else request.stop
     whole: dict[str, Any] = joined(body, request.extra)
@@ -208,14 +194,6 @@ def _own_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
 
 _SAMPLING: Final = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "top_logprobs", "logit_bias")
 _PLAIN: Final = ("top_k", "min_p", "n", "modalities", "audio", "verbosity", "service_tier")
-
-
-_EMPTY: Final[tuple[Any, ...]] = ("", [])
-
-
-def _put(body: dict[str, Any], **members: Any) -> None:
-    """Members that say something."""
-    body |= {name: value for name, value in members.items() if value is not None and value not in _EMPTY}
 
 
 def _legacy_tools(request: canon.Request, body: dict[str, Any]) -> None:
@@ -234,8 +212,10 @@ def _write_format(output: canon.OutputFormat | None, to: Writing) -> dict[str, A
     if output.kind != "schema" or (output.schema is None and not to.own):
         return {"type": "text" if output.kind == "text" else "json_object"}
     inner: dict[str, Any] = {}
-    _put(inner, name=output.name or (None if to.own else "answer"), description=output.description)
-    _put(inner, schema=output.schema, strict=output.strict)
+    put(inner, name=output.name or (None if to.own else "answer"), description=output.description)
+    if output.schema is not None:
+        inner["schema"] = output.schema
+    put(inner, strict=output.strict)
     return {"type": "json_schema", "json_schema": inner}
 
 
@@ -245,15 +225,15 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
     family = to.family
     body = _frame(request, to)
     tools = write_tools(request, to)
-    _put(body, tools=tools, tool_choice=write_choice(request, tools, to))
+    put(body, tools=tools, tool_choice=write_choice(request, tools, to))
     if tools:
-        _put(body, parallel_tool_calls=request.parallel_tools)
-    _put(body, response_format=_write_format(request.output, to))
+        put(body, parallel_tool_calls=request.parallel_tools)
+    put(body, response_format=_write_format(request.output, to))
     body.update(write_thinking(request.thinking, family, losses))
-    _put(body, **{"max_completion_tokens" if family.completion_limit else "max_tokens": request.max_tokens})
-    _put(body, **{"random_seed" if family.mistral else "seed": request.seed})
+    put(body, **{"max_completion_tokens" if family.completion_limit else "max_tokens": request.max_tokens})
+    put(body, **{"random_seed" if family.mistral else "seed": request.seed})
     body.update(_sampling(request, to))
-    _put(body, stop=_stops(request.stop, to), n=request.n, modalities=request.modalities, audio=request.audio)
+    put(body, stop=_stops(request.stop, to), n=request.n, modalities=request.modalities, audio=request.audio)
     body.update(_openai_only(request, to))
     losses.extra({name: value for name, value in request.extra.items() if value is not None})
     if request.safety:

@@ -13,8 +13,9 @@ import msgspec
 
 from burncloud import clock
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import event_bytes
 from burncloud.adaptors.chat.answer import made_id, read_stop, write_failure, write_stop, write_tier, write_usage
-from burncloud.adaptors.chat.blocks import Writing, encoded, write_citation, write_image
+from burncloud.adaptors.chat.blocks import Writing, write_citation, write_image
 from burncloud.adaptors.chat.calls import Numbers
 from burncloud.adaptors.chat.deltas import Choice, Delta
 from burncloud.adaptors.chat.families import DIALECT
@@ -303,7 +304,7 @@ class StreamWriter:
         else:
             self._losses.extra(event.extra)
         self._usage = event.usage
-        self._head = b"data: " + _encoded(head)[:-1]
+        self._head = b"data: " + event_bytes(head)[:-1]
         return self._choice(0)
 
     def _choice(self, choice: int) -> bytes:
@@ -317,7 +318,7 @@ class StreamWriter:
 
     def _chunk(self, choice: int, delta: dict[str, Any], logprobs: Any = None, reason: str | None = None) -> bytes:
         value = [{"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}]
-        return self._head + b',"choices":' + _encoded(value) + b"}\n\n"
+        return self._head + b',"choices":' + event_bytes(value) + b"}\n\n"
 
     def _prefix(self, choice: int, member: bytes) -> bytes:
         return self._head + b',"choices":[{"index":%d,"delta":{%s' % (choice, member)
@@ -495,7 +496,7 @@ class StreamWriter:
             if not told.stopped:
                 out += self._on_stopped(canon.Stopped(canon.Stop("stop"), choice))
         if self._with_usage and self._usage is not None:
-            out += self._head + b',"choices":[],"usage":' + _encoded(write_usage(self._usage, {})) + b"}\n\n"
+            out += self._head + b',"choices":[],"usage":' + event_bytes(write_usage(self._usage, {})) + b"}\n\n"
         return out + _DONE_EVENT
 
     def _on_ping(self, event: canon.Ping) -> bytes:
@@ -515,14 +516,6 @@ class StreamWriter:
 def _whose(block: canon.Reasoning) -> dict[str, Any]:
     """The members of a detail that say whose it is."""
     return {"format": FORMATS.get(block.origin, "unknown")} | ({"id": block.id} if block.id else {})
-
-
-def _encoded(value: Any) -> bytes:
-    """JSON; Unreadable if it cannot be written."""
-    try:
-        return encoded(value)
-    except ValueError as error:
-        raise canon.Unreadable(f"the upstream's stream cannot be translated: {error}") from None
 
 
 def _name(block: canon.Block) -> str:

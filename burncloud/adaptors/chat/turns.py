@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.chat.blocks import (
     Writing,
-    encoded,
     read_citations,
     read_content,
     source_of,

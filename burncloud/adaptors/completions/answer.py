@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
 from burncloud import clock
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import answer_bytes, answer_of, no_answer
 from burncloud.adaptors.chat.answer import (
     read_failure,
     read_stop,
@@ -17,12 +16,8 @@ from burncloud.adaptors.chat.answer import (
     write_stop,
     write_usage,
 )
-from burncloud.adaptors.chat.blocks import encoded
 from burncloud.adaptors.completions.prompt import DIALECT, text_of
-from burncloud.adaptors.failures import failure_in
 from burncloud.adaptors.fields import Fields
-from burncloud.adaptors.reading import BAD_JSON
-from burncloud.errors import Refusal
 
 __all__ = ["read_answer", "read_failure", "write_answer", "write_failure"]
 
@@ -31,22 +26,13 @@ __all__ = ["read_answer", "read_failure", "write_answer", "write_failure"]
 
 def read_answer(body: bytes) -> canon.Answer:
     """A completion; Unreadable if the body is none."""
-    try:
-        value = msgspec.json.decode(body)
-        if type(value) is not dict or type(value.get("choices")) is not list:
-            said = failure_in(502, value).message if type(value) is dict and value.get("error") else ""
-            raise canon.Unreadable(f"the upstream answered with an error: {said}" if said else _NONE)
-        return _read(Fields(value))
-    except BAD_JSON:
-        raise canon.Unreadable("the upstream's answer is not valid JSON") from None
-    except Refusal as error:
-        raise canon.Unreadable(f"the upstream's answer is malformed: {error.message}") from None
+    return answer_of(_read, body)
 
 
-_NONE: Final = "the upstream's answer is no completion"
-
-
-def _read(fields: Fields) -> canon.Answer:
+def _read(value: Any) -> canon.Answer:
+    if type(value) is not dict or type(value.get("choices")) is not list:
+        raise no_answer(value, "the upstream's answer is no completion")
+    fields = Fields(value)
     answer = canon.Answer(fields.text("id"), fields.text("model"), [], dialect=DIALECT)
     created = fields.take("created")
     answer.created = int(created) if type(created) in (int, float) and 0 < created < 1 << 40 else 0
@@ -97,6 +83,10 @@ def _at(given: dict[str, Any], name: str, at: int) -> Any:
 
 def write_answer(answer: canon.Answer, losses: canon.Losses) -> bytes:
     """A completion; Unreadable if it cannot be written."""
+    return answer_bytes(_body, answer, losses)
+
+
+def _body(answer: canon.Answer, losses: canon.Losses) -> dict[str, Any]:
     own = answer.dialect == DIALECT
     body: dict[str, Any] = {
         "id": answer.id or "cmpl-0",
@@ -111,10 +101,7 @@ def write_answer(answer: canon.Answer, losses: canon.Losses) -> bytes:
         body.update((name, value) for name, value in answer.extra.items() if not name.startswith("usage."))
     else:
         losses.extra(answer.extra)
-    try:
-        return encoded(body)
-    except ValueError as error:
-        raise canon.Unreadable(f"the upstream's answer cannot be translated: {error}") from None
+    return body
 
 
 def _write_choice(at: int, choice: canon.Choice, own: bool, losses: canon.Losses) -> dict[str, Any]:

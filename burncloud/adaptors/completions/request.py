@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.chat.blocks import encoded
-from burncloud.adaptors.chat.request import joined
+from burncloud.adaptors.bodies import joined, request_bytes, request_of
 from burncloud.adaptors.completions.prompt import DIALECT, STOP, prompt_of
-from burncloud.adaptors.fields import Fields, body_fields, malformed
-from burncloud.errors import INVALID_REQUEST, Refusal
+from burncloud.adaptors.fields import Fields, malformed
 
 DEFAULT_MAX_TOKENS: Final = 1024
 """The API's own default, 16, ends in the middle of a sentence; models of this API have room for about 4,000."""
@@ -20,11 +18,7 @@ STOPS_MAX: Final = 4
 
 def read_request(body: bytes, *, model: str = "", stream: bool = False) -> canon.Request:
     """The request; Refusal if it is malformed, or asks for several prompts at once."""
-    fields = body_fields(body)
-    try:
-        return _read(fields, model, stream)
-    except ValueError as error:
-        raise Refusal(INVALID_REQUEST, f"the request body cannot be read: {error}") from None
+    return request_of(_read, body, model, stream)
 
 
 def _read(fields: Fields, model: str, stream: bool) -> canon.Request:
@@ -74,10 +68,7 @@ _NUMBERS: Final = ("temperature", "top_p", "frequency_penalty", "presence_penalt
 
 def write_request(request: canon.Request, losses: canon.Losses) -> bytes:
     """The body; Refusal if it cannot be written."""
-    try:
-        return encoded(_body(request, losses))
-    except (ValueError, RecursionError) as error:
-        raise Refusal(INVALID_REQUEST, f"the request cannot be translated: {error}") from None
+    return request_bytes(_body, request, losses)
 
 
 def _body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:

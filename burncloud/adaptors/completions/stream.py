@@ -8,8 +8,8 @@ import msgspec
 
 from burncloud import clock
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import event_bytes
 from burncloud.adaptors.chat.answer import read_stop, write_failure, write_stop, write_usage
-from burncloud.adaptors.chat.blocks import encoded
 from burncloud.adaptors.chat.stream import failure_in_stream, whole_chunk
 from burncloud.adaptors.completions.answer import read_logprobs, write_logprobs
 from burncloud.adaptors.completions.prompt import DIALECT
@@ -191,10 +191,7 @@ class StreamWriter:
     def _chunk(self, choices: list[dict[str, Any]], **members: Any) -> bytes:
         if not self._head:
             self._begin(canon.Started("", ""))
-        try:
-            return b"data: %s\n\n" % encoded({**self._head, "choices": choices, **members})
-        except ValueError as error:
-            raise canon.Unreadable(f"the upstream's stream cannot be translated: {error}") from None
+        return b"data: %s\n\n" % event_bytes({**self._head, "choices": choices, **members})
 
     def _text(self, choice: int, text: str, logprobs: dict[str, Any] | None = None) -> bytes:
         chars = self._chars.get(choice, 0)

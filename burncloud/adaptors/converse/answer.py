@@ -14,14 +14,13 @@ import msgspec
 
 from burncloud.adaptors import canon
 from burncloud.adaptors.bedrock_converse import ConverseUsage, usage_of
+from burncloud.adaptors.bodies import answer_bytes, answer_of
 from burncloud.adaptors.converse.blocks import DIALECT, read_content
 from burncloud.adaptors.converse.content import Writing, write_blocks
 from burncloud.adaptors.failures import failure_of
 from burncloud.adaptors.fields import Fields
-from burncloud.adaptors.messages.blocks import encoded
-from burncloud.adaptors.reading import BAD_JSON, lenient
+from burncloud.adaptors.reading import stated
 from burncloud.domain.usage import Usage
-from burncloud.errors import Refusal
 
 STOPS: Final[dict[str, canon.StopReason]] = {
     "end_turn": "stop",
@@ -51,19 +50,15 @@ _STOPS_BACK: Final[dict[str, str]] = {
 
 def read_answer(body: bytes, names: Mapping[str, str] | None = None) -> canon.Answer:
     """An answer; Unreadable if the body is none.  `names`: those of renamed tools (tools.renamed)."""
-    try:
-        answer = _read(Fields(msgspec.json.decode(body)))
-    except BAD_JSON:
-        raise canon.Unreadable("the upstream's answer is not valid JSON") from None
-    except Refusal as error:
-        raise canon.Unreadable(f"the upstream's answer is malformed: {error.message}") from None
+    answer = answer_of(_read, body)
     for block in answer.choices[0].blocks if names else ():
         if isinstance(block, canon.ToolCall) and names:
             block.name = names.get(block.name, block.name)
     return answer
 
 
-def _read(fields: Fields) -> canon.Answer:
+def _read(value: Any) -> canon.Answer:
+    fields = Fields(value)
     answer = canon.Answer("", "", [], dialect=DIALECT)
     output = fields.inner("output")
     message = None if output is None else output.inner("message")
@@ -87,11 +82,7 @@ def read_stop(reason: Any) -> canon.Stop | None:
 
 def read_usage(usage: dict[str, Any]) -> Usage | None:
     """The counts."""
-    try:
-        stated = msgspec.convert(usage, ConverseUsage)
-    except BAD_JSON:
-        stated = lenient(ConverseUsage, usage)
-    return usage_of(stated)
+    return usage_of(stated(ConverseUsage, usage))
 
 
 def read_tier(tier: Any) -> str:
@@ -123,6 +114,10 @@ def read_failure(status: int, body: bytes, kind: str = "") -> canon.Failure:
 
 def write_answer(answer: canon.Answer, losses: canon.Losses) -> bytes:
     """An answer of Converse; Unreadable if it cannot be written."""
+    return answer_bytes(_body, answer, losses)
+
+
+def _body(answer: canon.Answer, losses: canon.Losses) -> dict[str, Any]:
     own = answer.dialect == DIALECT
     to = Writing(losses, own=own, answer=True)
     choice = answer.choices[0] if answer.choices else canon.Choice([])
@@ -148,10 +143,7 @@ def write_answer(answer: canon.Answer, losses: canon.Losses) -> bytes:
     else:
         losses.extra(choice.extra)
         losses.extra(answer.extra)
-    try:
-        return encoded(body)
-    except ValueError as error:
-        raise canon.Unreadable(f"the upstream's answer cannot be translated: {error}") from None
+    return body
 
 
 def write_stop(stop: canon.Stop, called: bool, losses: canon.Losses, *, own: bool) -> str:

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.converse import media
 from burncloud.adaptors.converse.citations import read_citation
 from burncloud.adaptors.fields import Fields, malformed
-from burncloud.adaptors.messages.blocks import encoded
 
 DIALECT: Final = "converse"
 CLAUDE: Final = "messages"

@@ -9,8 +9,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from burncloud.adaptors.bodies import answer_of
 from burncloud.adaptors.canon import Losses, Unreadable
-from burncloud.adaptors.reading import BAD_JSON, whole
+from burncloud.adaptors.reading import whole
 from burncloud.adaptors.vectors import EmbedAnswer, EmbedRequest, floats
 from burncloud.domain.usage import Usage
 from burncloud.errors import INVALID_REQUEST, Refusal
@@ -92,10 +93,10 @@ def write_request(request: EmbedRequest, losses: Losses) -> bytes:
 
 def read_answer(body: bytes, *, model: str = "", tokens: str = "") -> EmbedAnswer:
     """The vectors of one call; `tokens`: its header (TOKENS_HEADER).  Unreadable if the body holds none."""
-    try:
-        value = msgspec.json.decode(body)
-    except BAD_JSON:
-        raise Unreadable("the upstream's answer is not valid JSON") from None
+    return answer_of(lambda value: _read(value, model, tokens), body)
+
+
+def _read(value: Any, model: str, tokens: str) -> EmbedAnswer:
     if type(value) is not dict:
         raise Unreadable("the upstream's answer holds no embeddings")
     answer = EmbedAnswer(model, [], dialect=DIALECT)

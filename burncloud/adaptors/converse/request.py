@@ -13,19 +13,18 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import encoded, joined, put, request_bytes, request_of
 from burncloud.adaptors.converse.answer import write_tier
 from burncloud.adaptors.converse.blocks import DIALECT, read_content
 from burncloud.adaptors.converse.content import Writing, write_blocks
 from burncloud.adaptors.converse.families import Family
 from burncloud.adaptors.converse.knobs import ADDITIONAL, own_additional, read_additional, thinking_of, top_k_of
 from burncloud.adaptors.converse.tools import foreign_tools, own_tools, read_tools
-from burncloud.adaptors.fields import Fields, body_fields, malformed
+from burncloud.adaptors.fields import Fields, malformed
 from burncloud.adaptors.messages import families as claude
-from burncloud.adaptors.messages.blocks import encoded
 from burncloud.adaptors.messages.request import output_format, sampling, thinking_config
 from burncloud.adaptors.messages.turns import FIRST, mid_call, ordered
 from burncloud.adaptors.reading import BAD_JSON
-from burncloud.errors import INVALID_REQUEST, Refusal
 
 Body = dict[str, Any]
 
@@ -34,11 +33,7 @@ Body = dict[str, Any]
 
 def read_request(body: bytes, *, model: str = "", stream: bool = False) -> canon.Request:
     """The request; `model` and `stream` as the path gives them.  Refusal if it is malformed."""
-    fields = body_fields(body)
-    try:
-        return _read(fields, model, stream)
-    except ValueError as error:
-        raise Refusal(INVALID_REQUEST, f"the request body cannot be read: {error}") from None
+    return request_of(_read, body, model, stream)
 
 
 def _read(fields: Fields, model: str, stream: bool) -> canon.Request:
@@ -114,10 +109,7 @@ _NESTED: Final = {
 
 def write_request(request: canon.Request, losses: canon.Losses) -> bytes:
     """The body; Refusal if it cannot be written."""
-    try:
-        return encoded(_own_body(request, losses) if request.dialect == DIALECT else _foreign_body(request, losses))
-    except ValueError as error:
-        raise Refusal(INVALID_REQUEST, f"the request cannot be translated: {error}") from None
+    return request_bytes(_own_body if request.dialect == DIALECT else _foreign_body, request, losses)
 
 
 def _own_body(request: canon.Request, losses: canon.Losses) -> Body:
@@ -133,7 +125,7 @@ def _own_body(request: canon.Request, losses: canon.Losses) -> Body:
         output["effort"] = request.thinking.effort
     if request.output is not None and request.output.schema is not None:
         output["textFormat"] = _text_format(request.output, request.output.schema)
-    _put(
+    put(
         body,
         system=write_blocks(request.system, to),
         inferenceConfig=_inference(request.max_tokens, request.temperature, request.top_p, request.stop),
@@ -143,20 +135,8 @@ def _own_body(request: canon.Request, losses: canon.Losses) -> Body:
         serviceTier=write_tier(request.service_tier, losses, own=True),
         **{ADDITIONAL: own_additional(request)},
     )
-    whole: Body = _joined(body, request.extra)
+    whole: Body = joined(body, request.extra)
     return whole
-
-
-def _joined(known: Any, more: Any) -> Any:
-    """Two objects as one, member by member; anything else is replaced."""
-    if type(known) is not dict or type(more) is not dict:
-        return known if more is None else more
-    return {**known, **{name: _joined(known.get(name), value) for name, value in more.items()}}
-
-
-def _put(body: Body, **members: Any) -> None:
-    """Members that say something."""
-    body.update((name, value) for name, value in members.items() if value)
 
 
 def _inference(max_tokens: int | None, temperature: float | None, top_p: float | None, stop: list[str]) -> Body:
@@ -167,7 +147,7 @@ def _inference(max_tokens: int | None, temperature: float | None, top_p: float |
 
 def _text_format(output: canon.OutputFormat, schema: dict[str, Any]) -> Body:
     inner: Body = {"schema": encoded(schema).decode()}
-    _put(inner, name=output.name, description=output.description)
+    put(inner, name=output.name, description=output.description)
     return {"type": "json_schema", "structure": {"jsonSchema": inner}}
 
 
@@ -199,7 +179,7 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> Body:
     if form is not None and request.output is not None:
         output["textFormat"] = _text_format(_named(request.output), form["schema"])
     additional = {**additional, **top_k_of(sampled.get("top_k"), family, losses)}
-    _put(
+    put(
         body,
         system=_begun_with_text(system, losses),
         inferenceConfig=_inference(

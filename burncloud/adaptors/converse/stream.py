@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import encoded, event_bytes
 from burncloud.adaptors.converse.answer import (
     read_stop,
     read_usage,
@@ -28,7 +29,6 @@ from burncloud.adaptors.converse.content import Writing, blob_of, write_blocks
 from burncloud.adaptors.converse.tools import call_id, tool_name
 from burncloud.adaptors.eventstream import Decoder, Frame, framed, write_headers
 from burncloud.adaptors.failures import failure_in
-from burncloud.adaptors.messages.blocks import encoded
 from burncloud.adaptors.messages.sequence import Sequence
 from burncloud.adaptors.reading import BAD_JSON, lenient
 from burncloud.domain.usage import Usage
@@ -333,10 +333,7 @@ _string: Final = msgspec.json.Encoder().encode
 
 
 def _event(kind: str, value: dict[str, Any]) -> bytes:
-    try:
-        return framed(_HEADS.get(kind) or _head(kind), encoded(value))
-    except ValueError as error:
-        raise canon.Unreadable(f"the upstream's stream cannot be translated: {error}") from None
+    return framed(_HEADS.get(kind) or _head(kind), event_bytes(value))
 
 
 class _Open:

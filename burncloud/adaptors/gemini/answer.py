@@ -13,16 +13,17 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.failures import failure_in, failure_of
-from burncloud.adaptors.gemini.blocks import Writing, encoded, read_parts, write_parts
+from burncloud.adaptors.bodies import answer_bytes, answer_of, no_answer
+from burncloud.adaptors.failures import failure_of
+from burncloud.adaptors.gemini.blocks import Writing, read_parts, write_parts
 from burncloud.adaptors.gemini.citations import cited_in, put_links, read_links, write_grounding
 from burncloud.adaptors.gemini.logprobs import read_logprobs, write_logprobs
 from burncloud.adaptors.gemini.names import DIALECT, Names, camelled
 from burncloud.adaptors.gemini.results import Ids, made_from
 from burncloud.adaptors.gemini_generate import UsageMetadata, usage_of
-from burncloud.adaptors.reading import BAD_JSON, lenient
+from burncloud.adaptors.reading import stated
 from burncloud.domain.usage import Usage
-from burncloud.errors import GEMINI_STATUSES, Refusal
+from burncloud.errors import GEMINI_STATUSES
 
 STOPS: Final[dict[str, canon.StopReason]] = {
     "STOP": "stop",
@@ -60,31 +61,19 @@ _TIERS: Final = {"standard": "default"}
 
 def read_answer(body: bytes) -> canon.Answer:
     """A GenerateContentResponse; Unreadable if the body is none."""
-    try:
-        value = msgspec.json.decode(body)
-        if type(value) is not dict:
-            raise canon.Unreadable("the upstream's answer is no JSON object")
-        value = camelled(value)
-        if type(value.get("candidates")) is not list and not (_MARKS & value.keys()):
-            raise canon.Unreadable(_no_answer(value))
-        return _read(Names(value), body)
-    except BAD_JSON:
-        raise canon.Unreadable("the upstream's answer is not valid JSON") from None
-    except Refusal as error:
-        raise canon.Unreadable(f"the upstream's answer is malformed: {error.message}") from None
+    return answer_of(lambda value: _read(value, body), body)
 
 
 _MARKS: Final = frozenset({"promptFeedback", "usageMetadata", "responseId"})
 
 
-def _no_answer(value: dict[str, Any]) -> str:
-    """What to say of JSON that is no answer: an error object under a good status is told as it is."""
-    if value.get("error"):
-        return f"the upstream answered with an error: {failure_in(502, value).message}"
-    return "the upstream's answer has no candidates"
-
-
-def _read(fields: Names, body: bytes) -> canon.Answer:
+def _read(value: Any, body: bytes) -> canon.Answer:
+    if type(value) is not dict:
+        raise canon.Unreadable("the upstream's answer is no JSON object")
+    value = camelled(value)
+    if type(value.get("candidates")) is not list and not (_MARKS & value.keys()):
+        raise no_answer(value, "the upstream's answer has no candidates")
+    fields = Names(value)
     answer = canon.Answer(fields.text("responseId"), fields.text("modelVersion"), [], dialect=DIALECT)
     answer.created = read_time(fields.take("createTime"))
     ids = Ids(made_from(answer.id, body))
@@ -137,11 +126,7 @@ def read_usage(usage: dict[str, Any] | None) -> Usage | None:
     """The counts; None if there are none."""
     if usage is None:
         return None
-    try:
-        stated = msgspec.convert(usage, UsageMetadata)
-    except BAD_JSON:
-        stated = lenient(UsageMetadata, usage)
-    return usage_of(stated)
+    return usage_of(stated(UsageMetadata, usage))
 
 
 def read_tier(usage: dict[str, Any] | None) -> str:
@@ -183,24 +168,25 @@ def read_failure(status: int, body: bytes) -> canon.Failure:
 
 def write_answer(answer: canon.Answer, losses: canon.Losses) -> bytes:
     """A GenerateContentResponse; Unreadable if it cannot be written."""
+    return answer_bytes(_body, answer, losses)
+
+
+def _body(answer: canon.Answer, losses: canon.Losses) -> dict[str, Any]:
     own = answer.dialect == DIALECT
     to = Writing(losses, own=own, answer=True)
     body: dict[str, Any] = {}
     choices = answer.choices if own else answer.choices or [canon.Choice([])]
     candidates = [choice for choice in choices if not (own and "promptFeedback" in choice.extra)]
-    try:
-        if candidates:
-            body["candidates"] = [_write_candidate(at, choice, to) for at, choice in enumerate(candidates)]
-        for choice in choices if own else ():
-            if "promptFeedback" in choice.extra:
-                body["promptFeedback"] = choice.extra["promptFeedback"]
-        if answer.usage is not None:
-            body["usageMetadata"] = write_usage(answer.usage, losses)
-        body |= head(answer.id, answer.model, answer.created)
-        write_rest(body, answer.extra, answer.service_tier, losses, own=own)
-        return encoded(body)
-    except (ValueError, RecursionError) as error:
-        raise canon.Unreadable(f"the upstream's answer cannot be translated: {error}") from None
+    if candidates:
+        body["candidates"] = [_write_candidate(at, choice, to) for at, choice in enumerate(candidates)]
+    for choice in choices if own else ():
+        if "promptFeedback" in choice.extra:
+            body["promptFeedback"] = choice.extra["promptFeedback"]
+    if answer.usage is not None:
+        body["usageMetadata"] = write_usage(answer.usage, losses)
+    body |= head(answer.id, answer.model, answer.created)
+    write_rest(body, answer.extra, answer.service_tier, losses, own=own)
+    return body
 
 
 def head(answer_id: str, model: str, created: int = 0) -> dict[str, Any]:

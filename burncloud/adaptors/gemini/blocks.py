@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.gemini.envelope import opened, sealed
 from burncloud.adaptors.gemini.families import Family, family_of
 from burncloud.adaptors.gemini.names import DIALECT, Names, camelled
@@ -413,11 +414,3 @@ _WRITERS: Final[dict[type, Callable[[Any, Writing], Parts]]] = {
     canon.ToolResult: _write_result,
     canon.Raw: _write_raw,
 }
-
-
-def encoded(value: Any) -> bytes:
-    """Compact JSON; ValueError where the value nests too deep or holds half a character."""
-    try:
-        return msgspec.json.encode(value)
-    except (RecursionError, TypeError, OverflowError) as error:
-        raise ValueError("nested too deep to be written") from error

@@ -11,11 +11,12 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from burncloud.adaptors.bodies import answer_of
 from burncloud.adaptors.canon import Losses, Unreadable
 from burncloud.adaptors.fields import Fields, body_fields, malformed
 from burncloud.adaptors.gemini.answer import read_usage, write_usage
 from burncloud.adaptors.gemini.names import DIALECT, Names
-from burncloud.adaptors.reading import BAD_JSON, whole
+from burncloud.adaptors.reading import whole
 from burncloud.adaptors.vectors import EmbedAnswer, EmbedRequest, floats
 from burncloud.domain.usage import Usage
 from burncloud.errors import INVALID_REQUEST, Refusal
@@ -118,10 +119,10 @@ def _said(**members: Any) -> dict[str, Any]:
 
 def read_answer(body: bytes, *, model: str = "") -> EmbedAnswer:
     """The vectors of any form; Unreadable if the body holds none.  The answers do not tell the model."""
-    try:
-        value = msgspec.json.decode(body)
-    except BAD_JSON:
-        raise Unreadable("the upstream's answer is not valid JSON") from None
+    return answer_of(lambda value: _read(value, model), body)
+
+
+def _read(value: Any, model: str) -> EmbedAnswer:
     if type(value) is not dict:
         raise Unreadable("the upstream's answer holds no embeddings")
     answer = EmbedAnswer(model, [], dialect=DIALECT)

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.fields import body_fields, malformed
-from burncloud.adaptors.gemini.blocks import Writing, encoded, write_parts
+from burncloud.adaptors.bodies import put, request_bytes, request_of
+from burncloud.adaptors.fields import Fields, malformed
+from burncloud.adaptors.gemini.blocks import Writing, write_parts
 from burncloud.adaptors.gemini.names import DIALECT, Names
 from burncloud.adaptors.gemini.schemas import json_schema, open_schema, own_schema, read_schema
 from burncloud.adaptors.gemini.thinking import own_thinking, read_thinking, write_thinking
 from burncloud.adaptors.gemini.tools import own_config, read_config, read_tools, write_config, write_tools
 from burncloud.adaptors.gemini.turns import own_contents, read_contents, write_contents
-from burncloud.errors import INVALID_REQUEST, Refusal
 
 STOPS_MAX: Final = 5
 """More stop sequences are refused."""
@@ -30,14 +30,11 @@ _SEED_MAX: Final = (1 << 31) - 1
 
 def read_request(body: bytes, *, model: str = "", stream: bool = False) -> canon.Request:
     """The request; `model` and `stream` as the URL gives them.  Refusal if it is malformed."""
-    fields = Names(body_fields(body).rest())
-    try:
-        return _read(fields, model, stream)
-    except ValueError as error:
-        raise Refusal(INVALID_REQUEST, f"the request body cannot be read: {error}") from None
+    return request_of(_read, body, model, stream)
 
 
-def _read(fields: Names, model: str, stream: bool) -> canon.Request:
+def _read(given: Fields, model: str, stream: bool) -> canon.Request:
+    fields = Names(given.rest())
     named = fields.text("model")
     model = (model or named).removeprefix("models/")
     if not model:
@@ -115,15 +112,7 @@ def _read_output(fields: Names, request: canon.Request) -> None:
 
 def write_request(request: canon.Request, losses: canon.Losses) -> bytes:
     """The body; Refusal if it cannot be written.  Model and stream are the URL's matter."""
-    try:
-        return encoded(_own_body(request, losses) if request.dialect == DIALECT else _foreign_body(request, losses))
-    except (ValueError, RecursionError) as error:
-        raise Refusal(INVALID_REQUEST, f"the request cannot be translated: {error}") from None
-
-
-def _put(body: dict[str, Any], **members: Any) -> None:
-    """Members that say something."""
-    body.update((name, value) for name, value in members.items() if value is not None and value not in ("", [], {}))
+    return request_bytes(_own_body if request.dialect == DIALECT else _foreign_body, request, losses)
 
 
 def _own_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
@@ -132,12 +121,12 @@ def _own_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
     body: dict[str, Any] = {"contents": own_contents(request, to)}
     if request.system:
         body["systemInstruction"] = {"parts": write_parts(request.system, to)}
-    _put(body, tools=write_tools(request, to.family, losses))
+    put(body, tools=write_tools(request, to.family, losses))
     own_config(request, body)
     config: dict[str, Any] = {}
-    _put(config, **_numbers(request), stopSequences=request.stop, seed=request.seed, candidateCount=request.n)
-    _put(config, responseLogprobs=request.logprobs or None, logprobs=request.top_logprobs)
-    _put(config, responseModalities=[modality.upper() for modality in request.modalities])
+    put(config, **_numbers(request), stopSequences=request.stop, seed=request.seed, candidateCount=request.n)
+    put(config, responseLogprobs=request.logprobs or None, logprobs=request.top_logprobs)
+    put(config, responseModalities=[modality.upper() for modality in request.modalities])
     output = request.output
     if output is not None:
         config["responseMimeType"] = "text/plain" if output.kind == "text" else "application/json"
@@ -145,9 +134,9 @@ def _own_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
         if output.schema is not None:
             config[name] = output.schema if name == _PLAIN else own_schema(output.schema)
     if request.thinking is not None:
-        _put(config, thinkingConfig=own_thinking(request.thinking))
+        put(config, thinkingConfig=own_thinking(request.thinking))
     tier = "standard" if request.service_tier == "default" else request.service_tier
-    _put(body, generationConfig=config, safetySettings=request.safety, serviceTier=tier)
+    put(body, generationConfig=config, safetySettings=request.safety, serviceTier=tier)
     for path, value in request.extra.items():
         _set(body, path.split("."), value)
     return body
@@ -184,16 +173,16 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
         losses.add("first_turn")
         contents, system = [{"role": "user", "parts": system or [{"text": "."}]}], []
     body: dict[str, Any] = {"contents": contents}
-    _put(body, systemInstruction={"parts": system} if system else None)
+    put(body, systemInstruction={"parts": system} if system else None)
     tools = write_tools(request, to.family, losses)
-    _put(body, tools=tools, toolConfig=write_config(request, tools, losses))
+    put(body, tools=tools, toolConfig=write_config(request, tools, losses))
     config: dict[str, Any] = {}
-    _put(config, **_numbers(request), stopSequences=_stops(request.stop, losses))
-    _put(config, seed=_seed(request.seed, losses), candidateCount=_candidates(request.n, losses))
-    _put(config, **_logprobs(request, losses), **_modalities(request, losses))
-    _put(config, **_output(request.output, to))
-    _put(config, thinkingConfig=write_thinking(request.thinking, to.family, losses))
-    _put(body, generationConfig=config)
+    put(config, **_numbers(request), stopSequences=_stops(request.stop, losses))
+    put(config, seed=_seed(request.seed, losses), candidateCount=_candidates(request.n, losses))
+    put(config, **_logprobs(request, losses), **_modalities(request, losses))
+    put(config, **_output(request.output, to))
+    put(config, thinkingConfig=write_thinking(request.thinking, to.family, losses))
+    put(body, generationConfig=config)
     if request.service_tier in _TIERS_TAKEN:
         body["serviceTier"] = request.service_tier
     return body

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import event_bytes
 from burncloud.adaptors.failures import failure_in
 from burncloud.adaptors.gemini.answer import (
     blocked,
@@ -28,7 +29,7 @@ from burncloud.adaptors.gemini.answer import (
     write_usage,
 )
 from burncloud.adaptors.gemini.arrays import Elements
-from burncloud.adaptors.gemini.blocks import Writing, encoded, read_part, write_parts
+from burncloud.adaptors.gemini.blocks import Writing, read_part, write_parts
 from burncloud.adaptors.gemini.chunks import Chunk, Part, candidate_at, decode, part_at, whole
 from burncloud.adaptors.gemini.citations import Cited, placed, read_links, write_grounding
 from burncloud.adaptors.gemini.logprobs import read_logprobs, write_logprobs
@@ -369,7 +370,7 @@ class StreamWriter:
         if not parts:
             return b""
         candidate = {"content": {"parts": parts, "role": "model"}, "index": choice}
-        return b'data: {"candidates":[' + _encoded(candidate) + b"]" + self._head
+        return b'data: {"candidates":[' + event_bytes(candidate) + b"]" + self._head
 
     def _on_started(self, event: canon.Started) -> bytes:
         self._to.own = event.dialect == DIALECT
@@ -380,7 +381,7 @@ class StreamWriter:
             value |= event.extra
         else:
             self._losses.extra(event.extra)
-        self._head = (b"," + _encoded(value)[1:] if value else b"}") + b"\n\n"
+        self._head = (b"," + event_bytes(value)[1:] if value else b"}") + b"\n\n"
         return b""
 
     def _on_opened(self, event: canon.Opened) -> bytes:
@@ -480,7 +481,7 @@ class StreamWriter:
         if self._usage is not None:
             body["usageMetadata"] = write_usage(self._usage, self._losses)
         write_rest(body, extra, self._started.service_tier, self._losses, own=self._to.own)
-        return out + b"data: " + _encoded(body)[:-1] + self._head
+        return out + b"data: " + event_bytes(body)[:-1] + self._head
 
     def _last(self, choice: int, told: _Choice, extra: canon.Extra) -> dict[str, Any]:
         """The candidate of the last chunk; what its end says of the usage goes into `extra`."""
@@ -508,26 +509,18 @@ class StreamWriter:
         return b""  # this dialect has no sign of life
 
     def _on_failed(self, event: canon.Failed) -> bytes:
-        return b"data: %s\n\n" % _encoded(failure_value(event.failure))
+        return b"data: %s\n\n" % event_bytes(failure_value(event.failure))
 
     def _on_foreign(self, event: canon.Foreign) -> bytes:
         if event.dialect != DIALECT:
             self._losses.add(str(event.value.get("type") or event.dialect))
             return b""
-        return b"data: %s\n\n" % _encoded(event.value)
+        return b"data: %s\n\n" % event_bytes(event.value)
 
 
 def _copy(block: canon.Block) -> canon.Block:
     """A block that may be changed while it is written."""
     return msgspec.structs.replace(block)
-
-
-def _encoded(value: Any) -> bytes:
-    """JSON; Unreadable if it cannot be written."""
-    try:
-        return encoded(value)
-    except ValueError as error:
-        raise canon.Unreadable(f"the upstream's stream cannot be translated: {error}") from None
 
 
 _WRITERS: Final[dict[type, Callable[[StreamWriter, Any], bytes]]] = {

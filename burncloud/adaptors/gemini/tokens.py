@@ -7,10 +7,10 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import count_in
 from burncloud.adaptors.fields import body_fields
 from burncloud.adaptors.gemini.names import Names
 from burncloud.adaptors.gemini.request import read_request, write_request
-from burncloud.adaptors.reading import BAD_JSON
 
 WHOLE: Final = "generateContentRequest"
 _ON_TOP: Final = ("contents", "systemInstruction", "tools", "generationConfig")
@@ -34,14 +34,7 @@ def write_count_request(request: canon.Request, losses: canon.Losses, *, vertex:
 
 def read_count(body: bytes) -> int:
     """The count; Unreadable if the body tells none."""
-    try:
-        value = msgspec.json.decode(body)
-    except BAD_JSON:
-        value = None
-    count = value.get("totalTokens") if type(value) is dict else None
-    if type(count) is not int or count < 0:
-        raise canon.Unreadable("the upstream's answer is no count of tokens")
-    return count
+    return count_in(body, "totalTokens")
 
 
 def write_count(tokens: int) -> bytes:

@@ -12,12 +12,13 @@ import msgspec
 
 from burncloud.adaptors import canon
 from burncloud.adaptors.anthropic_messages import MessagesUsage, usage_of
+from burncloud.adaptors.bodies import answer_bytes, answer_of
 from burncloud.adaptors.failures import failure_of
 from burncloud.adaptors.fields import Fields
-from burncloud.adaptors.messages.blocks import DIALECT, Writing, encoded, read_content, write_blocks
-from burncloud.adaptors.reading import BAD_JSON, lenient
+from burncloud.adaptors.messages.blocks import DIALECT, Writing, read_content, write_blocks
+from burncloud.adaptors.reading import stated
 from burncloud.domain.usage import Usage
-from burncloud.errors import ANTHROPIC_TYPES, Refusal
+from burncloud.errors import ANTHROPIC_TYPES
 
 STOPS: Final[dict[str, canon.StopReason]] = {
     "end_turn": "stop",
@@ -46,18 +47,13 @@ _TIERS_BACK: Final = {"default": "standard", "standard": "standard", "priority":
 
 def read_answer(body: bytes) -> canon.Answer:
     """A message; Unreadable if the body is none."""
-    try:
-        value = msgspec.json.decode(body)
-        if type(value) is not dict or type(value.get("content")) is not list:
-            raise canon.Unreadable("the upstream's answer is no message")
-        return _read(Fields(value))
-    except BAD_JSON:
-        raise canon.Unreadable("the upstream's answer is not valid JSON") from None
-    except Refusal as error:
-        raise canon.Unreadable(f"the upstream's answer is malformed: {error.message}") from None
+    return answer_of(_read, body)
 
 
-def _read(fields: Fields) -> canon.Answer:
+def _read(value: Any) -> canon.Answer:
+    if type(value) is not dict or type(value.get("content")) is not list:
+        raise canon.Unreadable("the upstream's answer is no message")
+    fields = Fields(value)
     answer = canon.Answer(fields.text("id"), fields.text("model"), [], dialect=DIALECT)
     fields.take("type"), fields.take("role")
     blocks = read_content(fields.take("content"), "content")
@@ -80,11 +76,7 @@ def read_stop(reason: Any, sequence: Any) -> canon.Stop | None:
 
 def read_usage(usage: dict[str, Any], earlier: Usage | None = None) -> Usage | None:
     """The counts; what is not said stays as in `earlier`, which is left alone."""
-    try:
-        stated = msgspec.convert(usage, MessagesUsage)
-    except BAD_JSON:
-        stated = lenient(MessagesUsage, usage)
-    return usage_of(stated, None if earlier is None else msgspec.structs.replace(earlier))
+    return usage_of(stated(MessagesUsage, usage), None if earlier is None else msgspec.structs.replace(earlier))
 
 
 def read_tier(usage: dict[str, Any]) -> str:
@@ -118,6 +110,10 @@ def read_failure(status: int, body: bytes) -> canon.Failure:
 
 def write_answer(answer: canon.Answer, losses: canon.Losses) -> bytes:
     """A message; Unreadable if it cannot be written."""
+    return answer_bytes(_body, answer, losses)
+
+
+def _body(answer: canon.Answer, losses: canon.Losses) -> dict[str, Any]:
     own = answer.dialect == DIALECT
     to = Writing(losses, own=own, answer=True)
     choice = answer.choices[0] if answer.choices else canon.Choice([])
@@ -139,10 +135,7 @@ def write_answer(answer: canon.Answer, losses: canon.Losses) -> bytes:
         losses.extra(choice.extra)
         losses.extra(answer.extra)
     write_tier(body["usage"], answer.service_tier, losses)
-    try:
-        return encoded(body)
-    except ValueError as error:
-        raise canon.Unreadable(f"the upstream's answer cannot be translated: {error}") from None
+    return body
 
 
 def message(message_id: str, model: str, content: list[dict[str, Any]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from zlib import crc32
 import msgspec
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.fields import Fields, malformed
 from burncloud.adaptors.messages.envelope import opened, reasoning_of, sealed_call, sealed_reasoning
 from burncloud.adaptors.messages.families import Family, family_of
@@ -453,11 +454,3 @@ _WRITERS: Final[dict[type, Callable[[Any, Writing], Written]]] = {
     canon.Reasoning: _write_reasoning,
     canon.Raw: _write_raw,
 }
-
-
-def encoded(value: Any) -> bytes:
-    """Compact JSON; ValueError where the value nests too deep or holds half a character."""
-    try:
-        return msgspec.json.encode(value)
-    except (RecursionError, TypeError, OverflowError) as error:
-        raise ValueError("nested too deep to be written") from error

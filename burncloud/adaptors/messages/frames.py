@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from burncloud.adaptors.canon import Unreadable
-from burncloud.adaptors.messages.blocks import encoded
+from burncloud.adaptors.bodies import event_bytes
 
 PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 MESSAGE_STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -28,10 +27,7 @@ string: Final = msgspec.json.Encoder().encode
 
 def event(kind: str, value: dict[str, Any]) -> bytes:
     """Any event; Unreadable if it cannot be written."""
-    try:
-        return b"event: %s\ndata: %s\n\n" % (kind.encode(), encoded({"type": kind, **value}))
-    except ValueError as error:
-        raise Unreadable(f"the upstream's stream cannot be translated: {error}") from None
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), event_bytes({"type": kind, **value}))
 
 
 def block_start(index: int, block: dict[str, Any]) -> bytes:

@@ -12,12 +12,13 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.fields import Fields, body_fields, malformed
-from burncloud.adaptors.messages.blocks import DIALECT, Writing, encoded, read_content, write_content
+from burncloud.adaptors.bodies import encoded, joined, put, request_bytes, request_of
+from burncloud.adaptors.fields import Fields, malformed
+from burncloud.adaptors.messages.blocks import DIALECT, Writing, read_content, write_content
 from burncloud.adaptors.messages.families import Family
 from burncloud.adaptors.messages.tools import read_choice, read_tool, strict_schema, write_choice, write_tools
 from burncloud.adaptors.messages.turns import mid_call, ordered
-from burncloud.errors import INVALID_REQUEST, THREAD_UNSUPPORTED, Refusal
+from burncloud.errors import THREAD_UNSUPPORTED
 
 DEFAULT_MAX_TOKENS: Final = 4096
 """Anthropic insists on a limit; this one every model takes."""
@@ -35,11 +36,7 @@ _TIERS: Final = {"standard_only": "default"}
 
 def read_request(body: bytes, *, model: str = "", stream: bool = False) -> canon.Request:
     """The request; `model` and `stream` where the URL gives them.  Refusal if it is malformed."""
-    fields = body_fields(body)
-    try:
-        return _read(fields, model, stream)
-    except ValueError as error:
-        raise Refusal(INVALID_REQUEST, f"the request body cannot be read: {error}") from None
+    return request_of(_read, body, model, stream)
 
 
 def _read(fields: Fields, model: str, stream: bool) -> canon.Request:
@@ -74,18 +71,11 @@ def _read(fields: Fields, model: str, stream: bool) -> canon.Request:
             if inner.rest():
                 nested[name] = inner.rest()
     if "output_format" in nested:
-        nested["output_config"] = _joined({"format": nested.pop("output_format")}, nested.get("output_config"))
+        nested["output_config"] = joined({"format": nested.pop("output_format")}, nested.get("output_config"))
     request.extra = {**fields.rest(), **nested}
     if request.extra.get("thread") is not None:
         request.bound = THREAD_UNSUPPORTED.message
     return request
-
-
-def _joined(known: Any, more: Any) -> Any:
-    """Two objects as one, member by member; anything else is replaced."""
-    if type(known) is not dict or type(more) is not dict:
-        return known if more is None else more
-    return {**known, **{name: _joined(known.get(name), value) for name, value in more.items()}}
 
 
 _ROLES: Final = ("user", "assistant", "system")
@@ -172,10 +162,7 @@ _NESTED: Final = {
 
 def write_request(request: canon.Request, losses: canon.Losses) -> bytes:
     """The body; Refusal if it cannot be written."""
-    try:
-        return encoded(_own_body(request, losses) if request.dialect == DIALECT else _foreign_body(request, losses))
-    except ValueError as error:
-        raise Refusal(INVALID_REQUEST, f"the request cannot be translated: {error}") from None
+    return request_bytes(_own_body if request.dialect == DIALECT else _foreign_body, request, losses)
 
 
 def _own_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
@@ -189,7 +176,7 @@ def _own_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
         config["effort"] = thinking.effort
     if request.output is not None and request.output.kind == "schema":
         config["format"] = {"type": "json_schema", "schema": request.output.schema}
-    _put(
+    put(
         body,
         tools=tools,
         tool_choice=write_choice(request, tools, losses),
@@ -200,7 +187,7 @@ def _own_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
     for name in ("temperature", "top_p", "top_k"):
         if getattr(request, name) is not None:
             body[name] = getattr(request, name)
-    whole: dict[str, Any] = _joined(body, request.extra)
+    whole: dict[str, Any] = joined(body, request.extra)
     return whole
 
 
@@ -223,7 +210,7 @@ def _frame(
     if max_tokens is not None:
         body["max_tokens"] = max_tokens
     to.role = "system"
-    _put(body, system=write_content(system, to))
+    put(body, system=write_content(system, to))
     messages: list[dict[str, Any]] = []
     for turn in turns:
         to.role = turn.role
@@ -233,7 +220,7 @@ def _frame(
         elif content:
             messages.append({"role": turn.role, "content": content})
     body["messages"] = messages
-    _put(body, stop_sequences=request.stop, stream=request.stream)
+    put(body, stop_sequences=request.stop, stream=request.stream or None)
     if request.service_tier:
         tier = {"default": "standard_only", "standard_only": "standard_only", "auto": "auto"}.get(request.service_tier)
         if tier is not None or to.own:
@@ -241,11 +228,6 @@ def _frame(
         else:
             to.losses.add("service_tier")
     return body
-
-
-def _put(body: dict[str, Any], **members: Any) -> None:
-    """Members that say something."""
-    body.update((name, value) for name, value in members.items() if value)
 
 
 def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
@@ -265,8 +247,8 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
     system = [*request.system, canon.Text(instruction)] if instruction else request.system
     request = msgspec.structs.replace(request, stop=_stops(request.stop, losses))
     body = _frame(request, max_tokens, turns, system, to)
-    _put(body, tools=tools, tool_choice=choice, thinking=thinking)
-    _put(body, output_config={name: value for name, value in (("effort", effort), ("format", form)) if value})
+    put(body, tools=tools, tool_choice=choice, thinking=thinking)
+    put(body, output_config={name: value for name, value in (("effort", effort), ("format", form)) if value})
     if request.user:
         body["metadata"] = {"user_id": request.user}
     body.update(sampling(request, family, thinking, losses))

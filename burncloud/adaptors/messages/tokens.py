@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import count_in
 from burncloud.adaptors.messages.request import read_request, write_request
-from burncloud.adaptors.reading import BAD_JSON
 
 _COUNTED: Final = frozenset({
     "model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "output_format",
@@ -31,14 +31,7 @@ def write_count_request(request: canon.Request, losses: canon.Losses) -> bytes:
 
 def read_count(body: bytes) -> int:
     """The count; Unreadable if the body tells none."""
-    try:
-        value = msgspec.json.decode(body)
-    except BAD_JSON:
-        value = None
-    count = value.get("input_tokens") if type(value) is dict else None
-    if type(count) is not int or count < 0:
-        raise canon.Unreadable("the upstream's answer is no count of tokens")
-    return count
+    return count_in(body, "input_tokens")
 
 
 def write_count(tokens: int) -> bytes:

@@ -4,46 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import answer_bytes, answer_of, no_answer
 from burncloud.adaptors.chat.answer import write_failure as write_failure  # OpenAI's form is the same at both doors
-from burncloud.adaptors.failures import failure_in, failure_of
+from burncloud.adaptors.failures import failure_of
 from burncloud.adaptors.fields import Fields
-from burncloud.adaptors.reading import BAD_JSON
-from burncloud.adaptors.responses.parts import DIALECT, encoded, read_content
+from burncloud.adaptors.responses.parts import DIALECT, read_content
 from burncloud.adaptors.responses.reasoning import read_reasoning
 from burncloud.adaptors.responses.response import read_created, read_rest, read_stop, read_usage
 from burncloud.adaptors.responses.stream import StreamWriter
 from burncloud.adaptors.responses.turns import is_run_by_server, read_call, spoken
-from burncloud.errors import Refusal
 
 # Reading
 
 
 def read_answer(body: bytes) -> canon.Answer:
     """A response; Unreadable if the body is none, or one that failed."""
-    try:
-        value = msgspec.json.decode(body)
-        if type(value) is not dict or type(value.get("output")) is not list:
-            raise canon.Unreadable(_no_answer(value))
-        if value.get("status") == "failed":
-            raise canon.Unreadable(_no_answer(value))
-        return _read(value)
-    except BAD_JSON:
-        raise canon.Unreadable("the upstream's answer is not valid JSON") from None
-    except Refusal as error:
-        raise canon.Unreadable(f"the upstream's answer is malformed: {error.message}") from None
+    return answer_of(_read, body)
 
 
-def _no_answer(value: Any) -> str:
-    """What to say of JSON that is no response: an error under a good status is told as it is."""
-    if type(value) is dict and value.get("error"):
-        return f"the upstream answered with an error: {failure_in(502, value).message}"
-    return "the upstream's answer is no response"
-
-
-def _read(value: dict[str, Any]) -> canon.Answer:
+def _read(value: Any) -> canon.Answer:
+    if type(value) is not dict or type(value.get("output")) is not list or value.get("status") == "failed":
+        raise no_answer(value, "the upstream's answer is no response")
     fields = Fields(value)
     key, model, tier = fields.text("id"), fields.text("model"), fields.text("service_tier")
     extra, said = read_rest(value)
@@ -119,7 +101,4 @@ def write_answer(answer: canon.Answer, losses: canon.Losses, *, request: canon.R
         writer.write(canon.Closed(index))
     writer.write(canon.Stopped(choice.stop or canon.Stop("stop"), extra=choice.extra))
     writer.write(canon.Ended())
-    try:
-        return encoded(writer.response)
-    except ValueError as error:
-        raise canon.Unreadable(f"the upstream's answer cannot be translated: {error}") from None
+    return answer_bytes(lambda: writer.response)

@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from burncloud.adaptors.canon import Unreadable
-from burncloud.adaptors.responses.parts import encoded
+from burncloud.adaptors.bodies import encoded, event_bytes
 
 string: Final = msgspec.json.Encoder().encode
 """A string in JSON."""
@@ -18,10 +17,7 @@ END: Final = b"}\n\n"
 
 def event(kind: str, number: int, members: dict[str, Any]) -> bytes:
     """Any event; Unreadable if it cannot be written."""
-    try:
-        value = encoded({"type": kind, "sequence_number": number, **members})
-    except ValueError as error:
-        raise Unreadable(f"the upstream's stream cannot be translated: {error}") from None
+    value = event_bytes({"type": kind, "sequence_number": number, **members})
     return b"event: %s\ndata: %s\n\n" % (kind.encode(), value)
 
 

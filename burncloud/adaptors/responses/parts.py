@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-import msgspec
-
 from burncloud.adaptors import canon
 from burncloud.adaptors.chat.blocks import data_url, source_of
 from burncloud.adaptors.chat.families import Family, family_of
@@ -329,11 +327,3 @@ _SPOKEN: Final[dict[type, Callable[[Any, Writing], Written]]] = {
     canon.Refusal: _speak_refusal,
     canon.Raw: _write_raw,
 }
-
-
-def encoded(value: Any) -> bytes:
-    """Compact JSON; ValueError where the value nests too deep or holds half a character."""
-    try:
-        return msgspec.json.encode(value)
-    except (RecursionError, TypeError, OverflowError) as error:
-        raise ValueError("nested too deep to be written") from error

@@ -12,13 +12,12 @@ import hashlib
 from typing import Any, Final
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.chat.request import joined
+from burncloud.adaptors.bodies import joined, put, request_bytes, request_of
 from burncloud.adaptors.chat.thinking import write_thinking
-from burncloud.adaptors.fields import Fields, body_fields, malformed
-from burncloud.adaptors.responses.parts import DIALECT, Writing, encoded
+from burncloud.adaptors.fields import Fields, malformed
+from burncloud.adaptors.responses.parts import DIALECT, Writing
 from burncloud.adaptors.responses.tools import read_choice, read_tools, write_choice, write_tools
 from burncloud.adaptors.responses.turns import read_turns, write_turns
-from burncloud.errors import INVALID_REQUEST, Refusal
 
 ENCRYPTED: Final = "reasoning.encrypted_content"
 LOGPROBS: Final = "message.output_text.logprobs"
@@ -34,11 +33,7 @@ USER_CHARS_MAX: Final = 64
 
 def read_request(body: bytes, *, model: str = "", stream: bool = False) -> canon.Request:
     """The request; `model` and `stream` where the URL gives them (Azure).  Refusal if it is malformed."""
-    fields = body_fields(body)
-    try:
-        return _read(fields, model, stream)
-    except ValueError as error:
-        raise Refusal(INVALID_REQUEST, f"the request body cannot be read: {error}") from None
+    return request_of(_read, body, model, stream)
 
 
 _BOUND: Final[dict[str, str]] = {
@@ -172,15 +167,7 @@ def _read_options(fields: Fields, request: canon.Request) -> None:
 
 def write_request(request: canon.Request, losses: canon.Losses) -> bytes:
     """The body; Refusal if it cannot be written."""
-    try:
-        return encoded(_own_body(request, losses) if request.dialect == DIALECT else _foreign_body(request, losses))
-    except (ValueError, RecursionError) as error:
-        raise Refusal(INVALID_REQUEST, f"the request cannot be translated: {error}") from None
-
-
-def _put(body: dict[str, Any], **members: Any) -> None:
-    """Members that say something."""
-    body.update((name, value) for name, value in members.items() if value is not None and value not in ("", [], {}))
+    return request_bytes(_own_body if request.dialect == DIALECT else _foreign_body, request, losses)
 
 
 def _own_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
@@ -188,7 +175,7 @@ def _own_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
     to = Writing(losses, own=True, model=request.model)
     instructions, items = write_turns(request, to)
     body: dict[str, Any] = {"model": request.model}
-    _put(body, instructions=instructions)
+    put(body, instructions=instructions)
     body["input"] = items
     body.update(own_members(request, losses))
     said = request.said
@@ -197,7 +184,7 @@ def _own_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
     if "obfuscation" in said:
         body["stream_options"] = {"include_obfuscation": bool(said["obfuscation"])}
     include = said.get("include", "").split() + request.extra.get("include", [])
-    _put(body, include=include, store=request.store)
+    put(body, include=include, store=request.store)
     whole: dict[str, Any] = joined(body, {name: value for name, value in request.extra.items() if name != "include"})
     return whole
 
@@ -207,16 +194,16 @@ def own_members(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
     to = Writing(losses, own=True, model=request.model)
     body: dict[str, Any] = {}
     tools = write_tools(request.tools, to)
-    _put(body, tools=tools, tool_choice=write_choice(request.tool_choice, tools, to))
-    _put(body, parallel_tool_calls=request.parallel_tools, text=_write_text(request, to))
+    put(body, tools=tools, tool_choice=write_choice(request.tool_choice, tools, to))
+    put(body, parallel_tool_calls=request.parallel_tools, text=_write_text(request, to))
     thinking = request.thinking
     if thinking is not None:
         reasoning: dict[str, Any] = {}
-        _put(reasoning, effort=thinking.effort, summary=thinking.summary)
-        _put(body, reasoning=reasoning)
-    _put(body, max_output_tokens=request.max_tokens, temperature=request.temperature, top_p=request.top_p)
-    _put(body, top_logprobs=request.top_logprobs, service_tier=request.service_tier, metadata=request.metadata)
-    _put(body, prompt_cache_key=request.cache_key, **{request.said.get("user", "user"): request.user})
+        put(reasoning, effort=thinking.effort, summary=thinking.summary)
+        put(body, reasoning=reasoning)
+    put(body, max_output_tokens=request.max_tokens, temperature=request.temperature, top_p=request.top_p)
+    put(body, top_logprobs=request.top_logprobs, service_tier=request.service_tier, metadata=request.metadata)
+    put(body, prompt_cache_key=request.cache_key, **{request.said.get("user", "user"): request.user})
     return body
 
 
@@ -224,7 +211,7 @@ def _write_text(request: canon.Request, to: Writing) -> dict[str, Any]:
     text: dict[str, Any] = {}
     output = request.output
     if output is not None and (output.kind != "text" or to.own):
-        _put(text, format=_write_format(output, to))
+        put(text, format=_write_format(output, to))
     if request.verbosity and (to.own or to.family.verbosity):
         text["verbosity"] = request.verbosity
     elif request.verbosity not in ("", "medium"):
@@ -236,7 +223,7 @@ def _write_format(output: canon.OutputFormat, to: Writing) -> dict[str, Any]:
     if output.kind != "schema" or (output.schema is None and not to.own):
         return {"type": "text" if output.kind == "text" else "json_object"}
     form: dict[str, Any] = {"type": "json_schema", "name": output.name or "answer"}
-    _put(form, description=output.description, schema=output.schema)
+    put(form, description=output.description, schema=output.schema)
     if output.strict is not None:
         form["strict"] = output.strict
     elif not to.own:
@@ -250,20 +237,20 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
     _name_the_unsupported(request, losses)
     instructions, items = write_turns(request, to)
     body: dict[str, Any] = {"model": request.model}
-    _put(body, instructions=instructions)
+    put(body, instructions=instructions)
     body["input"] = items
     if request.stream:
         body["stream"] = True
     tools = write_tools(request.tools, to)
-    _put(body, tools=tools, tool_choice=write_choice(request.tool_choice, tools, to))
+    put(body, tools=tools, tool_choice=write_choice(request.tool_choice, tools, to))
     if tools:
-        _put(body, parallel_tool_calls=request.parallel_tools)
-    _put(body, text=_write_text(request, to))
+        put(body, parallel_tool_calls=request.parallel_tools)
+    put(body, text=_write_text(request, to))
     include = _thinking(request, body, to)
-    _put(body, max_output_tokens=_limit(request.max_tokens, to))
+    put(body, max_output_tokens=_limit(request.max_tokens, to))
     include += _sampling(request, body, to)
     body["store"] = bool(request.store) and to.family.openai
-    _put(body, include=include)
+    put(body, include=include)
     _openai_only(request, body, to)
     return body
 
@@ -274,14 +261,14 @@ def _thinking(request: canon.Request, body: dict[str, Any], to: Writing) -> list
     reasoning: dict[str, Any] = {}
     if asked is not None and family.knob == "effort":
         effort = write_thinking(asked, family, to.losses)
-        _put(reasoning, effort=effort.get("reasoning_effort"))
+        put(reasoning, effort=effort.get("reasoning_effort"))
         if asked.summary and reasoning.get("effort") != "none":
             reasoning["summary"] = asked.summary
     elif asked is not None and asked != canon.Thinking():
         disabled = asked.enabled is False or asked.effort == "none" or asked.budget_tokens == 0
         if not disabled:
             to.losses.add("thinking")
-    _put(body, reasoning=reasoning)
+    put(body, reasoning=reasoning)
     thinks = (family.openai and not family.sampling) or "grok" in request.model.lower()
     return [ENCRYPTED] if thinks else []
 
@@ -309,7 +296,7 @@ def _sampling(request: canon.Request, body: dict[str, Any], to: Writing) -> list
     if not to.family.sampling:
         to.losses.add("logprobs")
         return []
-    _put(body, top_logprobs=request.top_logprobs)
+    put(body, top_logprobs=request.top_logprobs)
     return [LOGPROBS]
 
 
@@ -347,8 +334,8 @@ def _openai_only(request: canon.Request, body: dict[str, Any], to: Writing) -> N
         to.losses.add("service_tier")
         tier = ""
     if openai:
-        _put(body, metadata=kept, prompt_cache_key=_short(request.cache_key), service_tier=tier)
-    _put(body, user=_short(request.user))
+        put(body, metadata=kept, prompt_cache_key=_short(request.cache_key), service_tier=tier)
+    put(body, user=_short(request.user))
 
 
 def _short(key: str) -> str:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
 from burncloud import clock
 from burncloud.adaptors import canon
 from burncloud.adaptors.openai_responses import ResponsesUsage, usage_of
-from burncloud.adaptors.reading import BAD_JSON, lenient
+from burncloud.adaptors.reading import stated
 from burncloud.adaptors.responses.parts import Writing
 from burncloud.adaptors.responses.request import TIERS, own_members
 from burncloud.adaptors.responses.turns import write_turns
@@ -71,11 +69,7 @@ def read_usage(response: dict[str, Any]) -> Usage | None:
     usage = response.get("usage")
     if type(usage) is not dict:
         return None
-    try:
-        stated = msgspec.convert(usage, ResponsesUsage)
-    except BAD_JSON:
-        stated = lenient(ResponsesUsage, usage)
-    return usage_of(stated)
+    return usage_of(stated(ResponsesUsage, usage))
 
 
 _COUNTED: Final = frozenset(ResponsesUsage.__struct_fields__)

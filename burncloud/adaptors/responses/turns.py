@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.chat.turns import with_results
 from burncloud.adaptors.fields import Fields, malformed
-from burncloud.adaptors.responses.parts import DIALECT, Writing, encoded, name_of, read_content, write_parts
+from burncloud.adaptors.responses.parts import DIALECT, Writing, name_of, read_content, write_parts
 from burncloud.adaptors.responses.reasoning import read_reasoning, with_signatures, write_reasoning
 from burncloud.adaptors.responses.tools import joined_name
 

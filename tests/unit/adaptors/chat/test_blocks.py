@@ -10,7 +10,6 @@ import pytest
 from burncloud.adaptors import canon
 from burncloud.adaptors.chat.blocks import (
     Writing,
-    encoded,
     read_citations,
     read_content,
     source_of,
@@ -145,11 +144,3 @@ def test_citations() -> None:
     flat: Any = write_citation({"type": "url_citation", "url": "u", "start_index": 1, "end_index": 2}, 3, 7)
     assert flat["url_citation"]["start_index"] == 4
     assert write_citation({"type": "char_location"}, 0, 1) is None
-
-
-def test_what_cannot_be_written() -> None:
-    deep: Any = []
-    for _ in range(100_000):
-        deep = [deep]
-    with pytest.raises(ValueError, match="deep"):
-        encoded(deep)

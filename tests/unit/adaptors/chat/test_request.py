@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from burncloud.adaptors import canon
 from burncloud.adaptors.canon import Losses, OutputFormat, Request, Text, Thinking, Tool, ToolChoice, Turn
-from burncloud.adaptors.chat.request import joined, read_request, write_request
+from burncloud.adaptors.chat.request import read_request, write_request
 from burncloud.errors import Refusal
 
 USER = {"role": "user", "content": "hi"}
@@ -143,11 +143,6 @@ def test_a_schema_needs_a_name() -> None:
         "type": "json_schema",
         "json_schema": {"name": "answer", "schema": schema, "strict": True},
     }
-
-
-def test_joined() -> None:
-    assert joined({"a": {"b": 1}, "c": 2}, {"a": {"d": 3}, "c": 4}) == {"a": {"b": 1, "d": 3}, "c": 4}
-    assert joined([1], None) == [1]
 
 
 def test_what_cannot_be_written_is_refused() -> None:

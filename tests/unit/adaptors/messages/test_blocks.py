@@ -224,11 +224,3 @@ def test_links_in_an_answer(nested: bool) -> None:
     assert lost == []
     found = {"url": "https://x", "title": "t", "cited_text": "ab", "encrypted_index": ""}
     assert values[0]["citations"] == [{"type": "web_search_result_location", **found}]
-
-
-def test_encoded() -> None:
-    deep: Any = []
-    for _ in range(100_000):
-        deep = [deep]
-    with pytest.raises(ValueError, match="deep"):
-        blocks.encoded(deep)

@@ -7,15 +7,7 @@ from typing import Any
 import pytest
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.responses.parts import (
-    Writing,
-    encoded,
-    links_of,
-    read_content,
-    read_part,
-    write_link,
-    write_parts,
-)
+from burncloud.adaptors.responses.parts import Writing, links_of, read_content, read_part, write_link, write_parts
 from burncloud.errors import Refusal
 
 PARTS: list[dict[str, Any]] = [
@@ -94,11 +86,3 @@ def test_links() -> None:
 def test_malformed(content: Any) -> None:
     with pytest.raises(Refusal, match="content"):
         read_content(content, "content")
-
-
-def test_too_deep() -> None:
-    value: Any = []
-    for _ in range(5000):
-        value = [value]
-    with pytest.raises(ValueError, match="deep"):
-        encoded(value)
