@@ -21,11 +21,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from burncloud import clock, crash
-from burncloud.adaptors.estimate import form_tokens, prompt_both
-from burncloud.adaptors.peek import NoModel, Peek, peek_json, splice
+from burncloud.adaptors.peek import Peek
 from burncloud.adaptors.translation import Done
 from burncloud.config import Settings, tuned
 from burncloud.domain.journal import Again
@@ -61,11 +58,11 @@ from burncloud.router.exchange import (
 from burncloud.router.failover import Failover
 from burncloud.router.health import Health
 from burncloud.router.limits import Limits
-from burncloud.router.opening import asked
 from burncloud.router.outlets import Ability, Outlet
 from burncloud.router.ports import House, Translator
+from burncloud.router.question import look_at
 from burncloud.router.realtime import Realtime
-from burncloud.router.routes import ANY_GEMINI, ENGINE_EMBEDDINGS, REALTIME, Target, target
+from burncloud.router.routes import ANY_GEMINI, REALTIME, Target, target
 from burncloud.router.translate import Lossy, forget, job_of, take, translate, way_of
 from burncloud.router.upload import make_upload
 from burncloud.router.world import World
@@ -216,7 +213,7 @@ class Gateway:
 
     def on_complete(self, x: Exchange) -> None:
         """The request is complete: serve it."""
-        if x.no_room or x.done or x.state is not ARRIVING:
+        if x.no_room or x.done or x.state is not ARRIVING or (x.sliced is not None and x in self.arrivals.resting):
             return
         try:
             if x.relay:
@@ -227,7 +224,7 @@ class Gateway:
                 self._answer(x, 200, listing.listing(self.world, x))
                 return
             self.counters["requests"] += 1
-            peek = self._peek(x)
+            peek = look_at(self.world, x)
             if not self._scope(x):
                 return
             self._quote(x, peek)
@@ -235,45 +232,6 @@ class Gateway:
                 self._choose(x)
         except Refusal as refusal:
             self.refuse(x, refusal)
-
-    def _peek(self, x: Exchange) -> Peek:
-        """What routing and money must know of the body, the size of the prompt included."""
-        endpoint = x.target.endpoint
-        body = x.body
-        if body is None or endpoint is None:
-            if endpoint is REALTIME:
-                return asked(x)
-            raise Refusal(INVALID_REQUEST, "The request has no body")
-        if x.form is not None:
-            x.form_peek = form = x.form.finish()
-            peek = Peek(form.model or listing.default_model(self.world, x), form.stream)
-            x.prompt = x.prompt_billed = form_tokens(form.text_bytes, form.files, form.file_bytes)
-        elif x.sliced is not None:
-            try:
-                peek = x.sliced.finish()
-            except NoModel:
-                peek = x.sliced.finish(listing.default_model(self.world, x))
-            x.prompt, x.prompt_billed = x.sliced.prompt_both()
-        else:
-            whole = named = body.whole()
-            if endpoint is ENGINE_EMBEDDINGS:
-                # the body need not name the model again, and must not name another
-                named = splice(whole, {"model": msgspec.json.encode(x.target.model)})
-            try:
-                peek = peek_json(named, endpoint.dialect)
-            except NoModel:
-                named = splice(whole, {"model": msgspec.json.encode(listing.default_model(self.world, x))})
-                body.replace(named)
-                peek = peek_json(named, endpoint.dialect)
-                whole = named
-            if named is not whole and b'"model"' in whole and peek_json(whole, endpoint.dialect).model != peek.model:
-                raise Refusal(INVALID_REQUEST, "The path and the body name different models")
-            x.prompt, x.prompt_billed = prompt_both(whole)
-        x.model = x.target.model or peek.model
-        x.endpoint = endpoint.name
-        x.stream = peek.stream or x.target.stream
-        x.usage_asked = peek.include_usage
-        return peek
 
     def _scope(self, x: Exchange) -> bool:
         """May the token use this model, and who has it; False = it is answered already."""

@@ -1,0 +1,89 @@
+"""What a vendor complains of when it refuses a request: of its length, of its content, or of something else.
+
+Statuses do not say: 400 is all of it.  So the kind is told by the code that the error has, or by its sentence, in one
+table for all vendors.  What stands here is nobody's fault among the channels; it says whether another model may do
+what this one does not (a longer context, another filter).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from burncloud.adaptors.reading import BAD_JSON
+
+TOO_LONG: Final = "too_long"
+FILTERED: Final = "filtered"
+STATUSES: Final = frozenset((400, 413, 422))
+"""Such an answer is looked at."""
+LOOK_BYTES_MAX: Final = 32 << 10
+
+CODES: Final[dict[str, str]] = {
+    "context_length_exceeded": TOO_LONG,  # OpenAI, Azure, Groq, OpenRouter, xAI
+    "context_window_exceeded": TOO_LONG,
+    "model_context_window_exceeded": TOO_LONG,
+    "string_above_max_length": TOO_LONG,  # OpenAI: one text alone is more than the model takes
+    "prompt_too_long": TOO_LONG,
+    "content_filter": FILTERED,  # Azure
+    "content_policy_violation": FILTERED,  # OpenAI, LiteLLM
+    "responsibleaipolicyviolation": FILTERED,  # Azure's inner code
+    "moderation_blocked": FILTERED,  # OpenAI's images
+    "data_inspection_failed": FILTERED,  # Alibaba
+    "datainspectionfailed": FILTERED,
+    "invalid_prompt": FILTERED,  # OpenAI Responses: flagged by its policy
+}
+"""Code or type of the error, in lower case → kind."""
+
+_SENTENCES: Final = (
+    (TOO_LONG, re.compile(
+        r"maximum context length|maximum context window|context[ _]length[ _]exceeded|exceeds? the context"
+        r"|exceeds? the (?:model'?s? )?(?:maximum|available) (?:context|number of (?:input )?tokens)"
+        r"|prompt is too long|input is too long|input length and `?max_tokens`? exceed"
+        r"|input token count .{0,40}exceeds|too many (?:input )?tokens|request (?:too large|exceeds).{0,60}tokens"
+        r"|larger than the (?:maximum )?context|range of input length|reduce the length of the (?:messages|prompt)",
+        re.IGNORECASE,
+    )),
+    (FILTERED, re.compile(
+        r"content (?:management|filtering?) policy|content[ _]policy|usage polic(?:y|ies)"
+        r"|blocked by (?:the )?content filter|flagged as potentially violating|inappropriate content",
+        re.IGNORECASE,
+    )),
+)  # fmt: skip
+"""Of vendors without a code for it: Anthropic ("prompt is too long: … > … maximum"), Gemini ("The input token count (…)
+exceeds the maximum number of tokens allowed"), Bedrock, Mistral, vLLM, llama.cpp ("… exceeds the available context
+size"), Alibaba ("Range of input length should be …")."""
+
+
+def kind_of(status: int, body: bytes) -> str:
+    """too_long · filtered · "" for anything else, of an error answer as the upstream gave it."""
+    return complaint_in(body) if status in STATUSES else ""
+
+
+def complaint_in(body: bytes) -> str:
+    """The same of an error event, which has no status."""
+    if len(body) > LOOK_BYTES_MAX:
+        return ""
+    try:
+        words = _words(msgspec.json.decode(body), 0)
+    except BAD_JSON:
+        words = [body.decode("utf-8", "replace")]
+    for word in words:
+        kind = CODES.get(word.lower())
+        if kind is not None:
+            return kind
+    for kind, sentence in _SENTENCES:
+        if any(sentence.search(word) for word in words):
+            return kind
+    return ""
+
+
+def _words(value: object, depth: int) -> list[str]:
+    """All strings that an error holds."""
+    if isinstance(value, str):
+        return [value]
+    if depth > 5 or not isinstance(value, dict | list):
+        return []
+    inner = value.values() if isinstance(value, dict) else value[:20]
+    return [word for item in inner for word in _words(item, depth + 1)]
