@@ -26,25 +26,20 @@ SEALED: Final = {"messages": MARK, "responses": MARK, "gemini": GEMINI_MARK}
 
 def way_of(x: Exchange) -> str:
     """The dialect to translate to; "" = the body goes as it came."""
-    endpoint, outlet, body = x.target.endpoint, x.outlet, x.body
+    endpoint, outlet = x.target.endpoint, x.outlet
     assert endpoint is not None
     spoken = endpoint.conversation
     way = (outlet.way(endpoint, x.model) or "") if outlet.by_model else outlet.ways[spoken or endpoint.name]
-    if not way and spoken in SEALED and body is not None and sealed(body, SEALED[spoken]):
+    if not way and spoken in SEALED and sealed(x, SEALED[spoken]):
         return spoken if spoken in SPOKEN else ""
     return way
 
 
-def sealed(body: Body, mark: bytes) -> bool:
+def sealed(x: Exchange, mark: bytes) -> bool:
     """Whether the body holds an envelope of ours."""
-    if not body.spooled:
-        return mark in body.whole()
-    before = b""
-    for piece in body.pieces():
-        if mark in before + piece:
-            return True
-        before = piece[-len(mark) :]
-    return False
+    if x.sliced is not None:
+        return x.sliced.marked
+    return x.body is not None and not x.body.spooled and x.body.whole().find(mark) >= 0
 
 
 class Lossy(Refusal):

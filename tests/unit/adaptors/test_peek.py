@@ -306,3 +306,16 @@ def test_reencoding_is_never_longer_than_what_was_decoded() -> None:
         if not 0xD800 <= code < 0xE000:
             shortest = short.get(code, 6 if code < 32 else len(chr(code).encode()))
             assert len(msgspec.json.encode({chr(code): 1})) == shortest + 6
+
+
+@pytest.mark.parametrize("step", [1, 3, 7, 1000])
+@pytest.mark.parametrize("place", [0, 5, 90])
+def test_a_mark_is_found_on_the_way(step: int, place: int) -> None:
+    """However the body is cut."""
+    body = b'{"model":"m","x":"' + b"y" * place + b"MARK" + b"y" * 20 + b'"}'
+    for text, expected in ((body, True), (body.replace(b"MARK", b"MAR_K"), False)):
+        sliced = SlicedPeek("openai", b"MARK")
+        for at in range(0, len(text), step):
+            sliced.feed(text[at : at + step])
+        assert (sliced.marked, sliced.fed) == (expected, len(text))
+        assert sliced.finish().model == "m"

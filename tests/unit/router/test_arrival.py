@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from burncloud.adaptors.peek import SlicedPeek
+from burncloud.router.arrival import SLICE_BYTES
 from burncloud.router.sweep import ROOM_WAIT_S
 from tests.dialogue import Dialogue
 from tests.speech import LAST, answer, chat, chunk, chunked, completion, post
@@ -265,3 +267,37 @@ def test_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
         heard = client.answer()
         assert (heard.status, heard.field("retry-after")) == (503, "5")
         assert budgets(d) == (0, 0)
+
+
+# The loop stays free
+
+
+def test_a_large_body_is_read_slice_by_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much came at once: a slice a turn of the loop, and nothing more from the connection until it is read."""
+    slices: list[tuple[int, bool]] = []
+    feed = SlicedPeek.feed
+    with Dialogue() as d:
+        client = d.client()
+
+        def seen(sliced: SlicedPeek, piece: bytes) -> None:
+            slices.append((len(piece), client.wire.reading))
+            feed(sliced, piece)
+
+        monkeypatch.setattr(SlicedPeek, "feed", seen)
+        client >> post(value(3 * MIB))
+        d.upstream() << answer(completion())
+        assert client.answer().status == 200
+        assert client.wire.reading
+    assert sum(size for size, _ in slices) > 3 * MIB
+    assert max(size for size, _ in slices) <= SLICE_BYTES
+    assert not any(reading for _, reading in slices)
+
+
+def test_a_large_body_that_is_no_json() -> None:
+    """It is refused as soon as that is seen, and the connection is read on."""
+    with Dialogue() as d:
+        client = d.client()
+        client >> post(b"[" * (2 * MIB))
+        assert client.answer().status == 400
+        assert client.wire.reading
+        assert d.silent
