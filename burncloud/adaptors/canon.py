@@ -39,6 +39,13 @@ class Losses:
         """Name every field that cannot travel on."""
         self._names.update(prefix + name for name in extra)
 
+    def block(self, block: Block) -> None:
+        """Name a block that cannot be written."""
+        if isinstance(block, Raw):
+            self.add(str(block.value.get("type") or block.dialect))
+        else:
+            self.add(str(block.__struct_config__.tag))
+
     def __bool__(self) -> bool:
         return bool(self._names)
 

@@ -88,6 +88,10 @@ class Decoder:
             held += data[pos:] if pos else data
         return found
 
+    def finish(self) -> list[Frame]:
+        """A frame that is not complete is none."""
+        return []
+
 
 def _prelude(data: bytes, pos: int) -> tuple[int, int]:
     """(length of the frame, length of its headers)."""

@@ -310,7 +310,7 @@ def _write_raw(block: canon.Raw, to: Writing) -> Written:
     if block.dialect == DIALECT and to.own:
         yield block.value
     else:
-        to.losses.add(str(block.value.get("type") or block.dialect))
+        to.losses.block(block)
 
 
 _WRITERS: Final[dict[type, Callable[[Any, Writing], Written]]] = {

@@ -25,6 +25,7 @@ from burncloud.adaptors.failures import failure_in
 from burncloud.adaptors.openai_chat import ChatUsage, XGroq, usage_of
 from burncloud.adaptors.reading import BAD_JSON, lenient
 from burncloud.adaptors.splitter import Splitter
+from burncloud.adaptors.streaming import EventReader, EventWriter, whole_event
 from burncloud.domain.usage import Usage
 
 # Reading
@@ -57,44 +58,22 @@ _KNOWN: Final = frozenset({*_Chunk.__struct_fields__, "obfuscation", "p"})
 _DONE: Final = _Chunk()
 
 
-class StreamReader:
-    """feed() the bytes of the stream, or event() the data of one event where another framing carries it."""
+class StreamReader(EventReader[bytes]):
+    """Chat's stream; without a finish reason or [DONE] it was cut."""
 
-    __slots__ = ("_choices", "_id", "_numbers", "_over", "_split", "_started", "_usage")
+    __slots__ = ("_choices", "_id", "_numbers", "_usage")
+    dialect = DIALECT
 
     def __init__(self) -> None:
-        self._split = Splitter()
+        super().__init__(Splitter())
         self._choices: dict[int, Choice] = {}
         self._numbers = Numbers()
-        self._started = False
-        self._over = False
         self._usage: Usage | None = None
         self._id = ""
 
-    def feed(self, data: bytes) -> list[canon.Event]:
-        """The events that these bytes complete; Unreadable if they are not of this dialect."""
-        found: list[canon.Event] = []
-        for payload in self._split.feed(data):
-            self._read(payload, found)
-        return found
-
-    def event(self, payload: bytes) -> list[canon.Event]:
-        """The same from the data of one whole event."""
-        found: list[canon.Event] = []
-        self._read(payload, found)
-        return found
-
-    def finish(self) -> list[canon.Event]:
-        """What is left at the end of the bytes; without a finish reason or [DONE] the stream was cut: no Ended."""
-        found: list[canon.Event] = []
-        for payload in self._split.finish():
-            try:
-                self._read(payload, found)
-            except canon.Unreadable:
-                break  # an event that was cut off
+    def _at_end(self, found: list[canon.Event]) -> None:
         if not self._over and any(told.stop is not None for told in self._choices.values()):
             self._end(found)
-        return found
 
     def _read(self, payload: bytes, found: list[canon.Event]) -> None:
         if self._over:
@@ -140,7 +119,7 @@ class StreamReader:
         self._started = True
         self._id = chunk.id or ""
         created = int(chunk.created) if chunk.created and 0 < chunk.created < 1 << 40 else 0
-        whole = whole_chunk(payload)
+        whole = whole_event(payload)
         extra = {name: value for name, value in whole.items() if name not in _KNOWN and value not in (None, "", [])}
         found.append(
             canon.Started(self._id, chunk.model or "", created, None, chunk.service_tier or "", extra, DIALECT)
@@ -168,23 +147,12 @@ def _odd(payload: bytes) -> _Chunk:
     """A chunk with a member of another type than usual; _DONE for the end."""
     if payload.strip() == b"[DONE]":
         return _DONE
-    return lenient(_Chunk, whole_chunk(payload))
-
-
-def whole_chunk(payload: bytes) -> dict[str, Any]:
-    """All members of a chunk; Unreadable if it is no object."""
-    try:
-        value = msgspec.json.decode(payload)
-    except BAD_JSON:
-        value = None
-    if type(value) is not dict:
-        raise canon.Unreadable("the stream holds something that is no chunk")
-    return value
+    return lenient(_Chunk, whole_event(payload))
 
 
 def failure_in_stream(payload: bytes) -> canon.Failure:
     """An error in mid-stream; its status where it says one."""
-    value = whole_chunk(payload)
+    value = whole_event(payload)
     error = value.get("error")
     status = 500
     for holder in (error, value):
@@ -236,40 +204,25 @@ class _Told:
         self.stopped = False
 
 
-class StreamWriter:
+class StreamWriter(EventWriter):
     """write() canonical events, get the bytes of Chat's.  `model` is the name to show; "" = the upstream's.
 
     `include_usage`: the client asked for the chunk with the usage.  `legacy_functions`: it asked with `functions`.
     """
 
-    __slots__ = (
-        "_created",
-        "_extra",
-        "_head",
-        "_id",
-        "_legacy",
-        "_losses",
-        "_made",
-        "_model",
-        "_to",
-        "_told",
-        "_usage",
-        "_with_usage",
-    )  # fmt: skip
+    __slots__ = ("_created", "_extra", "_head", "_id", "_legacy", "_made", "_to", "_told", "_with_usage")
 
     def __init__(
         self, model: str, include_usage: bool, losses: canon.Losses, *, legacy_functions: bool = False
     ) -> None:
-        self._model = model
         self._with_usage = include_usage
         self._legacy = legacy_functions
-        self._losses = losses
+        super().__init__(model, losses)
         self._to = Writing(losses, own=False, answer=True)
         self._head = b""
         self._extra: dict[str, Any] = {}
         self._made: dict[int, _Made] = {}
         self._told: dict[int, _Told] = {}
-        self._usage: Usage | None = None
 
     def write(self, event: canon.Event) -> bytes:
         """The bytes that are due now; b"" where nothing is."""
@@ -286,7 +239,7 @@ class StreamWriter:
                     return made.prefix + string + made.middle + string + made.suffix
                 return made.prefix + _string(text) + made.suffix
             return self._more(made, event)
-        return _WRITERS[type(event)](self, event)
+        return self._step(event)
 
     def _on_started(self, event: canon.Started) -> bytes:
         if self._head:
@@ -328,7 +281,7 @@ class StreamWriter:
         out = self._choice(choice)
         opener = _OPENERS.get(type(block))
         if opener is None:
-            self._losses.add(_name(block))
+            self._losses.block(block)
             return out
         made = self._made[event.index] = _Made(block)
         return out + opener(self, made, block, choice)
@@ -486,10 +439,6 @@ class StreamWriter:
             reason = "function_call"
         return out + self._chunk(event.choice, {}, None, reason)
 
-    def _on_used(self, event: canon.Used) -> bytes:
-        self._usage = event.usage
-        return b""
-
     def _on_ended(self, event: canon.Ended) -> bytes:
         out = self._choice(0)
         for choice, told in self._told.items():
@@ -499,30 +448,19 @@ class StreamWriter:
             out += self._head + b',"choices":[],"usage":' + event_bytes(write_usage(self._usage, {})) + b"}\n\n"
         return out + _DONE_EVENT
 
-    def _on_ping(self, event: canon.Ping) -> bytes:
-        return b": ping\n\n"
-
     def _on_failed(self, event: canon.Failed) -> bytes:
         return b"data: %s\n\n" % write_failure(event.failure)
 
     def _on_foreign(self, event: canon.Foreign) -> bytes:
         delta = event.value.get("delta")
         if event.dialect != DIALECT or type(delta) is not dict:
-            self._losses.add(str(event.value.get("type") or event.dialect))
-            return b""
+            return super()._on_foreign(event)
         return self._choice(0) + self._chunk(0, delta)
 
 
 def _whose(block: canon.Reasoning) -> dict[str, Any]:
     """The members of a detail that say whose it is."""
     return {"format": FORMATS.get(block.origin, "unknown")} | ({"id": block.id} if block.id else {})
-
-
-def _name(block: canon.Block) -> str:
-    """What is lost with a block that cannot be written."""
-    if isinstance(block, canon.Raw):
-        return str(block.value.get("type") or block.dialect)
-    return str(block.__struct_config__.tag)
 
 
 _OPENERS: Final[dict[type, Callable[[StreamWriter, _Made, Any, int], bytes]]] = {
@@ -532,15 +470,4 @@ _OPENERS: Final[dict[type, Callable[[StreamWriter, _Made, Any, int], bytes]]] = 
     canon.ToolCall: StreamWriter._open_call,
     canon.Audio: StreamWriter._open_audio,
     canon.Image: StreamWriter._open_image,
-}
-_WRITERS: Final[dict[type, Callable[[StreamWriter, Any], bytes]]] = {
-    canon.Started: StreamWriter._on_started,
-    canon.Opened: StreamWriter._on_opened,
-    canon.Closed: StreamWriter._on_closed,
-    canon.Stopped: StreamWriter._on_stopped,
-    canon.Used: StreamWriter._on_used,
-    canon.Ended: StreamWriter._on_ended,
-    canon.Ping: StreamWriter._on_ping,
-    canon.Failed: StreamWriter._on_failed,
-    canon.Foreign: StreamWriter._on_foreign,
 }

@@ -52,7 +52,7 @@ def text_of(blocks: list[canon.Block], losses: canon.Losses) -> str:
         elif isinstance(block, canon.Reasoning):
             losses.add("thinking")
         elif isinstance(block, canon.Raw):
-            losses.add(str(block.value.get("type") or block.dialect))
+            losses.block(block)
         else:
             losses.add(str(block.__struct_config__.tag))
     return "\n\n".join(text for text in texts if text)

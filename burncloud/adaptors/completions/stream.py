@@ -10,12 +10,13 @@ from burncloud import clock
 from burncloud.adaptors import canon
 from burncloud.adaptors.bodies import event_bytes
 from burncloud.adaptors.chat.answer import read_stop, write_failure, write_stop, write_usage
-from burncloud.adaptors.chat.stream import failure_in_stream, whole_chunk
+from burncloud.adaptors.chat.stream import failure_in_stream
 from burncloud.adaptors.completions.answer import read_logprobs, write_logprobs
 from burncloud.adaptors.completions.prompt import DIALECT
 from burncloud.adaptors.openai_chat import ChatUsage, usage_of
 from burncloud.adaptors.reading import BAD_JSON, lenient
 from burncloud.adaptors.splitter import Splitter
+from burncloud.adaptors.streaming import EventReader, EventWriter, whole_event
 from burncloud.domain.usage import Usage
 
 # Reading
@@ -52,36 +53,20 @@ class _Told:
         self.finish = ""
 
 
-class StreamReader:
-    """feed() the bytes of the stream."""
+class StreamReader(EventReader[bytes]):
+    """The stream; without a finish reason or [DONE] it was cut."""
 
-    __slots__ = ("_choices", "_over", "_split", "_started", "_usage")
+    __slots__ = ("_choices", "_usage")
+    dialect = DIALECT
 
     def __init__(self) -> None:
-        self._split = Splitter()
+        super().__init__(Splitter())
         self._choices: dict[int, _Told] = {}
-        self._started = False
-        self._over = False
         self._usage: Usage | None = None
 
-    def feed(self, data: bytes) -> list[canon.Event]:
-        """The events that these bytes complete; Unreadable if they are not of this dialect."""
-        found: list[canon.Event] = []
-        for payload in self._split.feed(data):
-            self._read(payload, found)
-        return found
-
-    def finish(self) -> list[canon.Event]:
-        """What is left at the end of the bytes; without a finish reason or [DONE] the stream was cut: no Ended."""
-        found: list[canon.Event] = []
-        for payload in self._split.finish():
-            try:
-                self._read(payload, found)
-            except canon.Unreadable:
-                break  # an event that was cut off
+    def _at_end(self, found: list[canon.Event]) -> None:
         if not self._over and any(told.finish for told in self._choices.values()):
             self._end(found)
-        return found
 
     def _read(self, payload: bytes, found: list[canon.Event]) -> None:
         if self._over:
@@ -92,7 +77,7 @@ class StreamReader:
             if payload.strip() == b"[DONE]":
                 self._end(found)
                 return
-            chunk = lenient(_Chunk, whole_chunk(payload))
+            chunk = lenient(_Chunk, whole_event(payload))
         if chunk.error or chunk.object == "error":
             self._over = True
             found.append(canon.Failed(failure_in_stream(payload)))
@@ -131,53 +116,27 @@ class StreamReader:
 # Writing
 
 
-class StreamWriter:
-    """write() canonical events, get the bytes of this dialect's.  `model` is the name to show; "" = the upstream's."""
+class StreamWriter(EventWriter):
+    """Texts alone.  `include_usage`: the client asked for the chunk with the usage."""
 
-    __slots__ = ("_chars", "_head", "_losses", "_model", "_own", "_stopped", "_texts", "_usage", "_with_usage")
+    __slots__ = ("_chars", "_head", "_own", "_stopped", "_texts", "_with_usage")
 
     def __init__(self, model: str, include_usage: bool, losses: canon.Losses) -> None:
-        self._model = model
+        super().__init__(model, losses)
         self._with_usage = include_usage
-        self._losses = losses
         self._own = False
         self._head: dict[str, Any] = {}
         self._texts: set[int] = set()
         self._chars: dict[int, int] = {}
         self._stopped: set[int] = set()
-        self._usage: Usage | None = None
 
     def write(self, event: canon.Event) -> bytes:
         """The bytes that are due now; b"" where nothing is."""
-        match event:
-            case canon.Delta():
-                return self._text(event.choice, event.text, event.logprobs) if event.index in self._texts else b""
-            case canon.Started():
-                self._begin(event)
-            case canon.Opened(block=canon.Text() | canon.Refusal() as block):
-                self._texts.add(event.index)
-                return self._text(event.choice, block.text) if block.text else b""
-            case canon.Opened():
-                self._losses.add(str(event.block.__struct_config__.tag))
-            case canon.Stopped():
-                self._stopped.add(event.choice)
-                reason = write_stop(event.stop, False, False, self._losses, own=self._own)
-                return self._chunk([{"index": event.choice, "text": "", "logprobs": None, "finish_reason": reason}])
-            case canon.Used():
-                self._usage = event.usage
-            case canon.Ended():
-                return self._end()
-            case canon.Ping():
-                return b": ping\n\n"
-            case canon.Failed():
-                return b"data: %s\n\n" % write_failure(event.failure)
-            case canon.Foreign():
-                self._losses.add(str(event.value.get("type") or event.dialect))
-            case canon.Closed():
-                pass
-        return b""
+        if type(event) is canon.Delta:
+            return self._text(event.choice, event.text, event.logprobs) if event.index in self._texts else b""
+        return self._step(event)
 
-    def _begin(self, event: canon.Started) -> None:
+    def _on_started(self, event: canon.Started) -> bytes:
         self._own = event.dialect == DIALECT
         self._usage = event.usage
         self._losses.extra(event.extra)
@@ -187,10 +146,35 @@ class StreamWriter:
             "created": event.created or clock.now_s(),
             "model": self._model or event.model,
         }
+        return b""
+
+    def _on_opened(self, event: canon.Opened) -> bytes:
+        block = event.block
+        if not isinstance(block, canon.Text | canon.Refusal):
+            self._losses.block(block)
+            return b""
+        self._texts.add(event.index)
+        return self._text(event.choice, block.text) if block.text else b""
+
+    def _on_stopped(self, event: canon.Stopped) -> bytes:
+        self._stopped.add(event.choice)
+        reason = write_stop(event.stop, False, False, self._losses, own=self._own)
+        return self._chunk([{"index": event.choice, "text": "", "logprobs": None, "finish_reason": reason}])
+
+    def _on_ended(self, event: canon.Ended) -> bytes:
+        out = b""
+        if not self._stopped:
+            out = self._on_stopped(canon.Stopped(canon.Stop("stop")))
+        if self._with_usage and self._usage is not None:
+            out += self._chunk([], usage=write_usage(self._usage, {}))
+        return out + b"data: [DONE]\n\n"
+
+    def _on_failed(self, event: canon.Failed) -> bytes:
+        return b"data: %s\n\n" % write_failure(event.failure)
 
     def _chunk(self, choices: list[dict[str, Any]], **members: Any) -> bytes:
         if not self._head:
-            self._begin(canon.Started("", ""))
+            self._on_started(canon.Started("", ""))
         return b"data: %s\n\n" % event_bytes({**self._head, "choices": choices, **members})
 
     def _text(self, choice: int, text: str, logprobs: dict[str, Any] | None = None) -> bytes:
@@ -200,11 +184,3 @@ class StreamWriter:
         if not text and old is None:
             return b""
         return self._chunk([{"index": choice, "text": text, "logprobs": old, "finish_reason": None}])
-
-    def _end(self) -> bytes:
-        out = b""
-        if not self._stopped:
-            out = self.write(canon.Stopped(canon.Stop("stop")))
-        if self._with_usage and self._usage is not None:
-            out += self._chunk([], usage=write_usage(self._usage, {}))
-        return out + b"data: [DONE]\n\n"

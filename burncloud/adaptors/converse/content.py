@@ -279,7 +279,7 @@ def _write_raw(block: canon.Raw, to: Writing) -> Written:
     if block.dialect == DIALECT:
         yield block.value
     else:
-        to.losses.add(str(block.value.get("type") or block.dialect))
+        to.losses.block(block)
 
 
 _WRITERS: Final[dict[type, Callable[[Any, Writing], Written]]] = {

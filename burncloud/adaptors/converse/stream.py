@@ -31,7 +31,7 @@ from burncloud.adaptors.eventstream import Decoder, Frame, framed, write_headers
 from burncloud.adaptors.failures import failure_in
 from burncloud.adaptors.messages.sequence import Sequence
 from burncloud.adaptors.reading import BAD_JSON, lenient
-from burncloud.domain.usage import Usage
+from burncloud.adaptors.streaming import EventReader, EventWriter, member_text, whole_event
 from burncloud.errors import Refusal
 
 Events = list[canon.Event]
@@ -128,33 +128,23 @@ class _Whole:
             return canon.Raw(DIALECT, {self.kind: inside})
 
 
-class StreamReader:
-    """feed() the bytes of the stream.  `names`: those of renamed tools (tools.renamed)."""
+class StreamReader(EventReader[Frame]):
+    """Converse's stream.  `names`: those of renamed tools (tools.renamed)."""
 
-    __slots__ = ("_blocks", "_frames", "_names", "_over", "_started", "_stopped", "_whole")
+    __slots__ = ("_blocks", "_names", "_stopped", "_whole")
+    dialect = DIALECT
 
     def __init__(self, names: Mapping[str, str] | None = None) -> None:
-        self._frames = Decoder()
+        super().__init__(Decoder())
         self._blocks = Sequence()
         self._whole: dict[int, _Whole] = {}
         self._names = names or {}
-        self._started = False
         self._stopped = False
-        self._over = False
 
-    def feed(self, data: bytes) -> Events:
-        """The events that these bytes complete; Unreadable if they are not of this dialect."""
-        found: Events = []
-        for frame in self._frames.feed(data):
-            self._read(frame, found)
-        return found
-
-    def finish(self) -> Events:
-        """What is left at the end of the bytes."""
-        if not self._stopped or self._over:
-            return []
-        self._over = True
-        return [canon.Ended()]
+    def _at_end(self, found: Events) -> None:
+        if self._stopped and not self._over:
+            self._over = True
+            found.append(canon.Ended())
 
     def _read(self, frame: Frame, found: Events) -> None:
         if self._over:
@@ -169,7 +159,7 @@ class StreamReader:
             found.append(canon.Failed(failure))
             return
         handler = _HANDLERS.get(kind)
-        value = _object(frame.payload)
+        value = whole_event(frame.payload)
         if handler is not None:
             handler(self, value, found)
         elif kind and kind != "initial-response":
@@ -180,7 +170,7 @@ class StreamReader:
         try:
             event = _decode(payload)
         except BAD_JSON:
-            event = lenient(_BlockDelta, _object(payload))
+            event = lenient(_BlockDelta, whole_event(payload))
         delta, wire = event.delta, event.contentBlockIndex
         if delta is None:
             return
@@ -204,12 +194,6 @@ class StreamReader:
             index, found = self._blocks.elsewhere(wire, kind, found)
         _tell(index, delta, found)
 
-    def _head(self, found: Events) -> None:
-        """A beginning for a stream that came without one."""
-        if not self._started:
-            self._started = True
-            found.append(canon.Started("", "", dialect=DIALECT))
-
     def _on_start(self, value: dict[str, Any], found: Events) -> None:
         self._head(found)
 
@@ -224,8 +208,8 @@ class StreamReader:
             if kind:
                 self._whole[wire] = _Whole(kind, inside)
             return
-        name = _text(inside, "name")
-        call = canon.ToolCall(_text(inside, "toolUseId"), self._names.get(name, name), "")
+        name = member_text(inside, "name")
+        call = canon.ToolCall(member_text(inside, "toolUseId"), self._names.get(name, name), "")
         self._blocks.begin(wire, call, found)
 
     def _on_block_end(self, value: dict[str, Any], found: Events) -> None:
@@ -292,24 +276,9 @@ def _collect(whole: _Whole, delta: _Delta) -> None:
         whole.parts.append(delta.image)
 
 
-def _object(payload: bytes) -> dict[str, Any]:
-    try:
-        value = msgspec.json.decode(payload)
-    except BAD_JSON:
-        value = None
-    if type(value) is not dict:
-        raise canon.Unreadable("the stream holds something that is no event")
-    return value
-
-
 def _index(value: dict[str, Any]) -> int:
     found = value.get("contentBlockIndex")
     return found if type(found) is int else -1
-
-
-def _text(value: dict[str, Any], name: str) -> str:
-    found = value.get(name)
-    return found if type(found) is str else ""
 
 
 # Writing
@@ -349,20 +318,19 @@ class _Open:
         """Of a custom tool, which are told at the end."""
 
 
-class StreamWriter:
+class StreamWriter(EventWriter):
     """write() canonical events, get frames.  Converse names no model and always tells the usage."""
 
-    __slots__ = ("_called", "_head", "_losses", "_metadata", "_next", "_open", "_own", "_stopped", "_to", "_usage")
+    __slots__ = ("_called", "_head", "_metadata", "_next", "_open", "_own", "_stopped", "_to")
 
     def __init__(self, model: str, include_usage: bool, losses: canon.Losses) -> None:
-        self._losses = losses
+        super().__init__(model, losses)
         self._own = False
         self._to = Writing(losses, own=False, answer=True)
         self._head = True
         self._open: dict[int, _Open] = {}
         self._next = 0
         self._called = False
-        self._usage: Usage | None = None
         self._stopped = canon.Stopped(canon.Stop("stop"))
         self._metadata: dict[str, Any] = {}
 
@@ -382,7 +350,7 @@ class StreamWriter:
             ):
                 return framed(_DELTA_HEAD, made.form % (made.index, _string(event.text)))
             return self._more(made, event)
-        return _WRITERS[type(event)](self, event)
+        return self._step(event)
 
     def _on_started(self, event: canon.Started) -> bytes:
         if not self._head:
@@ -534,10 +502,6 @@ class StreamWriter:
                 self._losses.extra(event.extra)
         return b""
 
-    def _on_used(self, event: canon.Used) -> bytes:
-        self._usage = event.usage
-        return b""
-
     def _on_ended(self, event: canon.Ended) -> bytes:
         out = self._begin() + self._close_all()
         stop = write_stop(self._stopped.stop, self._called, self._losses, own=self._own)
@@ -567,16 +531,3 @@ class StreamWriter:
             rest = {name: value for name, value in event.value.items() if name != "type"}
             return self._begin() + _event(kind, rest)
         return b""
-
-
-_WRITERS: Final[dict[type, Callable[[StreamWriter, Any], bytes]]] = {
-    canon.Started: StreamWriter._on_started,
-    canon.Opened: StreamWriter._on_opened,
-    canon.Closed: StreamWriter._on_closed,
-    canon.Stopped: StreamWriter._on_stopped,
-    canon.Used: StreamWriter._on_used,
-    canon.Ended: StreamWriter._on_ended,
-    canon.Ping: StreamWriter._on_ping,
-    canon.Failed: StreamWriter._on_failed,
-    canon.Foreign: StreamWriter._on_foreign,
-}

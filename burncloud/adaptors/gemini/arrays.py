@@ -1,4 +1,4 @@
-"""The elements of a JSON array as they arrive: how Gemini streams where nobody asks for alt=sse."""
+"""How Gemini streams: server-sent events, or, where nobody asks for alt=sse, the elements of a JSON array."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from burncloud.adaptors.canon import Unreadable
-from burncloud.adaptors.splitter import EVENT_BYTES_MAX
+from burncloud.adaptors.splitter import EVENT_BYTES_MAX, Splitter
 
 _PLAIN: Final = re.compile(rb'["{}]')
 _IN_STRING: Final = re.compile(rb'["\\]')
@@ -56,6 +56,10 @@ class Elements:
         self._forget()
         return found
 
+    def finish(self) -> list[bytes]:
+        """An object that is not complete is none."""
+        return []
+
     def _forget(self) -> None:
         """Let go of what is read and needed no more."""
         keep = self._start if self._start >= 0 else self._at
@@ -65,3 +69,26 @@ class Elements:
             self._start = 0 if self._start >= 0 else -1
         if len(self._held) > EVENT_BYTES_MAX:
             raise Unreadable("a chunk of the stream is too long")
+
+
+class EventsOrArray:
+    """feed() bytes, get the data of events or the elements of an array, as the first byte tells."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self) -> None:
+        self._inner: Splitter | Elements | None = None
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The pieces that these bytes complete; Unreadable if one grows without end."""
+        inner = self._inner
+        if inner is None:
+            first = data.lstrip()[:1]
+            if not first:
+                return []
+            inner = self._inner = Elements() if first in (b"[", b"{") else Splitter()
+        return inner.feed(data)
+
+    def finish(self) -> list[bytes]:
+        """A last event that lacks its empty line."""
+        return [] if self._inner is None else self._inner.finish()

@@ -400,7 +400,7 @@ def _unsigned(part: dict[str, Any]) -> bool:
 def _write_raw(block: canon.Raw, to: Writing) -> Parts:
     if block.dialect == DIALECT:
         return [camelled(block.value)]
-    to.losses.add(str(block.value.get("type") or block.dialect))
+    to.losses.block(block)
     return []
 
 

@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from burncloud.adaptors.canon import Unreadable
-from burncloud.adaptors.reading import BAD_JSON
+from burncloud.adaptors.streaming import whole_event
 
 
 class Part(msgspec.Struct, gc=False):
@@ -66,20 +65,9 @@ class Chunk(msgspec.Struct, gc=False):
 decode: Final = msgspec.json.Decoder(Chunk).decode
 
 
-def whole(payload: bytes) -> dict[str, Any]:
-    """All that a chunk says; Unreadable if it is none."""
-    try:
-        value = msgspec.json.decode(payload)
-    except BAD_JSON:
-        value = None
-    if type(value) is not dict:
-        raise Unreadable("the stream holds something that is no chunk")
-    return value
-
-
 def candidate_at(payload: bytes, at: int) -> dict[str, Any]:
     """All of one candidate."""
-    value = whole(payload).get("candidates")
+    value = whole_event(payload).get("candidates")
     found = [candidate for candidate in value if type(candidate) is dict] if type(value) is list else []
     return found[at] if at < len(found) else {}
 

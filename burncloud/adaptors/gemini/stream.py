@@ -7,7 +7,6 @@ is no event at the end.  Calls come whole, so the writer gathers their arguments
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -28,16 +27,15 @@ from burncloud.adaptors.gemini.answer import (
     write_stop,
     write_usage,
 )
-from burncloud.adaptors.gemini.arrays import Elements
+from burncloud.adaptors.gemini.arrays import EventsOrArray
 from burncloud.adaptors.gemini.blocks import Writing, read_part, write_parts
-from burncloud.adaptors.gemini.chunks import Chunk, Part, candidate_at, decode, part_at, whole
+from burncloud.adaptors.gemini.chunks import Chunk, Part, candidate_at, decode, part_at
 from burncloud.adaptors.gemini.citations import Cited, placed, read_links, write_grounding
 from burncloud.adaptors.gemini.logprobs import read_logprobs, write_logprobs
 from burncloud.adaptors.gemini.names import DIALECT, Names
 from burncloud.adaptors.gemini.results import Ids, made_from
 from burncloud.adaptors.reading import BAD_JSON, lenient
-from burncloud.adaptors.splitter import Splitter
-from burncloud.domain.usage import Usage
+from burncloud.adaptors.streaming import EventReader, EventWriter, whole_event
 from burncloud.errors import Refusal
 
 # Reading
@@ -66,53 +64,24 @@ class _Told:
         self.texts: list[str] = []
 
 
-class StreamReader:
-    """feed() the bytes of the stream, server-sent events or a JSON array; event() the data of one chunk."""
+class StreamReader(EventReader[bytes]):
+    """Gemini's stream, server-sent events or a JSON array; without a finish reason it was cut."""
 
-    __slots__ = ("_ids", "_next", "_over", "_split", "_started", "_told", "_usage")
+    __slots__ = ("_ids", "_next", "_told", "_usage")
+    dialect = DIALECT
 
     def __init__(self) -> None:
-        self._split: Splitter | Elements | None = None
+        super().__init__(EventsOrArray())
         self._told: dict[int, _Told] = {}
         self._ids = Ids()
         self._next = 0
-        self._started = False
-        self._over = False
         self._usage: dict[str, Any] | None = None
 
-    def feed(self, data: bytes) -> list[canon.Event]:
-        """The events that these bytes complete; Unreadable if they are not of this dialect."""
-        found: list[canon.Event] = []
-        split = self._split
-        if split is None:
-            first = data.lstrip()[:1]
-            if not first:
-                return found
-            split = self._split = Elements() if first in (b"[", b"{") else Splitter()
-        for payload in split.feed(data):
-            self._read(payload, found)
-        return found
-
-    def event(self, payload: bytes) -> list[canon.Event]:
-        """The same from the data of one whole chunk."""
-        found: list[canon.Event] = []
-        self._read(payload, found)
-        return found
-
-    def finish(self) -> list[canon.Event]:
-        """What is left at the end of the bytes; without a finish reason the stream was cut: no Ended."""
-        found: list[canon.Event] = []
-        if isinstance(self._split, Splitter):
-            for payload in self._split.finish():
-                try:
-                    self._read(payload, found)
-                except canon.Unreadable:
-                    break  # a chunk that was cut off
+    def _at_end(self, found: list[canon.Event]) -> None:
         if not self._over and any(told.reason for told in self._told.values()):
             self._end(found)
         for choice, told in self._told.items():
             self._close(choice, told, found)
-        return found
 
     def _read(self, payload: bytes, found: list[canon.Event]) -> None:
         if self._over:
@@ -122,7 +91,7 @@ class StreamReader:
         except BAD_JSON:
             if payload.strip() == b"[DONE]":  # some gateways
                 return
-            chunk = lenient(Chunk, whole(payload))
+            chunk = lenient(Chunk, whole_event(payload))
         if chunk.error:
             self._over = True
             code = chunk.error.get("code") if type(chunk.error) is dict else None
@@ -157,7 +126,9 @@ class StreamReader:
         self._started = True
         answer_id = chunk.responseId or ""
         self._ids = Ids(made_from(answer_id, payload))
-        extra = {name: value for name, value in whole(payload).items() if name not in _KNOWN and value is not None}
+        extra = {
+            name: value for name, value in whole_event(payload).items() if name not in _KNOWN and value is not None
+        }
         found.append(
             canon.Started(
                 answer_id, chunk.modelVersion or "", read_time(chunk.createTime), extra=extra, dialect=DIALECT
@@ -310,18 +281,17 @@ _TEXT: Final = b'data: {"candidates":[{"content":{"parts":[{"text":'
 _THOUGHT: Final = b'data: {"candidates":[{"content":{"parts":[{"thought":true,"text":'
 
 
-class StreamWriter:
+class StreamWriter(EventWriter):
     """write() canonical events, get the bytes of Gemini's.  `model` is the name to show; "" = the upstream's.
 
     `array`: one JSON array instead of server-sent events.  `include_usage` changes nothing: this dialect always
     tells the usage.
     """
 
-    __slots__ = ("_array", "_began", "_choices", "_head", "_losses", "_made", "_model", "_started", "_to", "_usage")
+    __slots__ = ("_array", "_began", "_choices", "_head", "_made", "_started", "_to")
 
     def __init__(self, model: str, include_usage: bool, losses: canon.Losses, *, array: bool = False) -> None:
-        self._model = model
-        self._losses = losses
+        super().__init__(model, losses)
         self._to = Writing(losses, own=False, answer=True)
         self._array = array
         self._began = False
@@ -329,7 +299,6 @@ class StreamWriter:
         self._head = b"}\n\n"
         self._made: dict[int, _Made] = {}
         self._choices: dict[int, _Choice] = {}
-        self._usage: Usage | None = None
 
     def write(self, event: canon.Event) -> bytes:
         """The bytes that are due now; b"" where nothing is."""
@@ -349,7 +318,7 @@ class StreamWriter:
                     self._choices[made.choice].said += len(event.text)
                 return made.prefix + _string(event.text) + self._tail(made.choice) if event.text else b""
             return self._more(made, event)
-        return _WRITERS[type(event)](self, event)
+        return self._step(event)
 
     def _elements(self, out: bytes, event: canon.Event) -> bytes:
         """Chunks as members of one array, which ends with the stream."""
@@ -460,10 +429,6 @@ class StreamWriter:
         self._choices.setdefault(event.choice, _Choice()).stopped = event
         return b""
 
-    def _on_used(self, event: canon.Used) -> bytes:
-        self._usage = event.usage
-        return b""
-
     def _on_ended(self, event: canon.Ended) -> bytes:
         out = b"".join(self._on_closed(canon.Closed(index)) for index in list(self._made))
         if not self._choices:
@@ -513,24 +478,10 @@ class StreamWriter:
 
     def _on_foreign(self, event: canon.Foreign) -> bytes:
         if event.dialect != DIALECT:
-            self._losses.add(str(event.value.get("type") or event.dialect))
-            return b""
+            return super()._on_foreign(event)
         return b"data: %s\n\n" % event_bytes(event.value)
 
 
 def _copy(block: canon.Block) -> canon.Block:
     """A block that may be changed while it is written."""
     return msgspec.structs.replace(block)
-
-
-_WRITERS: Final[dict[type, Callable[[StreamWriter, Any], bytes]]] = {
-    canon.Started: StreamWriter._on_started,
-    canon.Opened: StreamWriter._on_opened,
-    canon.Closed: StreamWriter._on_closed,
-    canon.Stopped: StreamWriter._on_stopped,
-    canon.Used: StreamWriter._on_used,
-    canon.Ended: StreamWriter._on_ended,
-    canon.Ping: StreamWriter._on_ping,
-    canon.Failed: StreamWriter._on_failed,
-    canon.Foreign: StreamWriter._on_foreign,
-}

@@ -32,6 +32,7 @@ from burncloud.adaptors.messages.envelope import sealed_call, sealed_reasoning
 from burncloud.adaptors.messages.sequence import Sequence
 from burncloud.adaptors.reading import BAD_JSON, lenient
 from burncloud.adaptors.splitter import Splitter
+from burncloud.adaptors.streaming import EventReader, EventWriter, member_text, whole_event
 from burncloud.domain.usage import Usage
 from burncloud.errors import Refusal
 
@@ -59,44 +60,22 @@ _decode: Final = msgspec.json.Decoder(_Event).decode
 _TEXTS: Final = frozenset({"text_delta", "thinking_delta", "input_json_delta"})
 
 
-class StreamReader:
-    """feed() the bytes of the stream, or event() the data of one event where another framing carries it."""
+class StreamReader(EventReader[bytes]):
+    """Anthropic's stream."""
 
-    __slots__ = ("_blocks", "_over", "_split", "_started", "_stopped", "_usage")
+    __slots__ = ("_blocks", "_stopped", "_usage")
+    dialect = DIALECT
 
     def __init__(self) -> None:
-        self._split = Splitter()
+        super().__init__(Splitter())
         self._blocks = Sequence()
-        self._started = False
         self._stopped = False
-        self._over = False
         self._usage: Usage | None = None
 
-    def feed(self, data: bytes) -> list[canon.Event]:
-        """The events that these bytes complete; Unreadable if they are not of this dialect."""
-        found: list[canon.Event] = []
-        for payload in self._split.feed(data):
-            self._read(payload, found)
-        return found
-
-    def event(self, payload: bytes) -> list[canon.Event]:
-        """The same from the data of one whole event (Bedrock's InvokeModel frames them in its own way)."""
-        found: list[canon.Event] = []
-        self._read(payload, found)
-        return found
-
-    def finish(self) -> list[canon.Event]:
-        """What is left at the end of the bytes."""
-        found: list[canon.Event] = []
-        for payload in self._split.finish():
-            try:
-                self._read(payload, found)
-            except canon.Unreadable:
-                break  # an event that was cut off
+    def _at_end(self, found: list[canon.Event]) -> None:
         if self._stopped and not self._over:
             self._over = True
             found.append(canon.Ended())
-        return found
 
     def _read(self, payload: bytes, found: list[canon.Event]) -> None:
         if self._over:
@@ -120,19 +99,13 @@ class StreamReader:
             elif delta.type == "citations_delta" and delta.citation:
                 found.append(canon.Delta(index, citation=delta.citation))
             else:
-                found.append(canon.Foreign(DIALECT, _whole(payload)))
+                found.append(canon.Foreign(DIALECT, whole_event(payload)))
             return
         handler = _HANDLERS.get(event.type)
         if handler is not None:
             handler(self, event, payload, found)
         elif event.type:
-            found.append(canon.Foreign(DIALECT, _whole(payload)))
-
-    def _head(self, found: list[canon.Event]) -> None:
-        """A beginning for a stream that came without one."""
-        if not self._started:
-            self._started = True
-            found.append(canon.Started("", "", dialect=DIALECT))
+            found.append(canon.Foreign(DIALECT, whole_event(payload)))
 
     def _on_start(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:
         if self._started:
@@ -146,8 +119,8 @@ class StreamReader:
         self._started = True
         found.append(
             canon.Started(
-                _text(given, "id"),
-                _text(given, "model"),
+                member_text(given, "id"),
+                member_text(given, "model"),
                 usage=self._usage,
                 service_tier=read_tier(usage),
                 extra=extra | usage_rest(usage),
@@ -180,7 +153,7 @@ class StreamReader:
         self._blocks.end(event.index, found)
 
     def _on_end(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:
-        whole = _whole(payload)
+        whole = whole_event(payload)
         delta, usage = whole.get("delta"), whole.get("usage")
         delta = delta if type(delta) is dict else {}
         usage = usage if type(usage) is dict else {}
@@ -209,8 +182,8 @@ class StreamReader:
         found.append(canon.Ping())
 
     def _on_error(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:
-        error = _whole(payload).get("error")
-        kind = _text(error, "type") if type(error) is dict else ""
+        error = whole_event(payload).get("error")
+        kind = member_text(error, "type") if type(error) is dict else ""
         self._over = True
         found.append(canon.Failed(failure_in(FAILURE_STATUSES.get(kind, 500), error)))
 
@@ -234,22 +207,7 @@ def _odd(payload: bytes) -> _Event:
     """An event with a member of another type than usual; one without a type for a [DONE] that somebody put there."""
     if payload.strip() == b"[DONE]":
         return _Event()
-    return lenient(_Event, _whole(payload))
-
-
-def _whole(payload: bytes) -> dict[str, Any]:
-    try:
-        value = msgspec.json.decode(payload)
-    except BAD_JSON:
-        value = None
-    if type(value) is not dict:
-        raise canon.Unreadable("the stream holds something that is no event")
-    return value
-
-
-def _text(value: dict[str, Any], name: str) -> str:
-    found = value.get(name)
-    return found if type(found) is str else ""
+    return lenient(_Event, whole_event(payload))
 
 
 # Writing
@@ -269,24 +227,22 @@ class _Open:
         """Of a delta whose text is written as it comes; b"" before the start, and for the kinds that need more."""
 
 
-class StreamWriter:
+class StreamWriter(EventWriter):
     """write() canonical events, get the bytes of Anthropic's.  `model` is the name to show; "" = the upstream's.
 
     `include_usage` changes nothing: this dialect always tells the usage.
     """
 
-    __slots__ = ("_called", "_head", "_losses", "_model", "_next", "_open", "_own", "_stopped", "_to", "_usage")
+    __slots__ = ("_called", "_head", "_next", "_open", "_own", "_stopped", "_to")
 
     def __init__(self, model: str, include_usage: bool, losses: canon.Losses) -> None:
-        self._model = model
-        self._losses = losses
+        super().__init__(model, losses)
         self._own = False
         self._to = Writing(losses, own=False, answer=True)
         self._head: canon.Started | None = canon.Started("", "")
         self._open: dict[int, _Open] = {}
         self._next = 0
         self._called = False
-        self._usage: Usage | None = None
         self._stopped = canon.Stopped(canon.Stop("stop"))
 
     def write(self, event: canon.Event) -> bytes:
@@ -300,7 +256,7 @@ class StreamWriter:
             if made.prefix and event.text and not (event.signature or event.encrypted or event.citation):
                 return made.prefix + frames.string(event.text) + frames.DELTA_END
             return self._more(made, event)
-        return _WRITERS[type(event)](self, event)
+        return self._step(event)
 
     def _on_started(self, event: canon.Started) -> bytes:
         if self._head is None:
@@ -334,7 +290,7 @@ class StreamWriter:
         opener = _OPENERS.get(type(block))
         made = opener(self, block) if opener is not None else None
         if made is None:
-            self._losses.add(_name(block))
+            self._losses.block(block)
             return out
         self._open[event.index] = made
         if isinstance(block, canon.ToolCall):
@@ -469,10 +425,6 @@ class StreamWriter:
             self._stopped = event
         return b""
 
-    def _on_used(self, event: canon.Used) -> bytes:
-        self._usage = event.usage
-        return b""
-
     def _on_ended(self, event: canon.Ended) -> bytes:
         out = self._begin() + self._close_all()
         stopped = self._stopped
@@ -499,16 +451,8 @@ class StreamWriter:
     def _on_foreign(self, event: canon.Foreign) -> bytes:
         kind = str(event.value.get("type") or event.dialect)
         if event.dialect != DIALECT:
-            self._losses.add(kind)
-            return b""
+            return super()._on_foreign(event)
         return self._begin() + frames.event(kind, event.value)
-
-
-def _name(block: canon.Block) -> str:
-    """What is lost with a block that cannot be written."""
-    if isinstance(block, canon.Raw):
-        return str(block.value.get("type") or block.dialect)
-    return str(block.__struct_config__.tag)
 
 
 def _shown(block: canon.Block) -> str:
@@ -529,15 +473,4 @@ _OPENERS: Final[dict[type, Callable[[StreamWriter, Any], _Open | None]]] = {
     canon.Reasoning: StreamWriter._open_reasoning,
     canon.ToolCall: StreamWriter._open_call,
     canon.Raw: StreamWriter._open_raw,
-}
-_WRITERS: Final[dict[type, Callable[[StreamWriter, Any], bytes]]] = {
-    canon.Started: StreamWriter._on_started,
-    canon.Opened: StreamWriter._on_opened,
-    canon.Closed: StreamWriter._on_closed,
-    canon.Stopped: StreamWriter._on_stopped,
-    canon.Used: StreamWriter._on_used,
-    canon.Ended: StreamWriter._on_ended,
-    canon.Ping: StreamWriter._on_ping,
-    canon.Failed: StreamWriter._on_failed,
-    canon.Foreign: StreamWriter._on_foreign,
 }

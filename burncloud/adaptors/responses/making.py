@@ -14,7 +14,7 @@ import msgspec
 from burncloud.adaptors import canon
 from burncloud.adaptors.reading import BAD_JSON
 from burncloud.adaptors.responses import frames
-from burncloud.adaptors.responses.parts import DIALECT, links_of, name_of, write_link
+from burncloud.adaptors.responses.parts import DIALECT, links_of, write_link
 from burncloud.adaptors.responses.reasoning import carried, carried_call
 
 
@@ -100,7 +100,7 @@ class Output:
         """A block begins, with whatever it has already."""
         opener = _OPENERS.get(type(block))
         if opener is None:
-            self._losses.add(name_of(block))
+            self._losses.block(block)
             return b""
         made = self._open[index] = _Made(block)
         return opener(self, made, block)
@@ -423,7 +423,7 @@ class Output:
     def _open_raw(self, made: _Made, block: canon.Raw) -> bytes:
         """An item of a server's tool, whole; its beginning may have been told already."""
         if block.dialect != DIALECT or not self.own:
-            self._losses.add(name_of(block))
+            self._losses.block(block)
             return b""
         item = dict(block.value)
         number = self._seen.get(str(item.get("id")))

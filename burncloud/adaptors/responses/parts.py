@@ -292,7 +292,7 @@ def _write_raw(block: canon.Raw, to: Writing) -> Written:
     if block.dialect == DIALECT and to.own:
         yield block.value
     else:
-        to.losses.add(name_of(block))
+        to.losses.block(block)
 
 
 def _write_result(block: canon.ToolResult, to: Writing) -> Written:
@@ -302,15 +302,8 @@ def _write_result(block: canon.ToolResult, to: Writing) -> Written:
 
 
 def _lose(block: canon.Block, to: Writing) -> Written:
-    to.losses.add(name_of(block))
+    to.losses.block(block)
     return ()
-
-
-def name_of(block: canon.Block) -> str:
-    """What is lost with a block that cannot be written."""
-    if isinstance(block, canon.Raw):
-        return str(block.value.get("type") or block.dialect)
-    return str(block.__struct_config__.tag)
 
 
 _WRITERS: Final[dict[type, Callable[[Any, Writing], Written]]] = {

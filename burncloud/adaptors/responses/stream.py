@@ -31,7 +31,7 @@ from burncloud.adaptors.responses.response import (
 )
 from burncloud.adaptors.responses.sequence import CALLS, Item, Sequence
 from burncloud.adaptors.splitter import Splitter
-from burncloud.domain.usage import Usage
+from burncloud.adaptors.streaming import EventReader, EventWriter, member_text, whole_event
 from burncloud.errors import Refusal
 
 # Reading
@@ -60,41 +60,17 @@ _decode: Final = msgspec.json.Decoder(_Event).decode
 _DONE: Final = _Event("[DONE]")
 
 
-class StreamReader:
-    """feed() the bytes of the stream, or event() the data of one event where another framing carries it."""
+class StreamReader(EventReader[bytes]):
+    """Responses' stream, whose last event tells the whole response again."""
 
-    __slots__ = ("_at", "_by_id", "_over", "_sequence", "_split", "_started")
+    __slots__ = ("_at", "_by_id", "_sequence")
+    dialect = DIALECT
 
     def __init__(self) -> None:
-        self._split = Splitter()
+        super().__init__(Splitter())
         self._sequence = Sequence()
         self._at: dict[int, Item] = {}
         self._by_id: dict[str, Item] = {}
-        self._started = False
-        self._over = False
-
-    def feed(self, data: bytes) -> list[canon.Event]:
-        """The events that these bytes complete; Unreadable if they are not of this dialect."""
-        found: list[canon.Event] = []
-        for payload in self._split.feed(data):
-            self._read(payload, found)
-        return found
-
-    def event(self, payload: bytes) -> list[canon.Event]:
-        """The same from the data of one whole event."""
-        found: list[canon.Event] = []
-        self._read(payload, found)
-        return found
-
-    def finish(self) -> list[canon.Event]:
-        """What is left at the end of the bytes; without a last event the stream was cut: no Ended."""
-        found: list[canon.Event] = []
-        for payload in self._split.finish():
-            try:
-                self._read(payload, found)
-            except canon.Unreadable:
-                break  # an event that was cut off
-        return found
 
     def _read(self, payload: bytes, found: list[canon.Event]) -> None:
         if self._over:
@@ -112,17 +88,11 @@ class StreamReader:
                 self._on_error(event, payload, found)
             elif kind:
                 self._head(found)
-                found.append(canon.Foreign(DIALECT, {"type": _subject(kind), "event": _whole(payload)}))
+                found.append(canon.Foreign(DIALECT, {"type": _subject(kind), "event": whole_event(payload)}))
             elif not self._started:
                 raise canon.Unreadable("the stream is none of responses")
         except (Refusal, ValueError) as error:
             raise canon.Unreadable(f"the stream is malformed: {error}") from None
-
-    def _head(self, found: list[canon.Event]) -> None:
-        """A beginning for a stream that came without one."""
-        if not self._started:
-            self._started = True
-            found.append(canon.Started("", "", dialect=DIALECT))
 
     def _on_start(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:
         if self._started:
@@ -130,10 +100,12 @@ class StreamReader:
         self._started = True
         given = event.response or {}
         extra, said = read_rest(given)
-        tier = _text(given, "service_tier")
+        tier = member_text(given, "service_tier")
         created = read_created(given)
         found.append(
-            canon.Started(_text(given, "id"), _text(given, "model"), created, None, tier, extra, DIALECT, said)
+            canon.Started(
+                member_text(given, "id"), member_text(given, "model"), created, None, tier, extra, DIALECT, said
+            )
         )
 
     def _item(self, event: _Event, kind: str, found: list[canon.Event]) -> Item:
@@ -163,7 +135,7 @@ class StreamReader:
             return
         item = self._add(event.item, event.output_index, found)
         if item.kind not in _TOLD or item.by_server:
-            found.append(canon.Foreign(DIALECT, {"type": item.kind, "event": _whole(payload)}))
+            found.append(canon.Foreign(DIALECT, {"type": item.kind, "event": whole_event(payload)}))
 
     def _on_item_end(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:
         if event.item is None:
@@ -255,7 +227,7 @@ class StreamReader:
             given.setdefault("status", "incomplete")
         stop = read_stop(given, called=self._sequence.called, refused=self._sequence.refused)
         extra, said = read_rest(given)
-        rest = {name: value for name, value in _whole(payload).items() if name not in _END} if given else {}
+        rest = {name: value for name, value in whole_event(payload).items() if name not in _END} if given else {}
         found.append(canon.Stopped(stop, 0, extra | rest, said))
         usage = read_usage(given)
         if usage is not None:
@@ -282,7 +254,7 @@ class StreamReader:
 
     def _on_error(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:
         self._over = True
-        whole = _whole(payload)
+        whole = whole_event(payload)
         found.append(canon.Failed(_failure(whole.get("error") or whole)))
 
     def _skip(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:
@@ -335,22 +307,7 @@ def _odd(payload: bytes) -> _Event:
     """An event with a member of another type than usual; _DONE for the end."""
     if payload.strip() == b"[DONE]":
         return _DONE
-    return lenient(_Event, _whole(payload))
-
-
-def _whole(payload: bytes) -> dict[str, Any]:
-    try:
-        value = msgspec.json.decode(payload)
-    except BAD_JSON:
-        value = None
-    if type(value) is not dict:
-        raise canon.Unreadable("the stream holds something that is no event")
-    return value
-
-
-def _text(value: dict[str, Any], name: str) -> str:
-    found = value.get(name)
-    return found if type(found) is str else ""
+    return lenient(_Event, whole_event(payload))
 
 
 _STATUSES: Final = {
@@ -374,28 +331,24 @@ def _failure(error: Any) -> canon.Failure:
 # Writing
 
 
-class StreamWriter:
+class StreamWriter(EventWriter):
     """write() canonical events, get the bytes of Responses'.  `model` is the name to show; "" = the upstream's.
 
     `include_usage` changes nothing: this dialect always tells the usage.  `request`: what the client asked, which the
     response repeats.
     """
 
-    __slots__ = (
-        "_extra", "_losses", "_model", "_output", "_own", "_request", "_shell", "_stopped", "_usage", "response",
-    )  # fmt: skip
+    __slots__ = ("_extra", "_output", "_own", "_request", "_shell", "_stopped", "response")
 
     def __init__(
         self, model: str, include_usage: bool, losses: canon.Losses, *, request: canon.Request | None = None
     ) -> None:
-        self._model = model
-        self._losses = losses
+        super().__init__(model, losses)
         self._request = request
         self._own = False
         self._output = Output(losses, request)
         self._shell: dict[str, Any] = {}
         self._extra: canon.Extra = {}
-        self._usage: Usage | None = None
         self._stopped: canon.Stopped | None = None
         self.response: dict[str, Any] = {}
         """The whole response, when it has ended."""
@@ -404,7 +357,7 @@ class StreamWriter:
         """The bytes that are due now; b"" where nothing is."""
         if type(event) is canon.Delta:
             return self._output.delta(event)
-        return _WRITERS[type(event)](self, event)
+        return self._step(event)
 
     def _on_started(self, event: canon.Started) -> bytes:
         if self._shell:
@@ -447,10 +400,6 @@ class StreamWriter:
             self._stopped = event
         return b""
 
-    def _on_used(self, event: canon.Used) -> bytes:
-        self._usage = event.usage
-        return b""
-
     def _on_ended(self, event: canon.Ended) -> bytes:
         out = self._begin()
         stopped = self._stopped or canon.Stopped(canon.Stop("stop"))
@@ -469,9 +418,6 @@ class StreamWriter:
             value["usage"] = write_usage(self._usage, self._extra)
         return value
 
-    def _on_ping(self, event: canon.Ping) -> bytes:
-        return b": ping\n\n"
-
     def _on_failed(self, event: canon.Failed) -> bytes:
         error = write_error(event.failure)
         out = self._output.event("error", **error)
@@ -482,21 +428,9 @@ class StreamWriter:
 
     def _on_foreign(self, event: canon.Foreign) -> bytes:
         if event.dialect != DIALECT or not self._own:
-            self._losses.add(str(event.value.get("type") or event.dialect))
-            return b""
+            return super()._on_foreign(event)
         return self._begin() + self._output.foreign(event.value)
 
 
 _LAST: Final = {"incomplete": "incomplete", "failed": "failed"}
 """status to the last event's name; all others have completed."""
-_WRITERS: Final[dict[type, Callable[[StreamWriter, Any], bytes]]] = {
-    canon.Started: StreamWriter._on_started,
-    canon.Opened: StreamWriter._on_opened,
-    canon.Closed: StreamWriter._on_closed,
-    canon.Stopped: StreamWriter._on_stopped,
-    canon.Used: StreamWriter._on_used,
-    canon.Ended: StreamWriter._on_ended,
-    canon.Ping: StreamWriter._on_ping,
-    canon.Failed: StreamWriter._on_failed,
-    canon.Foreign: StreamWriter._on_foreign,
-}

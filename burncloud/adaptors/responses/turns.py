@@ -14,7 +14,7 @@ from burncloud.adaptors import canon
 from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.chat.turns import with_results
 from burncloud.adaptors.fields import Fields, malformed
-from burncloud.adaptors.responses.parts import DIALECT, Writing, name_of, read_content, write_parts
+from burncloud.adaptors.responses.parts import DIALECT, Writing, read_content, write_parts
 from burncloud.adaptors.responses.reasoning import read_reasoning, with_signatures, write_reasoning
 from burncloud.adaptors.responses.tools import joined_name
 
@@ -271,7 +271,7 @@ def _assistant(turn: canon.Turn, to: Writing) -> list[dict[str, Any]]:
         elif isinstance(block, canon.Raw) and block.dialect == DIALECT and to.own:
             found.append(block.value)
         else:
-            to.losses.add(name_of(block))
+            to.losses.block(block)
     return found + _spoken(message, to)
 
 

@@ -29,3 +29,10 @@ def test_losses_are_sorted_and_said_once() -> None:
 def test_every_inbound_dialect_is_a_dialect() -> None:
     """What clients may speak is what upstreams may speak."""
     assert set(canon.INBOUND) < set(canon.DIALECTS)
+
+
+def test_blocks_that_cannot_be_written() -> None:
+    losses = canon.Losses()
+    for block in (canon.Audio(canon.Source()), canon.Raw("x", {"type": "search"}), canon.Raw("x", {})):
+        losses.block(block)
+    assert losses.names() == ["audio", "search", "x"]

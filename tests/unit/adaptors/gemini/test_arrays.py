@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud.adaptors.gemini.arrays import Elements
+from burncloud.adaptors.gemini.arrays import Elements, EventsOrArray
 
 OBJECTS = st.lists(st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.text())), max_size=4)
 
@@ -29,3 +29,15 @@ def test_nothing_is_kept() -> None:
     assert elements.feed(b'{"b"') == []
     assert elements.feed(b':{"c":"\\') == []
     assert elements.feed(b'"]"}}]') == [b'{"b":{"c":"\\"]"}}']
+
+
+def test_either_framing() -> None:
+    for begin in (b"", b" \n"):
+        either = EventsOrArray()
+        assert either.feed(begin) == either.finish() == []
+        assert either.feed(b'[{"a":1},{"b') == [b'{"a":1}']
+        assert either.finish() == []
+        either = EventsOrArray()
+        either.feed(begin)
+        assert either.feed(b'data: {"a":1}\n\ndata: {"b":2}') == [b'{"a":1}']
+        assert either.finish() == [b'{"b":2}']

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from burncloud.adaptors.canon import Unreadable
-from burncloud.adaptors.gemini.chunks import candidate_at, decode, part_at, whole
+from burncloud.adaptors.gemini.chunks import candidate_at, decode, part_at
 
 CHUNK = b'{"candidates":[{"content":{"parts":[{"text":"a"},{"functionCall":{"name":"f"}}]},"safetyRatings":[1]}]}'
 
@@ -21,4 +21,4 @@ def test_a_chunk() -> None:
 def test_what_is_not_there() -> None:
     assert candidate_at(b"{}", 0) == part_at(CHUNK, 0, 9) == part_at(CHUNK, 3, 0) == {}
     with pytest.raises(Unreadable):
-        whole(b"[]")
+        candidate_at(b"[]", 0)
