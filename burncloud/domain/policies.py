@@ -7,10 +7,11 @@ everybody's, and of these the one whose models are named most exactly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from burncloud.domain.names import starred, weight_of
+from burncloud.domain.money import RATIO_ONE, parse_decimal
+from burncloud.domain.names import most_specific, starred, weight_of
 from burncloud.domain.snapshot import Policy
 
 WEIGHTED: Final = "weighted"
@@ -53,6 +54,21 @@ def balance(policies: Sequence[Policy]) -> str:
 def affinity(policies: Sequence[Policy], default: bool) -> bool:
     """Whether conversations stay where they were."""
     return next((one.affinity == "on" for one in policies if one.affinity), default)
+
+
+def cost_ppm(options: Mapping[str, object], model: str) -> int:
+    """What a channel takes for a model, as a part of its list price, in millionths; 1 where nothing is said.
+
+    The option `cost` is a ratio ("0.7"), or an object of ratios by model, perhaps with a star.
+    """
+    said = options.get("cost", "1")
+    if isinstance(said, dict):
+        pattern = most_specific(said, model)
+        said = said[pattern] if pattern is not None else "1"
+    try:
+        return int(parse_decimal(str(said)).scaleb(6))
+    except ValueError:
+        return RATIO_ONE
 
 
 def fallbacks(policies: Sequence[Policy], trigger: str) -> tuple[str, ...]:

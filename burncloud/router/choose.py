@@ -4,30 +4,84 @@ Each channel of a tier stands in a heap by its virtual finish time; the first av
 moves back by 1/weight, so that any run of picks holds the weights to within about one pick a channel
 (DATAPLANE.md rule 5).  Highest priority first, the next tier when none there is available.  Weights all 0:
 round-robin; weight 0 beside others: only when the others are not available.
+
+Who is away costs nothing: it leaves when its turn comes, is called back (`Awaited`) with one turn to make up
+for and no more.  Other ways to choose inside a tier: pairs.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from heapq import heapify, heappop, heappush, heapreplace
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from weakref import WeakSet
+
+AHEAD_MAX: Final = 50
+"""A channel that is asked for by name (affinity) may be this many picks ahead of its share: 0.5 % of 10,000."""
 
 
-class Choosable(Protocol):
-    """What a choice needs to know of a channel."""
+class Awaited:
+    """A thing that is available or not, and calls those who wait for it."""
 
-    @property
-    def available(self) -> bool:
-        """Healthy and not full."""
+    __slots__ = ("available", "awaited")
+
+    def __init__(self, available: bool) -> None:
+        self.available = available
+        self.awaited: WeakSet[Any] | None = None
+        """Tiers that it has left; a tier that is gone waits for nobody."""
+
+    def turn(self, available: bool) -> None:
+        """It is available now, or not any more."""
+        self.available = available
+        if available and self.awaited is not None:
+            tiers, self.awaited = self.awaited, None
+            for tier in tiers:
+                tier.back(self)
+
+    def left(self, tier: object) -> None:
+        """A tier does not look at it until it is called."""
+        if self.awaited is None:
+            self.awaited = WeakSet()
+        self.awaited.add(tier)
 
 
-C = TypeVar("C", bound=Choosable)
+C = TypeVar("C", bound=Awaited)
+
+
+class Member(NamedTuple, Generic[C]):
+    """A channel of a route, and what it is ranked by, the strongest first."""
+
+    channel: C
+    priority: int
+    """Higher first."""
+    weight: int
+    exact: int = 0
+    """How much of the model's name its own says (names.py); more first."""
+    cost: int = 0
+    """Lower first."""
+    translated: bool = False
+    """Those that need no translation first."""
+
+
+class Chooser(Protocol[C]):
+    """The channels of one rank."""
+
+    def pick(self, tried: Container[C]) -> C | None:
+        """The next available channel that is not in `tried`."""
+
+    def other(self, tried: Container[C]) -> bool:
+        """Whether `pick` would find one; nobody's turn is used up."""
+
+    def take(self, channel: C) -> bool:
+        """Choose this one, if it may be: available, and not too far ahead of its share."""
+
+    def __contains__(self, channel: object) -> bool: ...
 
 
 class Tier(Generic[C]):
-    """Channels of one rank, shared by weight."""
+    """Shared by weight."""
 
-    __slots__ = ("_away", "_heap", "_virtual")
+    __slots__ = ("__weakref__", "_away", "_heap", "_owed", "_paid_until", "_strides", "_virtual")
 
     def __init__(self, weighted: Iterable[tuple[C, int]]) -> None:
         members = list(weighted)
@@ -38,17 +92,22 @@ class Tier(Generic[C]):
             for index, (channel, weight) in enumerate(members)
         ]
         heapify(self._heap)
-        self._away: list[tuple[float, int, float, C]] = []
+        self._strides = {channel: 1.0 / weight for channel, weight in members}
+        self._away: dict[C, tuple[float, int, float, C]] = {}
+        self._owed: dict[C, int] = {}
+        """Picks that were taken out of turn and are not yet paid for."""
+        self._paid_until: dict[C, float] = {}
         self._virtual = 0.0
+
+    def __contains__(self, channel: object) -> bool:
+        return channel in self._strides
 
     def pick(self, tried: Container[C]) -> C | None:
         """The next available channel that is not in `tried`."""
         heap = self._heap
-        if self._away:
-            self._return()
         if heap:
             finish, index, stride, channel = heap[0]
-            if channel.available and channel not in tried:
+            if channel.available and channel not in tried and not (self._owed and channel in self._owed):
                 heapreplace(heap, (finish + stride, index, stride, channel))
                 self._virtual = finish
                 return channel
@@ -56,7 +115,27 @@ class Tier(Generic[C]):
 
     def other(self, tried: Container[C]) -> bool:
         """Whether `pick` would find one."""
-        return any(entry[3].available and entry[3] not in tried for entry in (*self._heap, *self._away))
+        return any(entry[3].available and entry[3] not in tried for entry in self._heap)
+
+    def take(self, channel: C) -> bool:
+        """Choose this one out of turn: its turns to come pay for it, so that the shares stay what they are."""
+        if not channel.available or channel in self._away:
+            return False
+        stride = self._strides[channel]
+        until = max(self._paid_until.get(channel, 0.0), self._virtual) + stride
+        if until > self._virtual + AHEAD_MAX * stride and len(self._heap) > 1:
+            return False
+        self._paid_until[channel] = until
+        self._owed[channel] = self._owed.get(channel, 0) + 1
+        return True
+
+    def back(self, channel: C) -> None:
+        """One that was away is available again: the turn that it missed is its next, those before are lost."""
+        entry = self._away.pop(channel, None)
+        if entry is None:
+            return
+        finish, index, stride, _ = entry
+        heappush(self._heap, (max(finish, self._virtual), index, stride, channel))
 
     def _pick_further(self, tried: Container[C]) -> C | None:
         """The top cannot be taken: look below it; who is unavailable leaves, who was tried keeps its place."""
@@ -66,45 +145,54 @@ class Tier(Generic[C]):
         while heap and found is None:
             entry = heappop(heap)
             finish, index, stride, channel = entry
-            if not channel.available:
-                self._away.append(entry)
+            if self._owed and channel in self._owed:
+                heappush(heap, (finish + self._owed.pop(channel) * stride, index, stride, channel))
+            elif not channel.available:
+                self._away[channel] = entry
+                channel.left(self)
             elif channel in tried:
                 passed.append(entry)
             else:
                 heappush(heap, (finish + stride, index, stride, channel))
                 found = channel
+                if not passed:
+                    self._virtual = finish
         for entry in passed:
             heappush(heap, entry)
         return found
 
-    def _return(self) -> None:
-        """Who is available again comes back at the current virtual time: it does not make up for its absence."""
-        still: list[tuple[float, int, float, C]] = []
-        for entry in self._away:
-            finish, index, stride, channel = entry
-            if channel.available:
-                heappush(self._heap, (max(finish, self._virtual + stride), index, stride, channel))
-            else:
-                still.append(entry)
-        self._away = still
+
+def round_robin(weighted: Iterable[tuple[C, int]]) -> Tier[C]:
+    """All in turn, whatever their weights."""
+    return Tier((channel, 1) for channel, _ in weighted)
 
 
 class Route(Generic[C]):
     """The channels of one (dialect, group, model), in tiers."""
 
-    __slots__ = ("_tiers", "members", "size")
+    __slots__ = ("_tiers", "affine_from", "counted", "members", "size")
 
-    def __init__(self, members: Iterable[tuple[C, int, int]]) -> None:
-        """`members`: (channel, priority, weight)."""
-        tiers: dict[tuple[int, int], list[tuple[C, int]]] = {}
-        ranked = list(members)
+    def __init__(
+        self,
+        members: Iterable[tuple[Any, ...]],
+        chooser: Callable[[list[tuple[C, int]]], Chooser[C]] = Tier,
+        counted: bool = False,
+    ) -> None:
+        """`members`: (channel, priority, weight) or whole Members; `chooser` makes a tier of (channel, weight)s."""
+        ranked: list[Member[C]] = [Member(*one) for one in members]
         self.size = len(ranked)
-        self.members = [channel for channel, _, _ in ranked]
-        weighted = {priority for _, priority, weight in ranked if weight > 0}
-        for channel, priority, weight in ranked:
-            spare = weight <= 0 and priority in weighted
-            tiers.setdefault((-priority, int(spare)), []).append((channel, max(weight, 1) if not spare else 1))
-        self._tiers = [Tier(tiers[rank]) for rank in sorted(tiers)]
+        self.members = [one.channel for one in ranked]
+        self.counted = counted
+        """It must be known how busy and how quick its channels are."""
+        self.affine_from = 1 << 62
+        """Prompts of so many tokens and more are looked at: what is their conversation, where was it (affinity.py)."""
+        tiers: dict[tuple[int, ...], list[tuple[C, int]]] = {}
+        shared = {one.priority for one in ranked if one.weight > 0}
+        for one in ranked:
+            spare = one.weight <= 0 and one.priority in shared
+            rank = (-one.priority, int(spare), -one.exact, one.cost, int(one.translated))
+            tiers.setdefault(rank, []).append((one.channel, 1 if spare else max(one.weight, 1)))
+        self._tiers = [chooser(tiers[rank]) for rank in sorted(tiers)]
 
     def pick(self, tried: Container[C] = ()) -> C | None:
         """The next channel, or None where none is available."""
@@ -116,6 +204,15 @@ class Route(Generic[C]):
             if channel is not None:
                 return channel
         return None
+
+    def take(self, channel: C) -> bool:
+        """Choose this one, unless a better tier has anybody or it is too far ahead of its share."""
+        for tier in self._tiers:
+            if channel in tier:
+                return tier.take(channel)
+            if tier.other(()):
+                return False
+        return False
 
     def other(self, tried: Container[C]) -> bool:
         """Whether `pick` would find one; nobody's turn is used up."""

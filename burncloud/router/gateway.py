@@ -27,6 +27,7 @@ from burncloud.adaptors.translation import Done
 from burncloud.config import Settings, tuned
 from burncloud.domain.journal import Again
 from burncloud.domain.money import RATIO_ONE
+from burncloud.domain.names import among
 from burncloud.domain.snapshot import Token
 from burncloud.errors import (
     INVALID_REQUEST,
@@ -239,7 +240,7 @@ class Gateway:
         assert endpoint is not None
         model = x.model
         models = x.token.models
-        if models is not None and model not in models:
+        if models is not None and model not in models and not among(models, model):
             raise Refusal(PERMISSION_DENIED, f"This token may not use the model `{model}`")
         route = self.world.route(endpoint, x.group, model)
         if route is None:

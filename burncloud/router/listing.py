@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from burncloud.domain.names import among
 from burncloud.errors import INVALID_REQUEST, NOT_FOUND, Refusal
 from burncloud.router.exchange import Exchange
 from burncloud.router.world import World
@@ -35,7 +36,7 @@ def listing(world: World, x: Exchange) -> bytes:
 def usable(world: World, x: Exchange) -> list[str]:
     """The names of all models that this token may use, sorted."""
     allowed = x.token.models
-    return [model for model in world.models(x.group) if allowed is None or model in allowed]
+    return [model for model in world.models(x.group) if allowed is None or among(allowed, model)]
 
 
 def default_model(world: World, x: Exchange) -> str:

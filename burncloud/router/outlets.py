@@ -11,8 +11,10 @@ from typing import Final
 
 from burncloud.adaptors.spoken import SPOKEN
 from burncloud.adaptors.vendors import Vendor, speaks, upstream_path
+from burncloud.domain.names import STAR, carried, most_specific
 from burncloud.domain.snapshot import Channel
 from burncloud.router.breaker import Breaker
+from burncloud.router.pairs import Measured
 from burncloud.router.reach import Reach
 from burncloud.router.routes import Endpoint
 from burncloud.wire.pool import Origin
@@ -39,7 +41,7 @@ class Outlet:
 
     __slots__ = (
         "_base_path", "_next", "_paths", "abilities", "available", "by_model", "channel", "full", "gone", "id", "keys",
-        "models", "origin", "reach", "ref_field", "vendor", "ways",
+        "models", "origin", "patterns", "reach", "ref_field", "vendor", "ways",
     )  # fmt: skip
 
     def __init__(
@@ -57,7 +59,9 @@ class Outlet:
         self.vendor = vendor
         self.origin = origin
         origin.join()
-        self.models = channel.models
+        self.models = dict(channel.models)
+        """Public → upstream name; models that one with a star means join when they are asked for."""
+        self.patterns = tuple(model for model in channel.models if STAR in model)
         self.reach = reach
         """None for an ordinary channel."""
         self.ways: dict[str, str] = {}
@@ -70,7 +74,7 @@ class Outlet:
         self.full = False
         """At one of its limits (limits.py)."""
         self.gone = False
-        self.abilities = {model: Ability(self, model) for model in channel.models}
+        self.abilities = {model: Ability(self, model) for model in channel.models if STAR not in model}
         self.ref_field = b"x-burncloud-channel: %b\r\n" % channel.ref.encode()
         self._next = 0
         self._base_path = base
@@ -122,6 +126,23 @@ class Outlet:
         """A key to try although none may be used: the one that may be used soonest."""
         return min(self.keys, key=lambda key: key.breaker.until)
 
+    def ability(self, model: str) -> Ability | None:
+        """The model here: by its own name, else by the name with a star that says the most of it; None = it has not."""
+        ability = self.abilities.get(model)
+        if ability is None and self.patterns:
+            pattern = most_specific(self.patterns, model)
+            if pattern is not None:
+                self.models[model] = carried(pattern, self.channel.models[pattern], model)
+                ability = self.abilities[model] = Ability(self, model)
+                ability.look()
+        return ability
+
+    def forget(self, model: str) -> None:
+        """Of a model that a name with a star stood for."""
+        if model not in self.channel.models:
+            self.abilities.pop(model, None)
+            self.models.pop(model, None)
+
     def look(self) -> None:
         """A breaker of a key has changed."""
         usable = self.channel.enabled and not self.gone and not self.full
@@ -135,7 +156,7 @@ class Outlet:
             self.origin.leave()
         self.available, self.gone = False, True
         for ability in self.abilities.values():
-            ability.available = False
+            ability.turn(False)
 
     def inherit(self, old: Outlet) -> None:
         """What was known of the same place before its channel changed."""
@@ -144,26 +165,31 @@ class Outlet:
         known = {(key.id, key.secret): key.breaker for key in old.keys}
         for key in self.keys:
             key.breaker = known.get((key.id, key.secret), key.breaker)
-        for model, ability in self.abilities.items():
-            if model in old.abilities and old.models[model] == self.models[model]:
-                ability.breaker = old.abilities[model].breaker
+        for model, known_ability in old.abilities.items():
+            ability = self.ability(model)
+            if ability is not None and old.models[model] == self.models[model]:
+                ability.follow(known_ability)
         self.look()
 
 
-class Ability:
+class Ability(Measured):
     """A model at a channel: what a route chooses."""
 
-    __slots__ = ("available", "breaker", "model", "outlet")
+    __slots__ = ("breaker", "model", "outlet")
 
     def __init__(self, outlet: Outlet, model: str) -> None:
+        Measured.__init__(self, outlet.available)
         self.outlet = outlet
         self.model = model
         self.breaker = Breaker()
-        self.available = outlet.available
 
     def __repr__(self) -> str:
         return f"<Ability {self.model} at {self.outlet.channel.ref}, {self.breaker.state}>"
 
     def look(self) -> None:
         """A breaker has changed."""
-        self.available = self.outlet.available and self.breaker.available
+        self.turn(self.outlet.available and self.breaker.available)
+
+    def follow(self, old: Ability) -> None:
+        """It takes the place of the same model there."""
+        self.breaker, self.first_s, self.heard = old.breaker, old.first_s, old.heard

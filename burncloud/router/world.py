@@ -15,12 +15,15 @@ import msgspec
 
 from burncloud import logs
 from burncloud.adaptors.vendors import VENDORS, Vendor, base_url_of
+from burncloud.domain import policies
 from burncloud.domain.link import Drop, Put, decode_record
 from burncloud.domain.money import RATIO_ONE
+from burncloud.domain.names import EXACT, STAR, fits, most_specific, weight_of
 from burncloud.domain.pricing import Price, Tariff
 from burncloud.domain.snapshot import Channel, Group, Limit, Policy, Record, Setting, Token, User
-from burncloud.router.choose import Route
+from burncloud.router.choose import Member, Route, Tier, round_robin
 from burncloud.router.outlets import Ability, Outlet
+from burncloud.router.pairs import least_busy, lowest_latency
 from burncloud.router.reach import auth_field, reach_of
 from burncloud.router.routes import Endpoint
 from burncloud.wire.pool import Origin, OriginKey, origin_key
@@ -28,6 +31,15 @@ from burncloud.wire.proxy import parse_proxy
 from burncloud.wire.tls import TlsSetting
 
 _log = logs.logger(__name__)
+
+RESOLVED_MAX: Final = 1_000
+"""Models that names with a star stood for are remembered, so many of them."""
+CHOOSERS: Final[dict[str, Callable[[list[tuple[Ability, int]]], Any]]] = {
+    policies.WEIGHTED: Tier, policies.ROUND_ROBIN: round_robin, policies.CHEAPEST: Tier,
+    policies.LEAST_BUSY: least_busy, policies.LOWEST_LATENCY: lowest_latency,
+}  # fmt: skip
+"""Policy → what makes a tier.  The cheapest are a matter of rank: among those of one cost, weights decide."""
+COUNTED: Final = (policies.LEAST_BUSY, policies.LOWEST_LATENCY)
 
 Served = tuple[str, str]
 """(group, model)."""
@@ -54,6 +66,10 @@ class World:
         self._routes: dict[Served, dict[str, Route[Ability]]] = {}
         """By API; made from the members when first asked for."""
         self._members: dict[Served, dict[int, Ability]] = {}
+        self._starred: dict[str, dict[str, dict[int, Outlet]]] = {}
+        """Group → name with a star → channels that have it."""
+        self._resolved: dict[str, None] = {}
+        """Models that routes were made for by such a name, the oldest first."""
         self.loaded = False
         self._seen: dict[str, set[Any]] | None = None
 
@@ -69,30 +85,65 @@ class World:
         return self._make_route(endpoint, group, model)
 
     def _make_route(self, endpoint: Endpoint, group: str, model: str) -> Route[Ability] | None:
-        """Of channels of the same priority, those that need no translation stand before the others."""
+        """Of channels of the same priority, those that name the model best and need no translation come first."""
         api = endpoint.conversation or endpoint.name
-        ranked: list[tuple[Ability, int, int]] = []
-        for ability in self._members.get((group, model), {}).values():
+        said = policies.nearest(self.policies.values(), (f"group:{group}", policies.ALL), model)
+        balance = policies.balance(said)
+        members: list[Member[Ability]] = []
+        for ability in self._abilities(group, model):
             outlet = ability.outlet
+            channel = outlet.channel
             way = outlet.way(endpoint, model)
-            if way is not None and outlet.channel.enabled:
+            if way is not None and channel.enabled:
                 outlet.ways[api] = way
-                ranked.append((ability, 2 * outlet.channel.priority + (not way), outlet.channel.weight))
-        if not ranked:
+                own = EXACT if model in channel.models else weight_of(most_specific(outlet.patterns, model) or "")
+                cost = policies.cost_ppm(channel.options, model) if balance == policies.CHEAPEST else 0
+                members.append(Member(ability, channel.priority, channel.weight, own, cost, bool(way)))
+        if not members:
             return None
-        route = self._routes.setdefault((group, model), {})[api] = Route(ranked)
+        route = Route(members, CHOOSERS.get(balance, Tier), balance in COUNTED)
+        self._routes.setdefault((group, model), {})[api] = route
         return route
+
+    def _abilities(self, group: str, model: str) -> list[Ability]:
+        """The model at all channels of the group that have it, by its name or by one with a star."""
+        found = dict(self._members.get((group, model), {}))
+        outlets = {
+            number: outlet
+            for pattern, outlets in self._starred.get(group, {}).items()
+            if fits(pattern, model)
+            for number, outlet in outlets.items()
+        }
+        if outlets.keys() - found.keys():
+            self._remember(model)
+        for number, outlet in outlets.items():
+            ability = outlet.ability(model)
+            if ability is not None:
+                found.setdefault(number, ability)
+        return list(found.values())
+
+    def _remember(self, model: str) -> None:
+        """One more model that only a name with a star means; above RESOLVED_MAX one goes, of those without a price."""
+        if model not in self._resolved and len(self._resolved) >= RESOLVED_MAX:
+            gone = next((name for name in self._resolved if name not in self.tariffs), next(iter(self._resolved)))
+            del self._resolved[gone]
+            for served in [served for served in self._routes if served[1] == gone]:
+                del self._routes[served]
+            for outlet in self.outlets.values():
+                if outlet.patterns:
+                    outlet.forget(gone)
+        self._resolved[model] = None
 
     def served(self, model: str, group: str, endpoint: Endpoint | None = None) -> bool:
         """Whether any channel of the group has the model, in whatever state (and answers this API)."""
-        members = self._members.get((group, model), {}).values()
-        return (
-            bool(members) if endpoint is None else any(one.outlet.way(endpoint, model) is not None for one in members)
-        )
+        found = self._abilities(group, model)
+        return bool(found) if endpoint is None else any(one.outlet.way(endpoint, model) is not None for one in found)
 
     def models(self, group: str) -> list[str]:
-        """Models that a group can ask for, sorted."""
-        return sorted({model for served, model in self._members if served == group})
+        """Models that a group can ask for, sorted: those that are named, and those with a price that a star means."""
+        named = {model for served, model in self._members if served == group}
+        starred = self._starred.get(group, {})
+        return sorted(named | {model for model in self.tariffs if any(fits(pattern, model) for pattern in starred)})
 
     def ratio_ppm(self, group: str) -> int:
         """The price ratio of a group."""
@@ -207,8 +258,13 @@ class World:
             outlet.inherit(old)
         self.outlets[channel.id] = outlet
         for key in self._keys(outlet):
-            self._members.setdefault(key, {})[channel.id] = outlet.abilities[key[1]]
-            self._routes.pop(key, None)
+            group, model = key
+            if STAR in model:
+                self._starred.setdefault(group, {}).setdefault(model, {})[channel.id] = outlet
+                self._forget_routes(group, model)
+            else:
+                self._members.setdefault(key, {})[channel.id] = outlet.abilities[model]
+                self._routes.pop(key, None)
         return channel.id
 
     def _drop_channel(self, channel_id: int) -> None:
@@ -217,11 +273,22 @@ class World:
             return
         outlet.close()
         for key in self._keys(outlet):
-            members = self._members.get(key, {})
+            group, model = key
+            starred = STAR in model
+            table: dict[Any, Any] = self._starred.get(group, {}) if starred else self._members
+            members = table.get(model if starred else key, {})
             members.pop(channel_id, None)
             if not members:
-                self._members.pop(key, None)
-            self._routes.pop(key, None)
+                table.pop(model if starred else key, None)
+            if starred:
+                self._forget_routes(group, model)
+            else:
+                self._routes.pop(key, None)
+
+    def _forget_routes(self, group: str, pattern: str) -> None:
+        """Who has the models that this name means has changed."""
+        for served in [served for served in self._routes if served[0] == group and fits(pattern, served[1])]:
+            del self._routes[served]
 
     def _keys(self, outlet: Outlet) -> list[Served]:
         channel = outlet.channel

@@ -17,12 +17,13 @@ from burncloud.database import channels as rows
 from burncloud.database.channels import ChannelRow
 from burncloud.database.connection import Conn, row_id
 from burncloud.database.engine import Database
+from burncloud.domain.names import STAR
 from burncloud.errors import INVALID_REQUEST, NOT_FOUND, Refusal
 from burncloud.service import secrets
 from burncloud.service.credentials import check_key, project_of
 from burncloud.service.groups import DEFAULT_GROUP, ensure_groups
 from burncloud.service.options import check as check_options
-from burncloud.service.prices import check_model
+from burncloud.service.policies import check_pattern
 from burncloud.service.secrets import MasterKey, WrongKey
 
 NAME: Final = re.compile(r"(?!\d+$)(?!ch_)[^\s,=](?:[^,=\n]{0,126}[^\s,=])?")
@@ -188,8 +189,10 @@ def _check(values: dict[str, Any], vendor: str, options: Mapping[str, Any] = Map
     if models is not None and (not models or not all(models) or not all(models.values())):
         raise Refusal(INVALID_REQUEST, "A channel needs models; write them like gpt-4o,fast=gpt-4o-mini")
     for public, upstream in (models or {}).items():
-        check_model(public)
-        check_model(upstream)
+        check_pattern(public)
+        check_pattern(upstream)
+        if STAR in upstream and STAR not in public:
+            raise Refusal(INVALID_REQUEST, f"The star of {upstream!r} has nothing to stand for: {public!r} has none")
     if "options" in values:
         values["options"] = check_options(values["options"])
     try:

@@ -13,12 +13,14 @@ from typing import Any, Final, NamedTuple
 
 from burncloud.adaptors.overrides import overrides
 from burncloud.adaptors.vendors import DIALECTS
+from burncloud.domain.money import parse_decimal
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.wire.heads import REQUEST_FIELDS
 from burncloud.wire.proxy import parse_proxy
 from burncloud.wire.tls import ca_file_fault
 
 HIDDEN: Final = "…"
+COST_MAX: Final = 1_000
 _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z-]{1,100}")
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _SECRET_NAME: Final = re.compile(r"auth|key|token|secret|cookie|passw|sig|credential", re.IGNORECASE)
@@ -64,6 +66,18 @@ def _file(value: Any) -> str:
     if fault := ca_file_fault(str(path)):
         raise ValueError(f"The file {value!r} {fault}")
     return str(path)
+
+
+def _cost(value: Any) -> str | dict[str, str]:
+    """Ratios stay text, as they were written."""
+    for text in value.values() if isinstance(value, dict) else (value,):
+        try:
+            ratio = parse_decimal(str(text))
+        except ValueError:
+            ratio = None
+        if ratio is None or not ratio.is_finite() or not 0 <= ratio <= COST_MAX or isinstance(text, bool):
+            raise ValueError('write a part of the list price like 0.7, or {"gpt-4*": 0.7, "*": 1} by model')
+    return {str(name): str(text) for name, text in value.items()} if isinstance(value, dict) else str(value)
 
 
 def _spoken(value: Any) -> list[str]:
@@ -132,6 +146,8 @@ def _hide_headers(value: Any) -> Any:
 _ROWS: Final = (
     Option("speaks", "`chat,responses`", "dialects that it answers itself, if not those of its type; what else is "
            "asked is translated to the first", _spoken),
+    Option("cost", '`0.7`, `{"gpt-4*": 0.7}`', "what it takes for a model, as a part of the list price; the policy "
+           "`cheapest` goes by it (`balancing.md`)", _cost),
     Option("region", "`us-east-1`", "AWS region, part of Bedrock's address and of the signature", _text),
     Option("project", "`my-project`", "Google Cloud project; taken from a service account's key if not given", _text),
     Option("location", "`us-east5`", "Google Cloud location: a region, `us`, `eu` or `global` (the default)", _text),

@@ -15,6 +15,7 @@ from burncloud.database import users as user_rows
 from burncloud.database.connection import Conn, row_id
 from burncloud.database.engine import Database
 from burncloud.database.tokens import TokenRow
+from burncloud.domain.names import STAR
 from burncloud.errors import INVALID_REQUEST, INVALID_TOKEN, NOT_FOUND, PERMISSION_DENIED, TOKEN_EXPIRED, Refusal
 from burncloud.service import secrets, users
 from burncloud.service.groups import ensure_groups
@@ -163,7 +164,10 @@ def _check(values: dict[str, Any]) -> None:
     if values.get("expires_at", NEVER) > EXPIRES_AT_MAX:
         raise Refusal(INVALID_REQUEST, "A token expires before the year 10000, or never")
     if values.get("models") is not None and not all(values["models"]):
-        raise Refusal(INVALID_REQUEST, "A model's name cannot be empty; write the models like gpt-4,gpt-4o")
+        raise Refusal(INVALID_REQUEST, "A model's name cannot be empty; write the models like gpt-4,claude-*")
+    for model in values.get("models") or ():
+        if model.count(STAR) > 1:
+            raise Refusal(INVALID_REQUEST, f"{model!r} has more than one star; write it like claude-* or *")
     if "networks" in values:
         values["networks"] = [_network(text) for text in values["networks"]]
 

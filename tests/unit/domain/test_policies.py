@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from burncloud.domain import policies
 from burncloud.domain.snapshot import Policy
 
@@ -39,3 +41,15 @@ def test_what_nobody_says() -> None:
     assert policies.balance([]) == "weighted"
     assert policies.affinity([], True)
     assert not policies.affinity([policy("*", "*", affinity="off")], True)
+
+
+@pytest.mark.parametrize(
+    ("option", "ppm"),
+    [
+        (None, 1_000_000), ("0.7", 700_000), ("0.5", 500_000), (0.25, 250_000), ("0", 0), ("much", 1_000_000),
+        ({"gpt-4*": "0.7", "*": "0.9"}, 700_000), ({"claude": "0.7"}, 1_000_000),
+        ({"gpt-4": 2, "gpt-4*": 1}, 2_000_000),
+    ],
+)  # fmt: skip
+def test_what_a_channel_takes(option: object, ppm: int) -> None:
+    assert policies.cost_ppm({} if option is None else {"cost": option}, "gpt-4") == ppm

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from burncloud.router.choose import Route
+from burncloud.router import choose
+from burncloud.router.choose import AHEAD_MAX, Awaited, Route, Tier
 
 
-class Stub:
+class Stub(Awaited):
     """A channel that is available or not."""
 
     def __init__(self, name: str, available: bool = True) -> None:
+        Awaited.__init__(self, available)
         self.name = name
-        self.available = available
 
     def __repr__(self) -> str:
         return self.name
@@ -85,9 +87,10 @@ def test_zero_beside_others_is_a_spare() -> None:
     """Picked only where none of the others can be."""
     of, stubs = route({"a": 3, "spare": 0, "b": 1})
     assert shares(of, 100) == {"a": 75, "b": 25}
-    stubs["a"].available = stubs["b"].available = False
+    stubs["a"].turn(False)
+    stubs["b"].turn(False)
     assert shares(of, 10) == {"spare": 10}
-    stubs["b"].available = True
+    stubs["b"].turn(True)
     assert shares(of, 10) == {"b": 10}
 
 
@@ -95,24 +98,24 @@ def test_tiers() -> None:
     """A lower priority only when the higher one has nobody."""
     of, stubs = route({"a": 1, "b": 1, "c": 5, "d": 0}, {"a": 10, "b": 10, "c": 1, "d": 1})
     assert shares(of, 10) == {"a": 5, "b": 5}
-    stubs["a"].available = False
+    stubs["a"].turn(False)
     assert shares(of, 10) == {"b": 10}
-    stubs["b"].available = False
+    stubs["b"].turn(False)
     assert shares(of, 10) == {"c": 10}
-    stubs["c"].available = False
+    stubs["c"].turn(False)
     assert shares(of, 10) == {"d": 10}
-    stubs["d"].available = False
+    stubs["d"].turn(False)
     assert of.pick() is None
-    stubs["a"].available = True
+    stubs["a"].turn(True)
     assert shares(of, 10) == {"a": 10}
 
 
 def test_who_was_away_does_not_catch_up() -> None:
     """It comes back at the current virtual time, with its own share and no more."""
     of, stubs = route({"a": 1, "b": 1})
-    stubs["a"].available = False
+    stubs["a"].turn(False)
     assert shares(of, 1000) == {"b": 1000}
-    stubs["a"].available = True
+    stubs["a"].turn(True)
     found = shares(of, 100)
     assert abs(found["a"] - found["b"]) <= 2
 
@@ -122,7 +125,7 @@ def test_who_was_away_for_a_moment_is_not_favoured() -> None:
     of, stubs = route({"a": 1, "b": 1})
     found: Counter[str] = Counter()
     for n in range(3000):
-        stubs["a"].available = n % 3 != 0
+        stubs["a"].turn(n % 3 != 0)
         found[str(of.pick())] += 1
     assert found["a"] <= 1502
 
@@ -138,7 +141,7 @@ def test_never_one_that_was_tried_or_is_away(
 ) -> None:
     """In any run of coming, going and failing: None only if nobody is left, and always the best tier that is."""
     stubs = [Stub(f"c{n}") for n in range(len(members))]
-    of = Route((stub, *member) for stub, member in zip(stubs, members, strict=True))
+    of: Route[Stub] = Route((stub, *member) for stub, member in zip(stubs, members, strict=True))
     assert of.size == len(members)
     weighted = {priority for priority, weight in members if weight > 0}
 
@@ -148,7 +151,7 @@ def test_never_one_that_was_tried_or_is_away(
 
     for away, tried_ in zip(absences, tries, strict=False):
         for n, stub in enumerate(stubs):
-            stub.available = n not in away
+            stub.turn(n not in away)
         tried = tuple(stubs[n] for n in tried_ if n < len(stubs))
         picked = of.pick(tried)
         left = [n for n, stub in enumerate(stubs) if stub.available and stub not in tried]
@@ -177,3 +180,216 @@ def test_ten_thousand_channels_cost_as_one() -> None:
     """A pick does not go through them: 10,000 picks among 10,000 channels take each once."""
     of, _ = route({f"c{n}": 1 for n in range(10_000)})
     assert set(shares(of, 10_000).values()) == {1}
+
+
+# Shares when channels fail, leave and return
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 100), min_size=2, max_size=8), st.integers(0, 100), st.integers(0, 999))
+def test_shares_hold_while_channels_fail_at_random(weights: list[int], percent: int, seed: int) -> None:
+    """5 % of all sends fail and go to another: what each is sent and what it answers stays its share, to 1 %."""
+    total, chance = sum(weights), Random(seed)
+    assume(max(weights) <= 0.9 * total)
+    of, _ = route({f"c{n}": weight for n, weight in enumerate(weights)})
+    shares(of, percent)
+    sent: Counter[str] = Counter()
+    answered: Counter[str] = Counter()
+    for _ in range(10_000):
+        tried: tuple[Stub, ...] = ()
+        while (channel := of.pick(tried)) is not None:
+            sent[channel.name] += 1
+            if chance.random() >= 0.05:
+                answered[channel.name] += 1
+                break
+            tried = (*tried, channel)
+    for n, weight in enumerate(weights):
+        for found in (sent, answered):
+            assert abs(found[f"c{n}"] / found.total() - weight / total) <= 0.01, (weights, sent, answered)
+
+
+def test_80_and_20_while_channels_fail() -> None:
+    """The promise of the manual, with the failures of both sides."""
+    of, _ = route({"big": 80, "small": 20})
+    chance = Random(4)
+    answered: Counter[str] = Counter()
+    for _ in range(10_000):
+        first = of.pick()
+        assert first is not None
+        failed = chance.random() < 0.05
+        channel = of.pick((first,)) if failed else first
+        assert channel is not None
+        answered[channel.name] += 1
+    assert 7_900 <= answered["big"] <= 8_100
+
+
+@pytest.mark.parametrize("weights", [[80, 20], [50, 30, 20], [0, 0, 0], [1, 1, 1, 97]])
+def test_shares_by_chi_square(weights: list[int]) -> None:
+    """Over 10,000 far closer than chance would be (5 % of chance exceeds 3.8 with two channels)."""
+    of, _ = route({f"c{n}": weight for n, weight in enumerate(weights)})
+    found = shares(of, 10_000)
+    expected = [10_000 * (weight or 1) / (sum(weights) or len(weights)) for weight in weights]
+    assert sum((found[f"c{n}"] - e) ** 2 / e for n, e in enumerate(expected)) < 0.1
+
+
+def test_shares_return_after_a_death() -> None:
+    """Dead for 3,000 requests: nothing goes there; from its return on, 80 and 20 again, and nothing is made up for."""
+    of, stubs = route({"big": 80, "small": 20})
+    assert shares(of, 1_000) == {"big": 800, "small": 200}
+    stubs["big"].turn(False)
+    assert shares(of, 3_000) == {"small": 3_000}
+    stubs["big"].turn(True)
+    found = shares(of, 1_000)
+    assert abs(found["big"] - 800) <= 2, found
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(1, 50), min_size=2, max_size=6),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(1, 40)), max_size=80),
+)
+def test_coming_and_going_costs_only_the_turns_of_absence(weights: list[int], moves: list[tuple[int, int]]) -> None:
+    """After any run of moments away, the next 10,000 picks are shared to one percent."""
+    of, stubs = route({f"c{n}": weight for n, weight in enumerate(weights)})
+    for who, picks in moves:
+        stub = stubs[f"c{who % len(weights)}"]
+        stub.turn(False)
+        for _ in range(picks):
+            of.pick()
+        stub.turn(True)
+    found = shares(of, 10_000)
+    for n, weight in enumerate(weights):
+        assert abs(found[f"c{n}"] / 10_000 - weight / sum(weights)) <= 0.01, (weights, found)
+
+
+def test_short_absences_do_not_starve_a_light_one() -> None:
+    """One of 101 is away for every other pick: it gets about half its turns, not none."""
+    of, stubs = route({"heavy": 100, "light": 1})
+    found: Counter[str] = Counter()
+    for n in range(20_200):
+        stubs["light"].turn(n % 2 == 0)
+        found[str(of.pick())] += 1
+    assert 80 <= found["light"] <= 201
+
+
+def test_who_is_away_is_not_looked_at() -> None:
+    """1,000 of 10,000 are away: once they have left, no pick asks them anything."""
+    asked: Counter[str] = Counter()
+
+    class Watched(Stub):
+        @property
+        def available(self) -> bool:
+            asked[self.name] += 1
+            return self.here
+
+        @available.setter
+        def available(self, value: bool) -> None:
+            self.here = value
+
+    stubs = [Watched(f"c{n}") for n in range(10_000)]
+    of: Route[Stub] = Route((stub, 0, 1) for stub in stubs)
+    for stub in stubs[:1_000]:
+        stub.turn(False)
+    shares(of, 10_000)
+    asked.clear()
+    found = shares(of, 9_000)
+    assert sum(asked.values()) == 9_000
+    assert not any(stub.name in found for stub in stubs[:1_000])
+    for stub in stubs[:1_000]:
+        stub.turn(True)
+    found = shares(of, 10_000)
+    assert sum(stub.name in found for stub in stubs[:1_000]) == 1_000
+
+
+def test_a_route_that_is_gone_waits_for_nobody() -> None:
+    """Routes are made anew whenever a channel changes: those before must not pile up at one that is off for weeks."""
+    stub = Stub("c", False)
+    for _ in range(100):
+        assert Route([(stub, 0, 1)]).pick() is None
+    assert stub.awaited is not None
+    assert len(stub.awaited) == 0
+
+
+def test_round_robin_takes_no_notice_of_weights() -> None:
+    stubs = [Stub(name) for name in "abc"]
+    of: Route[Stub] = Route([(stubs[0], 0, 5), (stubs[1], 0, 1), (stubs[2], 0, 0)], choose.round_robin)
+    assert shares(of, 10) == {"a": 5, "b": 5}  # weight 0 beside others stays a spare
+
+
+def test_what_ranks_before_what() -> None:
+    """Priority, then weight 0 beside others, then the more exact name, the lower cost, no translation."""
+    stubs = {name: Stub(name) for name in "abcdefg"}
+    members = [
+        (stubs["a"], 0, 0, 9, 0, False), (stubs["b"], 0, 1, 1, 5, False), (stubs["c"], 0, 1, 9, 5, True),
+        (stubs["d"], 0, 1, 9, 5, False), (stubs["e"], 1, 1, 0, 9, True), (stubs["f"], 0, 1, 9, 3, True),
+        (stubs["g"], 1, 0, 9, 0, False),
+    ]  # fmt: skip
+    of: Route[Stub] = Route(members)
+    order = []
+    while (channel := of.pick()) is not None:
+        order.append(channel.name)
+        channel.turn(False)
+    assert "".join(order) == "egfdcba"
+
+
+# One that is asked for by name
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 100), min_size=2, max_size=6),
+    st.integers(0, 100),
+    st.integers(0, 999),
+)
+def test_shares_hold_with_any_affinity(weights: list[int], percent: int, seed: int) -> None:
+    """However many of the requests ask for the same channel: what it is given too much stays below AHEAD_MAX."""
+    of, stubs = route({f"c{n}": weight for n, weight in enumerate(weights)})
+    found, chance = Counter[str](), Random(seed)
+    favourite = stubs["c0"]
+    for _ in range(10_000):
+        if chance.random() * 100 < percent and of.take(favourite):
+            found["c0"] += 1
+        else:
+            found[str(of.pick())] += 1
+    for n, weight in enumerate(weights):
+        over = found[f"c{n}"] - 10_000 * weight / sum(weights)
+        assert abs(over) <= AHEAD_MAX + len(weights) + 2, (weights, found)
+
+
+def test_who_is_asked_for_within_his_share_is_always_taken() -> None:
+    """A tenth asks for a channel that has four fifths of all."""
+    of, stubs = route({"big": 80, "small": 20})
+    found: Counter[str] = Counter()
+    for n in range(1_000):
+        if n % 10 == 0:
+            assert of.take(stubs["big"])
+            found["big"] += 1
+        else:
+            found[str(of.pick())] += 1
+    assert abs(found["big"] - 800) <= 2
+
+
+def test_who_cannot_be_taken() -> None:
+    """One that is away, of another route, or of a lower tier than one that is there."""
+    of, stubs = route({"a": 1, "b": 1, "c": 1}, {"a": 1, "b": 1})
+    assert of.take(stubs["a"])
+    assert not of.take(stubs["c"])
+    assert not of.take(Stub("stranger"))
+    stubs["a"].turn(False)
+    assert not of.take(stubs["a"])
+    of.pick()
+    of.pick()
+    assert not of.take(stubs["a"])
+    stubs["b"].turn(False)
+    assert of.take(stubs["c"])
+    assert all(of.take(stubs["c"]) for _ in range(3 * AHEAD_MAX))  # nobody else is there
+
+
+def test_a_tier_whose_all_are_owing_still_picks() -> None:
+    stubs = [Stub("a"), Stub("b")]
+    tier = Tier((stub, 1) for stub in stubs)
+    for _ in range(20):
+        assert tier.take(stubs[0])
+        assert tier.take(stubs[1])
+    found = Counter(str(tier.pick(())) for _ in range(100))
+    assert found == {"a": 50, "b": 50}

@@ -26,6 +26,7 @@ GIVEN = [
     [
         (Token(1, HASH, 1), User(1), ["claude", "gemini", "gpt-4", "gpt-5"]),
         (Token(1, HASH, 1, models=("gpt-4", "vip-only", "none")), User(1), ["gpt-4"]),
+        (Token(1, HASH, 1, models=("gpt-*", "*-only")), User(1), ["gpt-4", "gpt-5"]),
         (Token(1, HASH, 1, models=()), User(1), []),
         (Token(1, HASH, 1, group="vip"), User(1), ["vip-only"]),
         (Token(1, HASH, 1), User(1, group="vip"), ["vip-only"]),

@@ -65,3 +65,46 @@ def test_a_channel_that_is_gone_stays_away() -> None:
     outlet.close()
     outlet.look()
     assert not outlet.abilities["m"].available
+
+
+STARRED = msgspec.structs.replace(
+    CHANNEL, models={"claude-*": "anthropic/claude-*", "claude-3*": "three", "claude-3-opus": "opus", "*-x": "x"}
+)
+
+
+def test_the_name_with_a_star_that_says_the_most() -> None:
+    """The star is carried over; the channel's own name for a model comes before all stars."""
+    outlet = made(STARRED)
+    names = {}
+    for model in ("claude-4-sonnet", "claude-3-opus", "claude-3-haiku", "my-x", "gpt-4"):
+        ability = outlet.ability(model)
+        names[model] = None if ability is None else outlet.models[model]
+        assert outlet.ability(model) is ability
+    assert names == {
+        "claude-4-sonnet": "anthropic/claude-4-sonnet", "claude-3-opus": "opus", "claude-3-haiku": "three",
+        "my-x": "x", "gpt-4": None,
+    }  # fmt: skip
+    assert "claude-*" not in outlet.abilities
+    outlet.forget("claude-3-haiku")
+    outlet.forget("claude-3-opus")
+    assert "claude-3-haiku" not in outlet.abilities
+    assert "claude-3-haiku" not in outlet.models
+    assert "claude-3-opus" in outlet.abilities  # it is named
+
+
+def test_what_a_star_meant_is_inherited() -> None:
+    """A model that rests goes on resting when its channel is changed."""
+    old, new = made(STARRED), made(STARRED)
+    ability = old.ability("claude-4")
+    assert ability is not None
+    ability.breaker.cool(0.0, "broken")
+    old.look()
+    ability.answered(0.5, 1.0, True)
+    new.inherit(old)
+    assert not new.abilities["claude-4"].available
+    assert new.abilities["claude-4"].first_s == 0.5
+    late = new.ability("claude-5")
+    assert late is not None
+    assert late.available
+    new.close()
+    assert not late.available

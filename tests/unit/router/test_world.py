@@ -282,3 +282,122 @@ def test_the_origin_of_a_channel_that_is_gone_is_nobody_s(world: World) -> None:
     assert not origin.abandoned
     world.drop(Drop("channel", [two.id]))
     assert origin.abandoned
+
+
+# Names with a star
+
+
+def upstream_names(world: World, model: str, group: str = "default") -> dict[str, str]:
+    """Channel → the name that it is asked by, of all that the route has."""
+    route = world.route(Endpoint("chat", "openai", "body"), group, model)
+    members = [] if route is None else route.members
+    return {one.outlet.channel.ref: one.outlet.models[model] for one in members}
+
+
+def starred(number: int, models: dict[str, str], **fields: Any) -> Channel:
+    [channel] = channels(1)
+    return msgspec.structs.replace(channel, id=number, ref=f"ch_{number}", models=models, **fields)
+
+
+def test_stars_stand_for_what_nobody_names(world: World) -> None:
+    """Who says more of the name comes first, whoever says less is still there when he is away."""
+    put(
+        world, "channel",
+        starred(1, {"claude-*": "anthropic/claude-*"}), starred(2, {"claude-3": "c3"}), starred(3, {"*": "*"}),
+        starred(4, {"claude-*": "x-*"}, groups=("vip",)), starred(5, {"gpt-*": "*"}),
+    )  # fmt: skip
+    assert upstream_names(world, "claude-3") == {"ch_1": "anthropic/claude-3", "ch_2": "c3", "ch_3": "claude-3"}
+    assert upstream_names(world, "claude-4", "vip") == {"ch_4": "x-4"}
+    route = world.route(Endpoint("chat", "openai", "body"), "default", "claude-3")
+    assert route is not None
+    order = []
+    while (one := route.pick()) is not None:
+        order.append(one.outlet.channel.ref)
+        one.turn(False)
+    assert order == ["ch_2", "ch_1", "ch_3"]
+    assert world.served("anything", "default")
+    assert not world.served("anything", "vip")
+
+
+def test_stars_follow_their_channels(world: World) -> None:
+    """A route that a star made is made anew when such a channel comes, changes or goes."""
+    put(world, "channel", starred(1, {"claude-*": "a-*"}))
+    assert upstream_names(world, "claude-3") == {"ch_1": "a-3"}
+    put(world, "channel", starred(2, {"*": "b-*"}))
+    assert upstream_names(world, "claude-3") == {"ch_1": "a-3", "ch_2": "b-claude-3"}
+    put(world, "channel", starred(1, {"claude-4*": "a-*"}))
+    assert upstream_names(world, "claude-3") == {"ch_2": "b-claude-3"}
+    world.drop(Drop("channel", [2]))
+    assert upstream_names(world, "claude-3") == {}
+    assert world.route(Endpoint("chat", "openai", "body"), "default", "claude-3") is None
+    assert upstream_names(world, "claude-45") == {"ch_1": "a-5"}
+    world.drop(Drop("channel", [1]))
+    assert world._starred == {"default": {}}
+
+
+def test_what_a_star_can_list(world: World) -> None:
+    """Those that are named, and those with a price that a star means."""
+    put(world, "channel", starred(1, {"claude-*": "*", "gpt-4": "x"}), starred(2, {"*": "*"}, groups=("vip",)))
+    put(world, "price", Price("claude-3", *[1] * 11), Price("gemini", *[1] * 11))
+    assert world.models("default") == ["claude-3", "gpt-4"]
+    assert world.models("vip") == ["claude-3", "gemini"]
+
+
+def test_as_many_resolved_names_as_fit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for ever new names fills no memory, and drives no model out that has a price."""
+    monkeypatch.setattr("burncloud.router.world.RESOLVED_MAX", 10)
+    put(world, "channel", starred(1, {"*": "*"}), starred(2, {"*": "*"}))
+    put(world, "price", Price("good", *[1] * 11))
+    endpoint = Endpoint("chat", "openai", "body")
+    good = world.route(endpoint, "default", "good")
+    for n in range(100):
+        assert upstream_names(world, f"junk-{n}") == {"ch_1": f"junk-{n}", "ch_2": f"junk-{n}"}
+    assert len(world._routes) == len(world._resolved) == 10
+    assert len(world.outlets[1].abilities) == len(world.outlets[1].models) - 1 == 10
+    assert world.route(endpoint, "default", "good") is good
+    assert {f"junk-{n}" for n in range(91, 100)} <= world._resolved.keys()
+
+
+# Policies
+
+
+def picks(world: World, model: str, group: str = "default", count: int = 60) -> dict[str, int]:
+    """How often each channel is picked."""
+    route = world.route(Endpoint("chat", "openai", "body"), group, model)
+    assert route is not None
+    found: dict[str, int] = {}
+    for _ in range(count):
+        one = route.pick()
+        assert one is not None
+        found[one.outlet.channel.ref] = found.get(one.outlet.channel.ref, 0) + 1
+    return found
+
+
+def policy(scope: str, models: str, balance: str) -> Policy:
+    return Policy(f"{scope} {models}", scope, models, balance)
+
+
+def test_policies_are_live(world: World) -> None:
+    """By group and model, the nearest; from the next request on."""
+    put(
+        world, "channel",
+        starred(1, {"gpt-4": "x"}, weight=3, groups=("default", "vip"), options={"cost": {"gpt-*": "0.9"}}),
+        starred(2, {"gpt-4": "x"}, weight=1, groups=("default", "vip"), options={"cost": "0.5"}),
+        starred(3, {"gpt-4": "x"}, weight=1, groups=("default", "vip"), options={"cost": "0.50"}),
+    )  # fmt: skip
+    assert picks(world, "gpt-4") == {"ch_1": 36, "ch_2": 12, "ch_3": 12}
+    put(world, "policy", policy("*", "gpt-*", "round-robin"), policy("group:vip", "*", "cheapest"))
+    assert picks(world, "gpt-4") == {"ch_1": 20, "ch_2": 20, "ch_3": 20}
+    assert picks(world, "gpt-4", "vip") == {"ch_2": 30, "ch_3": 30}
+    put(world, "policy", policy("*", "gpt-4", "least-busy"))
+    route = world.route(Endpoint("chat", "openai", "body"), "default", "gpt-4")
+    assert route is not None
+    assert route.counted
+    world.drop(Drop("policy", ["* gpt-4", "* gpt-*", "group:vip *"]))
+    assert picks(world, "gpt-4") == {"ch_1": 36, "ch_2": 12, "ch_3": 12}
+
+
+def test_a_policy_of_another_version_is_passed_over(world: World) -> None:
+    put(world, "channel", *channels(2))
+    put(world, "policy", policy("*", "*", "by-the-stars"))
+    assert sum(picks(world, "gpt-4").values()) == 60

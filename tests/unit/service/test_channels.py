@@ -89,6 +89,8 @@ async def test_an_update_changes_only_what_is_given_and_the_abilities(db: Databa
         ({"vendor": "new-api"}, "needs a --base-url"),
         ({"models": {}}, "needs models"),
         ({"models": {"a": ""}}, "needs models"),
+        ({"models": {"a*b*": "x"}}, "more than one star"),
+        ({"models": {"a": "x-*"}}, "nothing to stand for"),
         ({"groups": []}, "needs a group"),
         ({"groups": ["a b"]}, "group's name"),
         ({"weight": -1}, "weight is between"),

@@ -32,6 +32,8 @@ def test_every_option_that_a_vendor_needs_is_one() -> None:
         {"speaks": ["chat", "messages"], "region": "us-east-1", "project": "p-1", "location": "global"},
         {"headers": {"set": {"X-A": "1", "authorization": "Token x"}, "remove": ["user-agent"]}},
         {"params": {"set": {"a": [1]}, "default": {"b": None}, "remove": ["c"]}},
+        {"cost": "0.7"},
+        {"cost": {"gpt-4*": "0.7", "*": "1"}},
         {"query": {"a": "b"}, "proxy": "socks5://u:p@h:1", "verify_tls": False},
     ],
 )
@@ -57,6 +59,9 @@ def test_what_is_taken(options: dict[str, Any]) -> None:
         ({"headers": {"set": {"x-a": "1\r\n2"}}}, "one line"),
         ({"headers": {"remove": ["content-length"]}}, "own"),
         ({"params": {"set": {"model": "x"}}}, "model cannot be overridden"),
+        ({"cost": "cheap"}, "part of the list price"),
+        ({"cost": "NaN"}, "part of the list price"),
+        ({"cost": {"*": -1}}, "part of the list price"),
         ({"params": {}}, "write"),
         ({"query": "a=b"}, "write"),
         ({"proxy": "ftp://x"}, "write it like http://"),

@@ -51,6 +51,7 @@ async def test_all_that_can_be_said_of_a_token(alice: Database) -> None:
         ({"networks": ["10.0.0.1/8"]}, "no network"),
         ({"networks": ["anywhere"]}, "no network"),
         ({"models": [""]}, "cannot be empty"),
+        ({"models": ["a", "*b*"]}, "more than one star"),
         ({"name": "x" * 129}, "at most 128"),
         ({"group": "a b"}, "group's name"),
     ],
