@@ -34,6 +34,8 @@ from burncloud.wire.upstream import Upstream
 OK_LINE: Final = STATUS_LINES[200]
 JSON_HOLD_BYTES_MAX: Final = 256 << 10
 SSE_HOLD_BYTES_MAX: Final = 16 << 10
+PIECES_A_TURN: Final = 2
+"""So much of a large body goes out in one turn of the loop: a fast upstream would take all of it at once."""
 TRANSLATED_BYTES_MAX: Final = 64 << 20
 """Longest plain answer that is translated."""
 REFUSALS: Final = {401: "refused", 402: "refused", 403: "forbidden"}
@@ -139,14 +141,18 @@ class Answers:
     # The request's large body
 
     def pump(self, x: Exchange, up: Upstream) -> None:
-        """Send pieces of a spooled body until the upstream has enough for now."""
-        pump = x.pump
-        while pump is not None and up.writable and not up.lost:
-            piece = next(pump, None)
+        """Send pieces of a spooled body until the upstream, or the loop, has enough for now."""
+        if x.up is not up:
+            return
+        for _ in range(PIECES_A_TURN):
+            if x.pump is None or not up.writable or up.lost:
+                return
+            piece = next(x.pump, None)
             if piece is None:
                 x.pump = None
                 return
             up.write(piece)
+        self._loop.call_soon(self.pump, x, up)
 
     # Before the commit point
 

@@ -49,6 +49,7 @@ ENDING: Final = "ending"
 """The receipt is queued; the last bytes go when it is written."""
 OVER: Final = "over"
 
+NO_DIGEST: Final = (None, "")
 STATES: Final = (ARRIVING, LEASING, DIALLING, SENT, HOLDING, PASSING, TALKING, ENDING, OVER)
 
 
@@ -89,7 +90,7 @@ class Exchange(Inbound):
 
     __slots__ = (
         "ability", "again", "answer_head", "asked", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost",
-        "chunked", "day", "endpoint", "failed_keys", "fields", "first_ns", "form", "form_peek", "group",
+        "chunked", "day", "digest", "endpoint", "failed_keys", "fields", "first_ns", "form", "form_peek", "group",
         "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "key", "last", "meter", "model", "money",
         "no_room", "opening_key", "outlet", "price", "prompt", "prompt_billed", "pump", "reading", "reason", "relay",
         "request_id", "reserve", "room", "route", "seat", "session", "sliced", "spooling", "sse", "started_ns", "state",
@@ -139,6 +140,8 @@ class Exchange(Inbound):
         """Estimated prompt tokens, for a bill where nobody counted."""
         self.asked: Asked | None = None  # in the canonical form, once it had to be read
         self.written: Written | None = None
+        self.digest: tuple[Outlet | None, str] = NO_DIGEST
+        """SHA-256 (hex) of a large body as this channel gets it."""
         self.upload = b""  # the request as it goes up: its head and, if that is small, its body
         self.upload_body = b""  # a larger body in memory
         self.pump: Iterator[bytes] | None = None

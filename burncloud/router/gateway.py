@@ -65,7 +65,7 @@ from burncloud.router.question import look_at
 from burncloud.router.realtime import Realtime
 from burncloud.router.routes import ANY_GEMINI, REALTIME, Target, target
 from burncloud.router.translate import Lossy, forget, job_of, take, translate, way_of
-from burncloud.router.upload import make_upload
+from burncloud.router.upload import hash_first, make_upload
 from burncloud.router.world import World
 from burncloud.wire.body import SPOOL_FROM, Body
 from burncloud.wire.downstream import Downstream
@@ -377,6 +377,8 @@ class Gateway:
                 self.refuse(x, refusal)
 
     def _connect(self, x: Exchange, outlet: Outlet) -> None:
+        if outlet.reach is not None and hash_first(x, self._loop, self._connect):
+            return
         up = outlet.origin.take()
         if up is not None:
             self._send(x, up)

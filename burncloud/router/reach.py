@@ -149,6 +149,10 @@ class Reach:
         kept = [line for line in head.split(b"\r\n") if line and not line.lower().startswith(removed)]
         return b"\r\n".join([*kept, b""])
 
+    def signs(self, secret: str) -> bool:
+        """Whether a request with this key is signed, its body included."""
+        return bool(self._service) and credentials_of(secret) is not None
+
     def signature(self, secret: str, method: bytes, target: bytes, body: Iterable[bytes], sha256: str = "") -> bytes:
         """The fields that sign a request, where the vendor wants that.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,13 @@ import msgspec
 import pytest
 
 from burncloud.domain.pricing import Price
+from burncloud.domain.snapshot import Channel
+from burncloud.router import upload
+from burncloud.router.answer import PIECES_A_TURN, Answers
+from burncloud.router.exchange import Exchange
+from burncloud.router.reach import Reach
+from burncloud.wire.body import PIECE_BYTES
+from burncloud.wire.upstream import Upstream
 from tests.dialogue import PRICE, Dialogue, channels
 from tests.speech import DONE, LAST, answer, chat, chunk, completion, delta, post, problem, stream_head, usage_chunk
 
@@ -267,3 +275,65 @@ def test_prices_are_those_of_the_public_model() -> None:
         served(d, post(chat()))
         [end] = d.receipts()
         assert (end.model, end.upstream_model, end.charge) == ("gpt-4", "deployment-7", 1_500_000)
+
+
+# The loop stays free
+
+
+def test_a_large_body_goes_up_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much the upstream takes: two pieces a turn."""
+    seen: list[int] = []
+    pump = Answers.pump
+    with free() as d:
+
+        def counted(answers: Answers, x: Exchange, up: Upstream) -> None:
+            before = len(up.transport.sent)
+            pump(answers, x, up)
+            seen.append(len(up.transport.sent) - before)
+
+        monkeypatch.setattr(Answers, "pump", counted)
+        body = json.dumps(chat(user="u" * 3_000_000)).encode()
+        assert served(d, post(body))[1] == body
+    assert sum(seen) == len(body)
+    assert max(seen) == PIECES_A_TURN * PIECE_BYTES
+
+
+AWS = Channel(
+    1, "ch_1", "bedrock", "", ((10, "AKID:SECRET"),), {"m": "us.anthropic.claude-x"}, options={"region": "us-east-1"}
+)
+LARGE = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "x" * 3_000_000}]}
+
+
+def test_a_large_body_is_hashed_before_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece a turn, and once for all attempts at a channel; the signature's other tests: test_reach.py."""
+    known: list[str] = []
+    signature = Reach.signature
+
+    def seen(reach: Reach, secret: str, method: bytes, target: bytes, body: Any, sha256: str = "") -> bytes:
+        known.append(sha256)
+        return signature(reach, secret, method, target, body, sha256)
+
+    monkeypatch.setattr(Reach, "signature", seen)
+    with Dialogue([AWS], unpriced="free") as d:
+        client = d.client()
+        client >> post(LARGE, "/v1/messages")
+        up = d.upstream()
+        assert known == [hashlib.sha256(up.request.body).hexdigest()]
+        up << problem(400)
+        assert client.answers()
+
+
+def test_who_leaves_while_it_is_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was sent, nothing is billed."""
+    with Dialogue([AWS], unpriced="free") as d:
+        client = d.client()
+        step = upload._hash
+
+        def leaving(*given: Any) -> None:
+            client.reset()
+            step(*given)
+
+        monkeypatch.setattr(upload, "_hash", leaving)
+        client >> post(LARGE, "/v1/messages")
+        assert d.silent
+        assert d.receipts() == []
