@@ -140,8 +140,7 @@ class Exchange(Inbound):
         """Estimated prompt tokens, for a bill where nobody counted."""
         self.asked: Asked | None = None  # in the canonical form, once it had to be read
         self.written: Written | None = None
-        self.digest: tuple[Outlet | None, str] = NO_DIGEST
-        """SHA-256 (hex) of a large body as this channel gets it."""
+        self.digest: tuple[Outlet | None, str] = NO_DIGEST  # (channel, SHA-256 of a large body as it gets it, hex)
         self.upload = b""  # the request as it goes up: its head and, if that is small, its body
         self.upload_body = b""  # a larger body in memory
         self.pump: Iterator[bytes] | None = None
