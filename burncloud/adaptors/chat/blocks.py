@@ -6,7 +6,6 @@ Content that is one text is written as a string, which every copy of the API tak
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from burncloud.adaptors import canon
 from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.chat.families import DIALECT, Family, family_of
 from burncloud.adaptors.chat.reasoning import shown
+from burncloud.adaptors.documents import TEXT_TYPES, decoded, tagged
 from burncloud.adaptors.fields import Fields, malformed
 
 # Reading
@@ -226,17 +226,13 @@ def _write_image(block: canon.Image, to: Writing) -> Written:
         yield part
 
 
-_TEXT_TYPES: Final = ("text/", "application/json", "application/xml", "application/csv", "application/x-")
-
-
 def _write_document(block: canon.Document, to: Writing) -> Written:
     source = block.source
     text = source.text
-    if not text and source.data and source.media_type.startswith(_TEXT_TYPES) and not to.own:
-        text = _decoded(source.data)
+    if not text and source.data and source.media_type.startswith(TEXT_TYPES) and not to.own:
+        text = decoded(source.data)
     if text:
-        head = f"<document title={block.title!r}>" if block.title else "<document>"
-        part = {"type": "text", "text": f"{head}\n{text}\n</document>"}
+        part = {"type": "text", "text": tagged(block.title, text)}
         yield to.rest(part, block.cache, {} if to.own else block.extra)
         return
     family = to.family
@@ -262,13 +258,6 @@ _PDF: Final = "application/pdf"
 
 def _file(**members: str) -> dict[str, Any]:
     return {"type": "file", "file": {name: value for name, value in members.items() if value}}
-
-
-def _decoded(data: str) -> str:
-    try:
-        return base64.b64decode(data).decode("utf-8")
-    except ValueError:
-        return ""
 
 
 def _write_audio(block: canon.Audio, to: Writing) -> Written:

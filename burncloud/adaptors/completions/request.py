@@ -8,6 +8,7 @@ from burncloud.adaptors import canon
 from burncloud.adaptors.bodies import joined, request_bytes, request_of
 from burncloud.adaptors.completions.prompt import DIALECT, STOP, prompt_of
 from burncloud.adaptors.fields import Fields, malformed
+from burncloud.adaptors.unsaid import name_unsaid
 
 DEFAULT_MAX_TOKENS: Final = 1024
 """The API's own default, 16, ends in the middle of a sentence; models of this API have room for about 4,000."""
@@ -85,7 +86,8 @@ def _body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
         if len(stop) > STOPS_MAX:
             losses.add("stop")
         stop = [*stop, STOP][:STOPS_MAX] if is_transcript else stop[:STOPS_MAX]
-        _name_the_unsupported(request, losses)
+        name_unsaid(request, _UNSAID, losses)
+        _name_the_unsaid(request, losses)
     body: dict[str, Any] = {"model": request.model, "prompt": prompt}
     if request.stream:
         body["stream"] = True
@@ -102,27 +104,22 @@ def _body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
     if own:
         whole: dict[str, Any] = joined(body, request.extra)
         return whole
-    losses.extra({name: value for name, value in request.extra.items() if value is not None})
     return body
 
 
-_UNSUPPORTED: Final = (
+_UNSAID: Final = (
     "tools", "tool_choice", "top_k", "min_p", "audio", "verbosity", "service_tier", "metadata", "store", "cache_key",
-    "safety",
+    "safety", "modalities",
 )  # fmt: skip
 
 
-def _name_the_unsupported(request: canon.Request, losses: canon.Losses) -> None:
-    for name in _UNSUPPORTED:
-        if getattr(request, name):
-            losses.add(name)
+def _name_the_unsaid(request: canon.Request, losses: canon.Losses) -> None:
+    """What is asked in more words than one."""
     if request.output is not None and request.output.kind != "text":
         losses.add("json_schema" if request.output.kind == "schema" else "json_mode")
     thinking = request.thinking
     if thinking is not None and thinking.enabled is not False and thinking.effort != "none":
         losses.add("thinking")
-    if any(modality != "text" for modality in request.modalities):
-        losses.add("modalities")
     for turn in request.turns:
         losses.extra(turn.extra)
         if turn.name:

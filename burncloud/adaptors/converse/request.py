@@ -22,9 +22,10 @@ from burncloud.adaptors.converse.knobs import ADDITIONAL, own_additional, read_a
 from burncloud.adaptors.converse.tools import foreign_tools, own_tools, read_tools
 from burncloud.adaptors.fields import Fields, malformed
 from burncloud.adaptors.messages import families as claude
-from burncloud.adaptors.messages.request import output_format, sampling, thinking_config
+from burncloud.adaptors.messages.request import output_format, sampling, thinking_config, visible_stops
 from burncloud.adaptors.messages.turns import FIRST, mid_call, ordered
 from burncloud.adaptors.reading import BAD_JSON
+from burncloud.adaptors.unsaid import name_unsaid
 
 Body = dict[str, Any]
 
@@ -155,7 +156,7 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> Body:
     """What was asked in another dialect, as this model takes it."""
     to = Writing(losses, own=False, model=request.model)
     family = to.family
-    _name_the_unsupported(request, losses)
+    name_unsaid(request, _UNSAID, losses)
     request = _seated(request, family, losses)
     turns = ordered(request.turns, family.claude or claude.OTHER, losses)
     if not turns:  # Bedrock wants somebody to speak to
@@ -183,7 +184,7 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> Body:
         body,
         system=_begun_with_text(system, losses),
         inferenceConfig=_inference(
-            limit, sampled.get("temperature"), sampled.get("top_p"), _stops(request.stop, losses)
+            limit, sampled.get("temperature"), sampled.get("top_p"), visible_stops(request.stop, losses)
         ),
         toolConfig=tools,
         outputConfig=output,
@@ -235,27 +236,11 @@ def _begun_with_text(system: list[Body], losses: canon.Losses) -> list[Body]:
     return kept
 
 
-_UNSUPPORTED: Final = (
+_UNSAID: Final = (
     "frequency_penalty", "presence_penalty", "min_p", "logprobs", "logit_bias", "cache_key", "safety", "store", "user",
     "audio",
+    "seed", "n", "modalities", "verbosity",
 )  # fmt: skip
-
-
-def _name_the_unsupported(request: canon.Request, losses: canon.Losses) -> None:
-    for name in _UNSUPPORTED:
-        if getattr(request, name):
-            losses.add(name)
-    if request.seed is not None:
-        losses.add("seed")
-    if request.n is not None and request.n > 1:
-        losses.add("n")
-    if any(modality != "text" for modality in request.modalities):
-        losses.add("modalities")
-    if request.verbosity not in ("", "medium"):
-        losses.add("verbosity")
-    losses.extra({name: value for name, value in request.extra.items() if value is not None})
-    for turn in request.turns:
-        losses.extra(turn.extra)
 
 
 Thought = tuple[int | None, Body, str]
@@ -283,14 +268,6 @@ def _sampled(request: canon.Request, family: Family, thinking: Body | None, loss
             losses.add(name)
             found[name] = min(1, max(0, value))
     return found
-
-
-def _stops(stops: list[str], losses: canon.Losses) -> list[str]:
-    """Stop sequences of white space alone are refused."""
-    kept = [stop for stop in stops if stop.strip()]
-    if len(kept) < len(stops):
-        losses.add("stop")
-    return kept
 
 
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")

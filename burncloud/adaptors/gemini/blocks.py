@@ -7,7 +7,6 @@ elsewhere (video, executed code, server-side calls, whatever comes next) are kep
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ import msgspec
 
 from burncloud.adaptors import canon
 from burncloud.adaptors.bodies import encoded
+from burncloud.adaptors.documents import TEXT_TYPES, decoded, media_type_of, tagged
 from burncloud.adaptors.gemini.envelope import opened, sealed
 from burncloud.adaptors.gemini.families import Family, family_of
 from burncloud.adaptors.gemini.names import DIALECT, Names, camelled
@@ -244,18 +244,11 @@ def _by_ending(url: str) -> str:
     return _ENDINGS.get(url.partition("?")[0].rpartition(".")[2].lower(), "")
 
 
-_MAGIC: Final = (
-    ("JVBER", "application/pdf"), ("iVBOR", "image/png"), ("/9j/", "image/jpeg"), ("R0lG", "image/gif"),
-    ("UklGR", "image/webp"), ("SUQz", "audio/mpeg"), ("//u", "audio/mpeg"),
-)  # fmt: skip
-
-
 def _source(source: canon.Source, fallback: str, to: Writing, what: str) -> dict[str, Any] | None:
     """inlineData or fileData; None (and a loss) if Gemini cannot reach it."""
     kind = source.media_type
     if source.data:
-        kind = kind or next((name for magic, name in _MAGIC if source.data.startswith(magic)), fallback)
-        return {"inlineData": {"mimeType": kind, "data": source.data}}
+        return {"inlineData": {"mimeType": kind or media_type_of(source.data, fallback), "data": source.data}}
     uri = source.url
     if source.file_id and (to.own or FILES in source.file_id):
         uri = source.file_id
@@ -276,7 +269,6 @@ def _write_image(block: canon.Image, to: Writing) -> Parts:
     return [to.rest(part, block.cache, block.extra)]
 
 
-_TEXTS: Final = ("text/", "application/json", "application/xml", "application/csv", "application/x-", "application/ya")
 _READ: Final = ("", "application/pdf", "text/plain", "text/html", "text/css", "text/md", "text/markdown", "text/csv",
                 "text/xml", "text/rtf")  # fmt: skip
 """What Gemini reads as a document."""
@@ -286,26 +278,18 @@ def _write_document(block: canon.Document, to: Writing) -> Parts:
     source = block.source
     text = source.text
     if source.data and not to.own and source.media_type not in _READ:
-        text = _decoded(source.data) if source.media_type.startswith(_TEXTS) else ""
+        text = decoded(source.data) if source.media_type.startswith(TEXT_TYPES) else ""
         if not text:
             to.losses.add("document")
             return []
     if text:
-        head = f"<document title={block.title!r}>" if block.title else "<document>"
-        return [to.rest({"text": f"{head}\n{text}\n</document>"}, block.cache, {} if to.own else block.extra)]
+        return [to.rest({"text": tagged(block.title, text)}, block.cache, {} if to.own else block.extra)]
     part = _source(source, "application/pdf", to, "document")
     if part is None:
         return []
     if block.title and to.own:
         part[next(iter(part))]["displayName"] = block.title
     return [to.rest(part, block.cache, block.extra)]
-
-
-def _decoded(data: str) -> str:
-    try:
-        return base64.b64decode(data).decode("utf-8")
-    except ValueError:
-        return ""
 
 
 def _write_audio(block: canon.Audio, to: Writing) -> Parts:

@@ -18,6 +18,7 @@ from burncloud.adaptors.gemini.schemas import json_schema, open_schema, own_sche
 from burncloud.adaptors.gemini.thinking import own_thinking, read_thinking, write_thinking
 from burncloud.adaptors.gemini.tools import own_config, read_config, read_tools, write_config, write_tools
 from burncloud.adaptors.gemini.turns import own_contents, read_contents, write_contents
+from burncloud.adaptors.unsaid import name_unsaid
 
 STOPS_MAX: Final = 5
 """More stop sequences are refused."""
@@ -166,7 +167,9 @@ def _numbers(request: canon.Request) -> dict[str, Any]:
 def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
     """What was asked in another dialect, as this model takes it."""
     to = Writing(losses, own=False, model=request.model)
-    _name_the_unsupported(request, losses)
+    name_unsaid(request, _UNSAID, losses)
+    if request.service_tier not in _TIERS_KNOWN:
+        losses.add("service_tier")
     system = write_parts(request.system, to)
     contents = write_contents(request, to)
     if not contents:  # Gemini wants somebody to speak to
@@ -189,18 +192,8 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
 
 
 _TIERS_TAKEN: Final = ("flex", "priority")
-_UNSUPPORTED: Final = ("min_p", "logit_bias", "cache_key", "store", "metadata", "user", "safety")
-
-
-def _name_the_unsupported(request: canon.Request, losses: canon.Losses) -> None:
-    for name in _UNSUPPORTED:
-        if getattr(request, name):
-            losses.add(name)
-    if request.verbosity not in ("", "medium"):
-        losses.add("verbosity")
-    if request.service_tier not in ("", "auto", "default", "standard", "standard_only", *_TIERS_TAKEN):
-        losses.add("service_tier")
-    losses.extra({name: value for name, value in request.extra.items() if value is not None})
+_TIERS_KNOWN: Final = ("", "auto", "default", "standard", "standard_only", *_TIERS_TAKEN)
+_UNSAID: Final = ("min_p", "logit_bias", "cache_key", "store", "metadata", "user", "safety", "verbosity")
 
 
 def _stops(stops: list[str], losses: canon.Losses) -> list[str]:

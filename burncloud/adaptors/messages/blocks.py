@@ -7,7 +7,6 @@ in `extra` beside it, so that it is written back as it was.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -17,6 +16,7 @@ import msgspec
 
 from burncloud.adaptors import canon
 from burncloud.adaptors.bodies import encoded
+from burncloud.adaptors.documents import TEXT_TYPES, decoded, media_type_of
 from burncloud.adaptors.fields import Fields, malformed
 from burncloud.adaptors.messages.envelope import opened, reasoning_of, sealed_call, sealed_reasoning
 from burncloud.adaptors.messages.families import Family, family_of
@@ -259,7 +259,11 @@ def _write_source(source: canon.Source, extra: canon.Extra, to: Writing, what: s
     """The source of an image or a PDF; None (and a loss) if Anthropic cannot reach it."""
     value: dict[str, Any] | None = None
     if source.data:
-        value = {"type": "base64", "media_type": source.media_type or _guessed(source.data, what), "data": source.data}
+        value = {
+            "type": "base64",
+            "media_type": source.media_type or media_type_of(source.data, _USUAL[what]),
+            "data": source.data,
+        }
     elif source.url:
         if to.own or source.url.startswith(_WEB):
             value = {"type": "url", "url": source.url}
@@ -277,16 +281,8 @@ def _write_source(source: canon.Source, extra: canon.Extra, to: Writing, what: s
     return value
 
 
-_MAGIC: Final = (
-    ("JVBER", "application/pdf"), ("iVBOR", "image/png"), ("/9j/", "image/jpeg"), ("R0lG", "image/gif"),
-    ("UklGR", "image/webp"),
-)  # fmt: skip
-
-
-def _guessed(data: str, what: str) -> str:
-    """The media type by the first bytes."""
-    fallback = "image/png" if what == "image" else "application/pdf"
-    return next((kind for magic, kind in _MAGIC if data.startswith(magic)), fallback)
+_USUAL: Final = {"image": "image/png", "document": "application/pdf"}
+"""The media type of what says nothing of its own."""
 
 
 def _write_image(block: canon.Image, to: Writing) -> Written:
@@ -328,14 +324,11 @@ def _write_document(block: canon.Document, to: Writing) -> Written:
     yield to.rest(value, block.cache, extra)
 
 
-_TEXT_TYPES: Final = ("text/", "application/json", "application/xml", "application/csv", "application/x-")
-
-
 def _document_source(source: canon.Source, extra: canon.Extra, to: Writing) -> dict[str, Any] | None:
     """Anthropic reads PDFs and plain text: other texts are given as that, other files are lost."""
     if source.data and not to.own and source.media_type not in ("", "application/pdf"):
-        text = _decoded(source.data) if source.media_type.startswith(_TEXT_TYPES) else None
-        if text is None:
+        text = decoded(source.data) if source.media_type.startswith(TEXT_TYPES) else ""
+        if not text:
             to.losses.add("document")
             return None
         source = canon.Source(text=text)
@@ -345,13 +338,6 @@ def _document_source(source: canon.Source, extra: canon.Extra, to: Writing) -> d
             return None
         return {"type": "text", "media_type": (to.own and source.media_type) or "text/plain", "data": source.text}
     return _write_source(source, extra, to, "document")
-
-
-def _decoded(data: str) -> str | None:
-    try:
-        return base64.b64decode(data).decode("utf-8")
-    except ValueError:
-        return None
 
 
 def _write_audio(block: canon.Audio, to: Writing) -> Written:

@@ -18,6 +18,7 @@ from burncloud.adaptors.messages.blocks import DIALECT, Writing, read_content, w
 from burncloud.adaptors.messages.families import Family
 from burncloud.adaptors.messages.tools import read_choice, read_tool, strict_schema, write_choice, write_tools
 from burncloud.adaptors.messages.turns import mid_call, ordered
+from burncloud.adaptors.unsaid import name_unsaid
 from burncloud.errors import THREAD_UNSUPPORTED
 
 DEFAULT_MAX_TOKENS: Final = 4096
@@ -234,7 +235,7 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
     """What was asked in another dialect, as this model takes it."""
     to = Writing(losses, own=False, model=request.model)
     family = to.family
-    _name_the_unsupported(request, losses)
+    name_unsaid(request, _UNSAID, losses)
     turns = ordered(request.turns, family, losses)
     if not turns and request.system:  # Anthropic wants somebody to speak to
         losses.add("first_turn")
@@ -245,7 +246,7 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
     thinking, effort, max_tokens = thinking_config(request, family, forced or mid_call(turns), losses)
     form, instruction = output_format(request.output, family, losses)
     system = [*request.system, canon.Text(instruction)] if instruction else request.system
-    request = msgspec.structs.replace(request, stop=_stops(request.stop, losses))
+    request = msgspec.structs.replace(request, stop=visible_stops(request.stop, losses))
     body = _frame(request, max_tokens, turns, system, to)
     put(body, tools=tools, tool_choice=choice, thinking=thinking)
     put(body, output_config={name: value for name, value in (("effort", effort), ("format", form)) if value})
@@ -255,31 +256,15 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
     return body
 
 
-_UNSUPPORTED: Final = (
+_UNSAID: Final = (
     "frequency_penalty", "presence_penalty", "min_p", "logprobs", "logit_bias", "audio", "cache_key", "safety", "store",
     "metadata",
+    "seed", "n", "modalities", "verbosity",
 )  # fmt: skip
 
 
-def _name_the_unsupported(request: canon.Request, losses: canon.Losses) -> None:
-    for name in _UNSUPPORTED:
-        if getattr(request, name):
-            losses.add(name)
-    if request.seed is not None:
-        losses.add("seed")
-    if request.n is not None and request.n > 1:
-        losses.add("n")
-    if any(modality != "text" for modality in request.modalities):
-        losses.add("modalities")
-    if request.verbosity not in ("", "medium"):
-        losses.add("verbosity")
-    losses.extra({name: value for name, value in request.extra.items() if value is not None})
-    for turn in request.turns:
-        losses.extra(turn.extra)
-
-
-def _stops(stops: list[str], losses: canon.Losses) -> list[str]:
-    """Stop sequences of white space alone are refused."""
+def visible_stops(stops: list[str], losses: canon.Losses) -> list[str]:
+    """Those that Claude takes: white space alone is refused."""
     kept = [stop for stop in stops if stop.strip()]
     if len(kept) < len(stops):
         losses.add("stop")

@@ -19,8 +19,10 @@ FIRST: Final = "."
 
 def ordered(turns: list[canon.Turn], family: Family, losses: canon.Losses) -> list[canon.Turn]:
     """The same conversation in Anthropic's order; the given turns are left alone."""
-    if any(turn.name for turn in turns):
-        losses.add("name")
+    for turn in turns:
+        losses.extra(turn.extra)
+        if turn.name:
+            losses.add("name")
     placed = _merged(_without_systems(_with_results(_merged(turns), losses), family, losses))
     if placed and placed[0].role == "assistant":
         losses.add("first_turn")

@@ -6,7 +6,6 @@ equal elsewhere are kept whole as Raw.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -14,6 +13,7 @@ from typing import Any, Final
 from burncloud.adaptors import canon
 from burncloud.adaptors.chat.blocks import data_url, source_of
 from burncloud.adaptors.chat.families import Family, family_of
+from burncloud.adaptors.documents import TEXT_TYPES, decoded, tagged
 from burncloud.adaptors.fields import Fields, malformed
 
 DIALECT: Final = "responses"
@@ -239,18 +239,16 @@ def _write_image(block: canon.Image, to: Writing) -> Written:
     yield to.rest(value, block.cache, block.extra)
 
 
-_TEXT_TYPES: Final = ("text/", "application/json", "application/xml", "application/csv", "application/x-")
 _PDF: Final = "application/pdf"
 
 
 def _write_document(block: canon.Document, to: Writing) -> Written:
     source = block.source
     text = source.text
-    if not text and not to.own and source.data and source.media_type.startswith(_TEXT_TYPES):
-        text = _decoded(source.data)
+    if not text and not to.own and source.data and source.media_type.startswith(TEXT_TYPES):
+        text = decoded(source.data)
     if text:
-        head = f"<document title={block.title!r}>" if block.title else "<document>"
-        part = {"type": "input_text", "text": f"{head}\n{text}\n</document>"}
+        part = {"type": "input_text", "text": tagged(block.title, text)}
         yield to.rest(part, block.cache, block.extra)
         return
     value: dict[str, Any] = {"type": "input_file"}
@@ -267,13 +265,6 @@ def _write_document(block: canon.Document, to: Writing) -> Written:
     if title:
         value["filename"] = title
     yield to.rest(value, block.cache, block.extra)
-
-
-def _decoded(data: str) -> str:
-    try:
-        return base64.b64decode(data).decode("utf-8")
-    except ValueError:
-        return ""
 
 
 def _write_audio(block: canon.Audio, to: Writing) -> Written:

@@ -18,6 +18,7 @@ from burncloud.adaptors.fields import Fields, malformed
 from burncloud.adaptors.responses.parts import DIALECT, Writing
 from burncloud.adaptors.responses.tools import read_choice, read_tools, write_choice, write_tools
 from burncloud.adaptors.responses.turns import read_turns, write_turns
+from burncloud.adaptors.unsaid import name_unsaid
 
 ENCRYPTED: Final = "reasoning.encrypted_content"
 LOGPROBS: Final = "message.output_text.logprobs"
@@ -234,7 +235,7 @@ def _write_format(output: canon.OutputFormat, to: Writing) -> dict[str, Any]:
 def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
     """What was asked in another dialect, as this model takes it."""
     to = Writing(losses, own=False, model=request.model)
-    _name_the_unsupported(request, losses)
+    name_unsaid(request, _UNSAID, losses)
     instructions, items = write_turns(request, to)
     body: dict[str, Any] = {"model": request.model}
     put(body, instructions=instructions)
@@ -300,22 +301,10 @@ def _sampling(request: canon.Request, body: dict[str, Any], to: Writing) -> list
     return [LOGPROBS]
 
 
-_UNSUPPORTED: Final = (
+_UNSAID: Final = (
     "frequency_penalty", "presence_penalty", "logit_bias", "min_p", "top_k", "audio", "safety", "stop",
+    "seed", "n", "modalities",
 )  # fmt: skip
-
-
-def _name_the_unsupported(request: canon.Request, losses: canon.Losses) -> None:
-    for name in _UNSUPPORTED:
-        if getattr(request, name):
-            losses.add(name)
-    if request.seed is not None:
-        losses.add("seed")
-    if request.n is not None and request.n > 1:
-        losses.add("n")
-    if any(modality != "text" for modality in request.modalities):
-        losses.add("modalities")
-    losses.extra({name: value for name, value in request.extra.items() if value is not None})
 
 
 def _openai_only(request: canon.Request, body: dict[str, Any], to: Writing) -> None:
