@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from burncloud.adaptors import canon
+from burncloud.adaptors import canon, writing
 from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.chat.families import DIALECT, Family, family_of
 from burncloud.adaptors.chat.reasoning import shown
@@ -141,15 +141,13 @@ _READERS: Final[dict[str, Callable[[Fields], canon.Block | None]]] = {
 # Writing
 
 
-class Writing:
+class Writing(writing.Writing):
     """What the writer of blocks has to know: is it Chat's own, an answer or a request, and for which model."""
 
-    __slots__ = ("answer", "family", "losses", "own")
+    __slots__ = ("family",)
 
     def __init__(self, losses: canon.Losses, *, own: bool, answer: bool = False, model: str = "") -> None:
-        self.losses = losses
-        self.own = own
-        self.answer = answer
+        super().__init__(losses, own=own, answer=answer)
         self.family: Family = family_of(model)
 
     def rest(self, value: dict[str, Any], cache: canon.Cache | None, extra: canon.Extra) -> dict[str, Any]:
@@ -158,13 +156,7 @@ class Writing:
             value["cache_control"] = cache
         elif cache:
             self.losses.add("cache_control")
-        if extra and self.own:
-            for name, more in extra.items():
-                known = value.get(name)
-                value[name] = {**known, **more} if type(known) is dict and type(more) is dict else more
-        elif extra:
-            self.losses.extra(extra)
-        return value
+        return self.fill(value, extra)
 
 
 Written = Iterable[dict[str, Any]]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from burncloud.adaptors import canon
+from burncloud.adaptors import canon, writing
 from burncloud.adaptors.converse import media
 from burncloud.adaptors.converse.blocks import CLAUDE, DIALECT, ORIGINS
 from burncloud.adaptors.converse.citations import write_citation
@@ -20,30 +20,19 @@ from burncloud.adaptors.reading import BAD_JSON
 Written = Iterable[dict[str, Any]]
 
 
-class Writing:
+class Writing(writing.Writing):
     """What the writer of blocks has to know: is it Converse's own, an answer or a request, and for which model."""
 
-    __slots__ = ("answer", "family", "losses", "names", "own", "role", "where")
+    __slots__ = ("family", "names", "role", "where")
 
     def __init__(self, losses: canon.Losses, *, own: bool, answer: bool = False, model: str = "") -> None:
-        self.losses = losses
-        self.own = own
-        self.answer = answer
+        super().__init__(losses, own=own, answer=answer)
         self.family: Family = family_of(model)
         self.role = "assistant" if answer else "user"
         self.where = "messages"
         """Where cache marks would stand: system · messages · tools."""
         self.names: set[str] = set()
         """Names of the documents so far."""
-
-    def rest(self, value: dict[str, Any], extra: canon.Extra) -> dict[str, Any]:
-        """The inside of a block, with the fields that only this dialect knows."""
-        if extra:
-            if self.own:
-                value.update(extra)
-            else:
-                self.losses.extra(extra)
-        return value
 
     def point(self, cache: canon.Cache | None) -> Written:
         """The cachePoint that stands for a cache mark."""
@@ -84,7 +73,7 @@ def _write_text(block: canon.Text, to: Writing) -> Written:
     if to.own and "guardContent" in block.extra:
         yield {"guardContent": block.extra["guardContent"]}
         return
-    to.rest({}, block.extra)
+    to.fill({}, block.extra)
     if not block.citations and "parts" not in said and "apart" not in said:
         yield {"text": block.text}
         return
@@ -106,7 +95,7 @@ def _write_text(block: canon.Text, to: Writing) -> Written:
 
 def _write_refusal(block: canon.Refusal, to: Writing) -> Written:
     if block.text.strip():
-        to.rest({}, block.extra)
+        to.fill({}, block.extra)
         yield {"text": block.text}
 
 
@@ -120,7 +109,7 @@ def _write_image(block: canon.Image, to: Writing) -> Written:
         return
     if block.detail not in ("", "auto"):
         to.losses.add("image_detail")
-    yield {"image": to.rest({"format": form, "source": source}, _without(block.extra, "source"))}
+    yield {"image": to.fill({"format": form, "source": source}, _without(block.extra, "source"))}
 
 
 def _source(source: canon.Source, form: str, extra: canon.Extra, to: Writing, what: str) -> dict[str, Any] | None:
@@ -165,7 +154,7 @@ def _write_document(block: canon.Document, to: Writing) -> Written:
             if extra.get(name) is not None:
                 value[name] = extra[name]
         extra = _without(extra, "context", "citations")
-    yield {"document": to.rest(value, _without(extra, "source"))}
+    yield {"document": to.fill(value, _without(extra, "source"))}
 
 
 def _write_audio(block: canon.Audio, to: Writing) -> Written:
@@ -173,7 +162,7 @@ def _write_audio(block: canon.Audio, to: Writing) -> Written:
     if to.own or (to.family.audio and to.role == "user" and form and block.source.data):
         source = _source(block.source, form, block.extra, to, "audio")
         if source is not None:
-            yield {"audio": to.rest({"format": form, "source": source}, _without(block.extra, "source"))}
+            yield {"audio": to.fill({"format": form, "source": source}, _without(block.extra, "source"))}
         return
     to.losses.add("audio")
     if block.transcript:
@@ -190,7 +179,7 @@ def _write_tool_call(block: canon.ToolCall, to: Writing) -> Written:
         "name": block.name if to.own else tool_name(block.name, to.losses),
         "input": _input_of(block, to),
     }
-    yield {"toolUse": to.rest(value, block.extra)}
+    yield {"toolUse": to.fill(value, block.extra)}
 
 
 def _input_of(block: canon.ToolCall, to: Writing) -> Any:
@@ -222,7 +211,7 @@ def _write_tool_result(block: canon.ToolResult, to: Writing) -> Written:
             value["status"] = "error"
         else:
             to.losses.add("tool_error")
-    yield {"toolResult": to.rest(value, block.extra)}
+    yield {"toolResult": to.fill(value, block.extra)}
 
 
 _RESULTS: Final = frozenset({"text", "json", "image", "document", "searchResult"})
@@ -265,7 +254,7 @@ def _write_reasoning(block: canon.Reasoning, to: Writing) -> Written:
     inner: dict[str, Any] = {"text": text}
     if block.signature and ours:
         inner["signature"] = block.signature
-    yield {"reasoningContent": {"reasoningText": to.rest(inner, block.extra)}}
+    yield {"reasoningContent": {"reasoningText": to.fill(inner, block.extra)}}
 
 
 def blob_of(block: canon.Reasoning) -> str:

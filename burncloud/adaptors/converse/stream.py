@@ -384,7 +384,7 @@ class StreamWriter(EventWriter):
             return out + self._said(made, text) + self._sealed(made, block.signature, block.encrypted)
         if isinstance(block, canon.Text | canon.Refusal | canon.Audio):
             self._open[event.index] = made = _Open(block, _TEXT)
-            self._to.rest({}, block.extra)
+            self._to.fill({}, block.extra)
             if isinstance(block, canon.Audio):
                 self._losses.add("audio")
             out += self._said(made, block.transcript if isinstance(block, canon.Audio) else block.text)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from burncloud.adaptors import canon
+from burncloud.adaptors import canon, writing
 from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.documents import TEXT_TYPES, decoded, media_type_of, tagged
 from burncloud.adaptors.gemini.envelope import opened, sealed
@@ -178,15 +178,13 @@ _READERS: Final[dict[str, Callable[[Names, Ids], canon.Block | None]]] = {
 # Writing
 
 
-class Writing:
+class Writing(writing.Writing):
     """What the writer of parts has to know: is it Gemini's own, an answer or a request, and for which model."""
 
-    __slots__ = ("answer", "family", "losses", "names", "own", "said")
+    __slots__ = ("family", "names", "said")
 
     def __init__(self, losses: canon.Losses, *, own: bool, answer: bool = False, model: str = "") -> None:
-        self.losses = losses
-        self.own = own
-        self.answer = answer
+        super().__init__(losses, own=own, answer=answer)
         self.family: Family = family_of(model)
         self.names: dict[str, str] = {}
         """Names of functions by the ids of their calls."""
@@ -196,13 +194,7 @@ class Writing:
         """The part with the fields that only this dialect knows; cache marks mean nothing to it."""
         if cache:
             self.losses.add("cache_control")
-        if extra and self.own:
-            for name, more in extra.items():
-                known = value.get(name)
-                value[name] = {**known, **more} if type(known) is dict and type(more) is dict else more
-        elif extra:
-            self.losses.extra(extra)
-        return value
+        return self.fill(value, extra)
 
 
 Parts = list[dict[str, Any]]

@@ -14,7 +14,7 @@ from zlib import crc32
 
 import msgspec
 
-from burncloud.adaptors import canon
+from burncloud.adaptors import canon, writing
 from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.documents import TEXT_TYPES, decoded, media_type_of
 from burncloud.adaptors.fields import Fields, malformed
@@ -175,15 +175,13 @@ _READERS: Final[dict[str, Callable[[Fields], canon.Block | None]]] = {
 # Writing
 
 
-class Writing:
+class Writing(writing.Writing):
     """What the writer of blocks has to know: is it Messages' own, an answer or a request, and for which model."""
 
-    __slots__ = ("answer", "family", "losses", "own", "role")
+    __slots__ = ("family", "role")
 
     def __init__(self, losses: canon.Losses, *, own: bool, answer: bool = False, model: str = "") -> None:
-        self.losses = losses
-        self.own = own
-        self.answer = answer
+        super().__init__(losses, own=own, answer=answer)
         self.family: Family = family_of(model)
         self.role = "assistant" if answer else "user"
 
@@ -191,12 +189,7 @@ class Writing:
         """The block with its cache mark and with the fields that only this dialect knows."""
         if cache:
             value["cache_control"] = cache
-        if extra:
-            if self.own:
-                value.update(extra)
-            else:
-                self.losses.extra(extra)
-        return value
+        return self.fill(value, extra)
 
 
 Written = Iterable[dict[str, Any]]

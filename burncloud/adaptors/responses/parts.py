@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from burncloud.adaptors import canon
+from burncloud.adaptors import canon, writing
 from burncloud.adaptors.chat.blocks import data_url, source_of
 from burncloud.adaptors.chat.families import Family, family_of
 from burncloud.adaptors.documents import TEXT_TYPES, decoded, tagged
@@ -128,14 +128,13 @@ _BREAKPOINTS: Final = re.compile(r"gpt-(5[.-]([6-9]|\d\d)|[6-9])")
 """Models with explicit prompt_cache_breakpoint (OpenAI's SDK: "gpt-5.6 and later")."""
 
 
-class Writing:
+class Writing(writing.Writing):
     """What the writer of items has to know: is it Responses' own, and for which model."""
 
-    __slots__ = ("breakpoints", "family", "losses", "own")
+    __slots__ = ("breakpoints", "family")
 
     def __init__(self, losses: canon.Losses, *, own: bool, model: str = "") -> None:
-        self.losses = losses
-        self.own = own
+        super().__init__(losses, own=own)
         self.family: Family = family_of(model)
         self.breakpoints = bool(_BREAKPOINTS.search(model.lower()))
 
@@ -145,13 +144,7 @@ class Writing:
             value["prompt_cache_breakpoint"] = dict(_BREAKPOINT)
         elif cache:
             self.losses.add("cache_control")
-        if extra and self.own:
-            for name, more in extra.items():
-                known = value.get(name)
-                value[name] = {**known, **more} if type(known) is dict and type(more) is dict else more
-        elif extra:
-            self.losses.extra(extra)
-        return value
+        return self.fill(value, extra)
 
 
 Written = Iterable[dict[str, Any]]
