@@ -11,14 +11,20 @@ from typing import Any, Final
 
 PLAIN_BYTES_MAX: Final = 64 << 20
 """More plain bytes than this from one answer are not looked into: a bomb, or beyond any meter's need."""
+AT_ONCE_BYTES_MAX: Final = 1 << 20
+"""Nor is one read that gives more than this: JSON shrinks to a tenth, what shrinks far more would hold the loop."""
 _STEP_BYTES: Final = 1 << 18
 
 
 class Inflater:
-    """feed() encoded pieces, get plain ones.  `broken` once the data is not what it says or too much."""
+    """feed() encoded pieces, get plain ones.  `broken` once the data is not what it says or too much.
 
-    def __init__(self, encoding: str) -> None:
+    `at_once`: so many plain bytes may one feed() give.
+    """
+
+    def __init__(self, encoding: str, at_once: int = PLAIN_BYTES_MAX) -> None:
         self.broken = False
+        self._at_once = at_once
         self._plain_bytes = 0
         self._name = encoding
         self._zlib = zlib.decompressobj(wbits=15 if encoding == "deflate" else 47) if encoding in _ZLIB else None
@@ -37,7 +43,7 @@ class Inflater:
             self.broken = True
             return b""
         self._plain_bytes += len(plain)
-        if self._plain_bytes > PLAIN_BYTES_MAX:
+        if self._plain_bytes > PLAIN_BYTES_MAX or len(plain) > self._at_once:
             self.broken = True
             return b""
         return plain
@@ -55,7 +61,7 @@ class Inflater:
             data = self._zlib.unconsumed_tail
             parts.append(part)
             total += len(part)
-            if self._plain_bytes + total > PLAIN_BYTES_MAX or not (part or data):
+            if self._plain_bytes + total > PLAIN_BYTES_MAX or total > self._at_once or not (part or data):
                 break
         return b"".join(parts)
 

@@ -65,6 +65,9 @@ def event_end(data: bytes, pos: int = 0) -> int:
 
     After a CR at the very end an LF may follow that belongs to it.
     """
+    if data.find(b"\r", pos) < 0:  # as nearly all write it; the expression takes 20 ns a byte
+        end = data.find(b"\n\n", pos)
+        return end + 2 if end >= 0 else -1
     match = _END.search(data, pos)
     if match is None:
         return -1

@@ -18,7 +18,7 @@ from burncloud.adaptors import events
 from burncloud.adaptors.commit import UsageStripper as UsageStripper
 from burncloud.adaptors.commit import first_content as first_content
 from burncloud.adaptors.dialects import SPEAKING, reader_of
-from burncloud.adaptors.encodings import Inflater
+from burncloud.adaptors.encodings import AT_ONCE_BYTES_MAX, Inflater
 from burncloud.adaptors.estimate import output_tokens
 from burncloud.adaptors.reading import Reader, Tally, answer_size
 from burncloud.adaptors.scan import Malformed, TopScanner, value_end
@@ -28,11 +28,16 @@ HOLD_BYTES: Final = 4 << 10
 """Of a stream this much is held before the older part is digested."""
 KEEP_BYTES: Final = 1 << 10
 """And at least this much of its end stays, and at least _TAIL_EVENTS events."""
-EVENT_BYTES_MAX: Final = 4 << 20
-"""An event in progress is held up to this; of a longer one only the end."""
-PLAIN_BYTES_MAX: Final = 256 << 10
-"""A plain answer is held whole up to this (the commit point holds it as long, rule 13)."""
+EVENT_BYTES_MAX: Final = 512 << 10
+"""An event in progress is held up to this, long strings in it shortened; of a longer one only the end."""
+PLAIN_BYTES_MAX: Final = 64 << 10
+"""A plain answer is held whole up to this."""
 SCAN_BYTES: Final = 64 << 10
+STEP_BYTES: Final = 96 << 10
+"""So much of a plain answer is looked at in one turn, more than comes in one read: the loop must not stand still."""
+ELEMENT_BYTES_MAX: Final = 1 << 20
+_ELEMENTS: Final = 32
+"""Elements of an array that are read of what came at once; of more, a sample."""
 _TAIL_EVENTS: Final = 4
 _SAMPLES: Final = 6
 _SAMPLE_BYTES: Final = 4 << 10
@@ -101,7 +106,10 @@ class Meter:
         self._pieces: list[bytes] = []
         self._held = 0
         self._limit = self._sink.hold
-        self._inflater = Inflater(encoding) if encoding and encoding != "identity" else None
+        self._inflater = None
+        if encoding and encoding != "identity":
+            self._inflater = Inflater(encoding, AT_ONCE_BYTES_MAX)
+            self._sink.step = AT_ONCE_BYTES_MAX
         self._bytes = 0
 
     def feed(self, data: bytes) -> None:
@@ -119,7 +127,7 @@ class Meter:
         rest = sink.digest(b"".join(self._pieces))
         self._pieces = [rest]
         self._held = len(rest)
-        self._limit = max(sink.hold, min(self._held * 3 // 2, EVENT_BYTES_MAX))
+        self._limit = sink.hold if sink.behind else max(sink.hold, min(self._held * 3 // 2, EVENT_BYTES_MAX))
 
     def finish(self) -> Reading:
         """Decode what is left and tell."""
@@ -139,6 +147,8 @@ class _Stream:
     """Server-sent events."""
 
     hold = HOLD_BYTES
+    step = STEP_BYTES
+    behind = False
 
     def __init__(self, reader: Reader[Any, Any]) -> None:
         self._reader = reader
@@ -162,8 +172,10 @@ class _Stream:
         if cut >= 0:
             self._drop(block[:cut])
             block = block[cut + 2 :]
-        elif len(block) > EVENT_BYTES_MAX:
-            block = self._behead(block)
+        else:
+            block = squeezed(block)
+            if len(block) > EVENT_BYTES_MAX:
+                block = self._behead(block)
         return block + held_back
 
     def _behead(self, block: bytes) -> bytes:
@@ -280,6 +292,9 @@ class _Plain:
     """One JSON object; also a JSON array (Gemini without alt=sse), JSON lines, and what is no JSON at all."""
 
     hold = PLAIN_BYTES_MAX
+    step = STEP_BYTES
+    behind = False
+    """There is more to look at than was looked at."""
 
     def __init__(self, reader: Reader[Any, Any], endpoint: str) -> None:
         self._reader = reader
@@ -300,8 +315,10 @@ class _Plain:
         if self._scanner is None:
             self._scanner = TopScanner(self._reader.watched)
             self.hold = SCAN_BYTES
-        self._scan(self._scanner, block)
-        return b""
+        self._scan(self._scanner, block[: self.step])
+        rest = block[self.step :]
+        self.behind = bool(rest)
+        return rest
 
     def _scan(self, scanner: TopScanner, block: bytes) -> None:
         self._scanned_bytes += len(block)
@@ -311,22 +328,38 @@ class _Plain:
             self._opaque = True
 
     def _elements(self, block: bytes) -> bytes:
-        """Absorb each whole element of the array as an event."""
+        """Absorb each whole element of the array as an event; the rest is to be kept."""
         self._array = True
-        pos = 0
-        while True:
-            start = block.find(b"{", pos)
-            if start < 0:
-                return b""
-            end = value_end(block, start)
-            if end < 0:
-                break
-            self._reader.event(block[start:end], self._tally)
-            pos = end
-        if len(block) - start > EVENT_BYTES_MAX:
+        spans, start = _spans(block, self.step)
+        self.behind = bool(spans) and start < len(block)
+        if spans:
+            self._absorb(block, spans)
+            return block[start:]
+        rest = squeezed(block[start:])
+        if len(rest) > ELEMENT_BYTES_MAX:
             self._opaque = True
             return b""
-        return block[start:]
+        return rest
+
+    def _absorb(self, block: bytes, spans: list[tuple[int, int]]) -> None:
+        """The last elements, the last usage before them, and of the text before them a sample."""
+        reader, tally = self._reader, self._tally
+        earlier, last = spans[:-_ELEMENTS], spans[-_ELEMENTS:]
+        if earlier:
+            key = f'"{reader.usage_key}"'.encode()
+            seen, size = Tally(), 0
+            for start, end in earlier[:: 1 + len(earlier) // _ELEMENTS]:
+                reader.event(block[start:end], seen)
+                size += end - start
+            tally.text_bytes += seen.text_bytes * (earlier[-1][1] - earlier[0][0]) // size
+            for start, end in reversed(earlier):
+                if block.find(key, start, end) >= 0:
+                    found = Tally(usage=tally.usage)
+                    reader.event(block[start:end], found)
+                    tally.usage = found.usage
+                    break
+        for start, end in last:
+            reader.event(block[start:end], tally)
 
     def finish(self, block: bytes) -> Tally:
         """The tally of the whole answer; `terminal` says that it came to its end."""
@@ -342,7 +375,9 @@ class _Plain:
             return tally
         first = block[:64].lstrip()[:1]
         if self._array or first == b"[":
-            self._elements(block)
+            self._array = True
+            spans, _ = _spans(block, len(block))
+            self._absorb(block, spans)
             return tally
         if first == b"{":
             for line in block.splitlines():
@@ -388,6 +423,34 @@ def _event_at(block: bytes, pos: int) -> tuple[int, int]:
     start = 0 if start < 0 else start + 2
     end = block.find(b"\n\n", start)
     return start, (len(block) if end < 0 else end)
+
+
+def squeezed(block: bytes) -> bytes:
+    """The block without the middle of the long string (base64) that it ends in, if it does: still as good JSON."""
+    quote = block.rfind(b'"')
+    if len(block) - quote <= 2 * SCAN_BYTES:
+        return block
+    middle = quote + 128  # behind what stands before the data in a data: URL
+    if any(block.find(sign, middle - 1) >= 0 for sign in (b"\\", b",", b":")):
+        return block  # text with escapes, or numbers
+    return block[:middle] + block[-SCAN_BYTES:]
+
+
+def _spans(block: bytes, step: int) -> tuple[list[tuple[int, int]], int]:
+    """(where the whole elements of an array stand that begin in the first `step` bytes, where the rest begins)."""
+    spans: list[tuple[int, int]] = []
+    pos = 0
+    while True:
+        start = block.find(b"{", pos)
+        if start < 0:
+            return spans, len(block)
+        if start >= step:
+            return spans, start
+        end = value_end(block, start)
+        if end < 0:
+            return spans, start
+        spans.append((start, end))
+        pos = end
 
 
 def _copy(tally: Tally) -> Tally:

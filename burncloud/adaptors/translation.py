@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from burncloud.adaptors import assemble, canon
-from burncloud.adaptors.encodings import Inflater
+from burncloud.adaptors.encodings import AT_ONCE_BYTES_MAX, Inflater
 from burncloud.adaptors.overrides import NOTHING, Overrides
 from burncloud.adaptors.spoken import SPOKEN, Asked, Dialect, StreamReader, StreamWriter
 from burncloud.adaptors.vectors import EmbedRequest
@@ -90,8 +90,8 @@ class Translation:
     """The answer of one attempt.  A stream: `strip` and `finish`; a whole one: `whole`; an error: `failed`."""
 
     __slots__ = (
-        "_asked", "_client", "_events", "_inflater", "_reader", "_writer", "content", "ended", "failure", "losses",
-        "malformed", "upstream",
+        "_asked", "_client", "_encoding", "_events", "_inflater", "_reader", "_writer", "content", "ended", "failure",
+        "losses", "malformed", "upstream",
     )  # fmt: skip
 
     def __init__(self, client: Dialect, upstream: Dialect, asked: Asked, losses: canon.Losses) -> None:
@@ -107,6 +107,7 @@ class Translation:
         """An error event came."""
         self.malformed = 0
         """Reads that could not be understood."""
+        self._encoding = ""
         self._inflater: Inflater | None = None
 
     @property
@@ -117,7 +118,7 @@ class Translation:
     def encoded(self, encoding: str) -> None:
         """The upstream compressed its answer though it was asked not to."""
         if encoding:
-            self._inflater = Inflater(encoding)
+            self._encoding, self._inflater = encoding, Inflater(encoding, AT_ONCE_BYTES_MAX)
 
     # Streams
 
@@ -186,7 +187,7 @@ class Translation:
         return self._client.write_failure(self.upstream.read_failure(status, self._plain(body)))
 
     def _plain(self, body: bytes) -> bytes:
-        return body if self._inflater is None else self._inflater.feed(body)
+        return Inflater(self._encoding).feed(body) if self._encoding else body
 
 
 def is_content(event: canon.Event) -> bool:

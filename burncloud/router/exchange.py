@@ -153,8 +153,7 @@ class Exchange(Inbound):
         self.group = ""
         self.group_ratio_ppm = 0
         self.reserve = 0
-        self.hold_user = self.hold_token = 0
-        self.charge_lost = 0
+        self.hold_user = self.hold_token = self.charge_lost = 0
         self.x = 0  # number in the journal; 0 = no intent yet
         # Attempts
         self.tried: tuple[Ability, ...] = ()

@@ -53,3 +53,14 @@ def test_an_unknown_encoding_is_broken_from_the_start() -> None:
     assert Inflater("rot13").broken
     for name in ("br", "zstd"):  # readable only where a library is there
         assert Inflater(name).feed(b"\0\0nonsense") == b""
+
+
+def test_one_read_may_give_so_much() -> None:
+    """What shrinks as no JSON does would hold the loop."""
+    inflater = Inflater("gzip", 10_000)
+    data = gzip.compress(bytes(9_000), 0) + gzip.compress(bytes(20_000))
+    assert len(inflater.feed(data[:9_000])) > 8_000
+    assert not inflater.broken
+    bomb = Inflater("gzip", 10_000)
+    assert bomb.feed(gzip.compress(bytes(600_000))) == b""
+    assert bomb.broken

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from burncloud.adaptors.meter import EVENT_BYTES_MAX, HOLD_BYTES, PLAIN_BYTES_MAX, Meter, Reading, billable
+from burncloud.adaptors.meter import EVENT_BYTES_MAX, HOLD_BYTES, PLAIN_BYTES_MAX, Meter, Reading, billable, squeezed
 from burncloud.domain.usage import Usage
 
 WORDS = ["the", "quick", "brown", 'fox said \\"jump\\"', "over", "é", "你好", "and", "ran", "away"]
@@ -227,3 +227,45 @@ def test_a_plain_answer_without_usage_is_estimated_from_its_text() -> None:
 def test_an_error_event_with_odd_data() -> None:
     reading = read(b'data: {"choices":[]}\n\nevent: error\ndata: overloaded\n\n', 5)
     assert (reading.error, reading.complete) == (True, False)
+
+
+def test_the_middle_of_a_long_string_is_left_out() -> None:
+    """Base64 in progress: the rest of the event is as good JSON as it was; text and numbers are left alone."""
+    start = b'data: {"parts":[{"inlineData":{"mimeType":"image/png","data":"'
+    kept = squeezed(start + b"A" * 2_000_000)
+    assert len(kept) < 200_000
+    assert json.loads((kept + b'"}}]}')[6:])["parts"][0]["inlineData"]["mimeType"] == "image/png"
+    url = squeezed(b'{"url":"data:image/png;base64,' + b"A" * 2_000_000)
+    assert json.loads(url + b'"}')["url"].startswith("data:image/png;base64,AAA")
+    for other in (b'{"a":"' + b"line\\n" * 100_000, b'{"a":[' + b"0.5," * 100_000, b'{"a":"x"' + b" " * 100_000):
+        assert squeezed(other) == other
+
+
+@pytest.mark.parametrize("size", [1000, 65_536, 10_000_000])
+@pytest.mark.parametrize("array", [False, True])
+def test_a_huge_image_in_one_event(size: int, array: bool) -> None:
+    """All of it is understood, and little is held: Gemini says the end and the usage in the same event."""
+    part = {"inlineData": {"mimeType": "image/png", "data": "iVBOR" * 1_200_000}}
+    value = {
+        "candidates": [{"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}],
+        "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 7, "totalTokenCount": 12},
+    }
+    event = json.dumps(value).encode()
+    data = b"[" + event + b"]" if array else b"data: " + event + b"\n\n"
+    meter = Meter("gemini", "generateContent", not array)
+    for start in range(0, len(data), size):
+        meter.feed(data[start : start + size])
+        assert meter._held <= max(size, EVENT_BYTES_MAX) * 2
+    reading = meter.finish()
+    assert (reading.complete, reading.finish, reading.usage) == (True, "STOP", Usage(5, 7))
+
+
+def test_the_text_of_a_long_array_is_sampled() -> None:
+    """Without usage it is estimated, from a sample of what came at once."""
+    items = [{"candidates": [{"content": {"parts": [{"text": "four" * (1 + n % 3)}]}}]} for n in range(3000)]
+    data = json.dumps(items, separators=(",", ":")).encode()
+    for size in (500, 65_536, len(data)):
+        meter = Meter("gemini", "generateContent", False)
+        for start in range(0, len(data), size):
+            meter.feed(data[start : start + size])
+        assert meter.finish().output_estimate_tokens == pytest.approx(6000, rel=0.05)
