@@ -436,6 +436,7 @@ class Dialogue:
                 intents[number] = record
             elif isinstance(record, Again):
                 agains[record.x] = agains.get(record.x, 0) + 1
+                intents[record.x] = record.instead or intents[record.x]
             elif isinstance(record, End):
                 assert record.x in intents, f"an end without an intent: {record}"
                 assert record.x not in ends, f"a second end: {record}"
@@ -462,7 +463,8 @@ class Dialogue:
     def _check_end(self, end: End, intent: Intent) -> None:
         assert sum(attempt.charge for attempt in end.attempts) == end.charge, end
         assert [attempt.n for attempt in end.attempts] == list(range(1, len(end.attempts) + 1)), end
-        if end.endpoint == "realtime":  # the hold of a session grows
+        assert end.model == intent.model or end.requested, end
+        if end.endpoint == "realtime" or end.requested:  # the hold of a session grows, a stand-in's may be greater
             assert end.hold_user >= intent.hold_user
             assert end.hold_token >= intent.hold_token
         else:

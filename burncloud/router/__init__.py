@@ -14,6 +14,7 @@ limits.py     requests, tokens and concurrency: at the door, at the choice, in l
 exchange.py   the record of one request on its way
 arrival.py    the body on its way in: room, limits, large ones
 failover.py   when an attempt fails: who is next, and when it is enough
+fallbacks.py  another model answers instead
 gateway.py    the life of a request, top to bottom
 upload.py     the request as it goes up to a channel
 translate.py  the same for a channel of another dialect

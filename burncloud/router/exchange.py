@@ -85,17 +85,29 @@ class Seat:
         """Where a place was just taken for it."""
 
 
+class StandIn(msgspec.Struct, gc=False):
+    """Another model is asked than the client asked for."""
+
+    given_up: tuple[str, ...]
+    """Those before it, the client's first."""
+    fields: bytes = b""
+    """The answer's fields without the one that names it."""
+    noted: str = ""
+    """The model that the journal knows of."""
+
+
 class Exchange(Inbound):
     """A client's request, the attempts to have it answered, and the answer."""
 
     __slots__ = (
         "ability", "again", "answer_head", "asked", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost",
-        "chunked", "day", "digest", "endpoint", "failed_keys", "fields", "first_ns", "form", "form_peek", "group",
-        "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "key", "last", "meter", "model", "money",
-        "no_room", "opening_key", "outlet", "price", "prompt", "prompt_billed", "pump", "reading", "reason", "relay",
-        "request_id", "reserve", "room", "route", "seat", "session", "sliced", "spooling", "sse", "started_ns", "state",
-        "status", "stream", "stripper", "target", "token", "touched", "translation", "tried", "unwait", "up", "upload",
-        "upload_body", "upstream_model", "upstream_request", "usage_asked", "way", "written", "x",
+        "chunked", "counted", "day", "digest", "endpoint", "failed_keys", "fields", "first_ns", "form", "form_peek",
+        "group", "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "key", "last", "meter", "model",
+        "money", "no_room", "opening_key", "outlet", "output", "pinned", "price", "prompt", "prompt_billed", "pump",
+        "reading", "reason", "relay", "request_id", "reserve", "room", "route", "seat", "session", "sliced", "spooling",
+        "sse", "stand_in", "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched",
+        "translation", "tried", "unwait", "up", "upload", "upload_body", "upstream_model", "upstream_request",
+        "usage_asked", "way", "written", "x",
     )  # fmt: skip
 
     target: Target
@@ -136,6 +148,8 @@ class Exchange(Inbound):
         self.usage_asked = False
         """The client itself wants the stream's usage."""
         self.prompt = 0  # estimated tokens, for the reserve
+        self.output = 0
+        """The most output tokens, as stated; where nothing is: minus the number of answers that are asked for."""
         self.prompt_billed = 0
         """Estimated prompt tokens, for a bill where nobody counted."""
         self.asked: Asked | None = None  # in the canonical form, once it had to be read
@@ -153,13 +167,19 @@ class Exchange(Inbound):
         self.group = ""
         self.group_ratio_ppm = 0
         self.reserve = 0
-        self.hold_user = self.hold_token = self.charge_lost = 0
+        self.hold_user = self.hold_token = 0
+        self.charge_lost = 0
         self.x = 0  # number in the journal; 0 = no intent yet
         # Attempts
         self.tried: tuple[Ability, ...] = ()
         self.failed_keys: tuple[Key, ...] = ()
         self.again = False  # a channel that failed is asked a second time
         self.attempts: tuple[Attempt, ...] = ()
+        self.stand_in: StandIn | None = None
+        self.pinned = False
+        """Only the channel that made an earlier answer can give this one."""
+        self.counted: Ability | None = None
+        """It is among the requests that this one is busy with."""
         self.reason = "first"
         self.up: Upstream | None = None
         self.upstream_model = ""

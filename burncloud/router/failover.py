@@ -13,11 +13,13 @@ from typing import Final
 
 from burncloud import clock
 from burncloud.config import Settings
-from burncloud.errors import BAD_GATEWAY, RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE, ErrorRow, Refusal
+from burncloud.domain.policies import UNAVAILABLE
+from burncloud.errors import BAD_GATEWAY, INVALID_REQUEST, RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE, ErrorRow, Refusal
 from burncloud.router import settle
 from burncloud.router.answer import Fault
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import DIALLING, Exchange
+from burncloud.router.fallbacks import TRIGGERS, Fallbacks
 from burncloud.router.health import BLAMED, KEY, MODEL, Health, may_resort, wait_s
 from burncloud.router.outlets import Ability
 from burncloud.router.ports import House
@@ -35,6 +37,7 @@ class Failover:
         desk: Desk,
         health: Health,
         loop: asyncio.AbstractEventLoop,
+        fallbacks: Fallbacks,
         go: Callable[[Exchange, Ability], None],
         reconnect: Callable[[Exchange], None],
         refuse: Callable[[Exchange, Refusal], None],
@@ -44,6 +47,7 @@ class Failover:
         self._desk = desk
         self._health = health
         self._loop = loop
+        self._fallbacks = fallbacks
         self._go = go
         self._reconnect = reconnect
         self._refuse = refuse
@@ -57,6 +61,10 @@ class Failover:
             sent = 0 if x.upload else 2 if fault.kind == "stale" else 1
             settle.attempt_over(x, fault.status, sent, clock.now_ns())
         x.status = 0
+        trigger = TRIGGERS.get(fault.kind)
+        if trigger is not None:
+            self._complained(x, trigger)
+            return
         if fault.kind != "stale":
             self._health.failed(x, fault.kind, fault.status, fault.retry_after_s, self._loop.time())
         if x.done:
@@ -75,9 +83,21 @@ class Failover:
             if ability is not None:
                 self._next(x, ability)
                 return
-            if self._ask_again(x, fault, settings):
+            if self._fallbacks.take(x, UNAVAILABLE) or self._ask_again(x, fault, settings):
                 return
+        elif self._fallbacks.take(x, UNAVAILABLE):
+            return
         self._give_up(x, fault)
+
+    def _complained(self, x: Exchange, trigger: str) -> None:
+        """The channel is well, but its model does not take this request, and another one may."""
+        if x.outlet in self._health.resting:
+            self._health.succeeded(x.ability, x.key)
+        if x.done:
+            return
+        x.tried = (*x.tried, x.ability)
+        if not self._fallbacks.take(x, trigger):
+            self._conclude(x, INVALID_REQUEST, f"The model `{x.model}` does not take this request", 0)
 
     def unfit(self, x: Exchange) -> bool:
         """The request cannot be written for the channel chosen without loss: is there one that needs no translation?"""
@@ -88,8 +108,13 @@ class Failover:
         self._go(x, ability)
         return True
 
-    def nobody(self, x: Exchange) -> Ability:
-        """No channel is available: one that only failed of late is asked all the same.  Raises Refusal."""
+    def nobody(self, x: Exchange) -> Ability | None:
+        """No channel is available: one that only failed of late is asked all the same.  Raises Refusal.
+
+        None = another model is asked instead.
+        """
+        if self._fallbacks.take(x, UNAVAILABLE):
+            return None
         abilities = [ability for ability in x.route.members if ability not in x.tried]
         resort = [ability for ability in abilities if may_resort(ability)]
         if resort:
@@ -132,6 +157,7 @@ class Failover:
 
     def _conclude(self, x: Exchange, row: ErrorRow, text: str, retry_after_s: int) -> None:
         """No attempt answered: a row in the ledger says so, and the client gets the error."""
+        self._fallbacks.restore(x)
         if not x.x:
             x.x = self._house.journal.intend(settle.intent(x))
         settle.settle(x, "failed", row.status, self._house.journal, self._desk)

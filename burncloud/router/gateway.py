@@ -25,7 +25,6 @@ from burncloud import clock, crash
 from burncloud.adaptors.peek import Peek
 from burncloud.adaptors.translation import Done
 from burncloud.config import Settings, tuned
-from burncloud.domain.journal import Again
 from burncloud.domain.money import RATIO_ONE
 from burncloud.domain.names import among
 from burncloud.domain.snapshot import Token
@@ -57,6 +56,7 @@ from burncloud.router.exchange import (
     Exchange,
 )
 from burncloud.router.failover import Failover
+from burncloud.router.fallbacks import Fallbacks
 from burncloud.router.health import Health
 from burncloud.router.limits import Limits
 from burncloud.router.outlets import Ability, Outlet
@@ -109,7 +109,9 @@ class Gateway:
         self.clients: set[Downstream] = set()
         self.clients_max = 1 << 30
         again = (self._go, lambda x: self._dial(x, x.outlet), self.refuse)
-        self.failover = Failover(house, self.desk, self.health, self._loop, *again)
+        self.fallbacks = Fallbacks(self.world, self.desk, self, lambda: self._settings.attempts_timeout_ms)
+        self.answers.elsewhere = self.fallbacks.has
+        self.failover = Failover(house, self.desk, self.health, self._loop, self.fallbacks, *again)
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
         self.translator: Translator | None = None
         """Who writes large requests for another dialect; None = this worker itself."""
@@ -230,7 +232,7 @@ class Gateway:
                 return
             self._quote(x, peek)
             if self._reserve(x):
-                self._choose(x)
+                self.choose(x)
         except Refusal as refusal:
             self.refuse(x, refusal)
 
@@ -244,6 +246,8 @@ class Gateway:
             raise Refusal(PERMISSION_DENIED, f"This token may not use the model `{model}`")
         route = self.world.route(endpoint, x.group, model)
         if route is None:
+            if self.fallbacks.early(x):
+                return True
             if self.world.served(model, x.group, endpoint):
                 raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{model}` is available", 1)
             if self.world.served(model, x.group):
@@ -259,35 +263,45 @@ class Gateway:
 
     def _quote(self, x: Exchange, peek: Peek) -> None:
         """The price of the request and the most it can cost."""
+        x.output = peek.output_tokens or -peek.choices
+        output = self.price(x)
+        if output < 0:
+            raise Refusal(
+                INVALID_REQUEST,
+                f"The model `{x.model}` has no price here, so it cannot be billed; the operator sets one with "
+                f"`burncloud price set`",
+            )
+        if self.world.limits:
+            self.limits.admit(x, x.prompt + output)
+        if x.stand_in is not None:
+            self.fallbacks.label(x, x.stand_in)
+
+    def price(self, x: Exchange) -> int:
+        """Set price, ratio and reserve for `x.model`; the output tokens that it reserves, −1 = it has no price."""
         endpoint = x.target.endpoint
         assert endpoint is not None
         tariff = self.world.tariffs.get(x.model)
         if endpoint.free or (tariff is None and self._settings.unpriced == "free"):
             tariff = settle.FREE
         if tariff is None:
-            raise Refusal(
-                INVALID_REQUEST,
-                f"The model `{x.model}` has no price here, so it cannot be billed; the operator sets one with "
-                f"`burncloud price set`",
-            )
+            return -1
         x.price = price = tariff.price
         group = self.world.groups.get(x.group)
         x.group_ratio_ppm = ratio = RATIO_ONE if group is None else group.ratio_ppm
-        output = peek.output_tokens
-        if not output and endpoint.name not in NO_OUTPUT:
-            output = self._settings.default_reserve_output
+        output = x.output
+        if output < 0:
+            output = 0 if endpoint.name in NO_OUTPUT else self._settings.default_reserve_output
             if 0 < price.output_tokens_max < output:
                 output = price.output_tokens_max
-            output *= peek.choices
+            output *= -x.output
         x.reserve, alone = tariff.quote(x.prompt, output, x.prompt_billed, ratio)
         lost = self._settings.interrupted_charge
         if lost != "none":
             x.charge_lost = x.reserve if lost == "reserved" else alone
-        if self.world.limits:
-            self.limits.admit(x, x.prompt + output)
+        return output
 
     def _reserve(self, x: Exchange) -> bool:
-        """Hold the reserve on the leases; False = an answer of the control process calls `_choose`."""
+        """Hold the reserve on the leases; False = an answer of the control process calls `choose`."""
         token = x.token
         amount = x.reserve
         payer = self.world.users.get(token.user)
@@ -321,17 +335,20 @@ class Gateway:
             settle.release(x, self.desk)
             return
         try:
-            self._choose(x)
+            self.choose(x)
         except Refusal as later:
             self.refuse(x, later)
 
-    def _choose(self, x: Exchange) -> None:
+    def choose(self, x: Exchange) -> None:
         """The next channel, and a connection to it."""
         ability = x.route.pick(x.tried)
         if ability is None:
             # the channels may have been changed while the request waited for its lease
-            self._scope(x)
+            assert x.target.endpoint is not None
+            x.route = self.world.route(x.target.endpoint, x.group, x.model) or x.route
             ability = x.route.pick(x.tried) or self.failover.nobody(x)
+            if ability is None:
+                return
         self._go(x, ability)
 
     def _go(self, x: Exchange, ability: Ability) -> None:
@@ -340,6 +357,8 @@ class Gateway:
         if entered is None:
             return
         x.ability = ability = entered
+        if x.route.counted:
+            self._move(x, ability)
         x.outlet = outlet = ability.outlet
         x.key = key = outlet.key(x.failed_keys) or outlet.any_key()
         if self.health.resting and outlet in self.health.resting:
@@ -360,6 +379,16 @@ class Gateway:
         elif x.written is not None:
             forget(x)
         self._connect(x, outlet)
+
+    def _move(self, x: Exchange, ability: Ability | None) -> None:
+        """It is this one that the request is at now; the one that it was at has answered, or not."""
+        before, x.counted = x.counted, ability
+        if before is not None:
+            before.busy -= 1
+            if x.first_ns:
+                before.answered((x.first_ns - x.attempt_ns) / 1e9, self._loop.time(), x.status < 400)
+        if ability is not None:
+            ability.busy += 1
 
     def _written(self, x: Exchange, result: tuple[Body, Done] | Refusal) -> None:
         """The translator has answered."""
@@ -423,7 +452,7 @@ class Gateway:
             x.x = journal.intend(settle.intent(x))
             x.money = True
         else:
-            journal.again(Again(x.x, len(x.attempts) + 1, x.outlet.id, x.key.id, x.reason))
+            journal.again(settle.again(x))
         journal.after(self._release, up)
 
     def _release(self, up: Upstream, ok: bool) -> None:
@@ -549,6 +578,8 @@ class Gateway:
         self.live.discard(x)
         if x.seat is not None:
             self.limits.leave(x)
+        if x.counted is not None:
+            self._move(x, None)
         if x.no_room:
             x.no_room = False
             x.unwait()

@@ -12,11 +12,11 @@ import msgspec
 
 from burncloud import clock
 from burncloud.adaptors.meter import billable
-from burncloud.domain.journal import Attempt, End, Intent
+from burncloud.domain.journal import Again, Attempt, End, Intent
 from burncloud.domain.pricing import Price, Tariff, charge
 from burncloud.domain.usage import Usage
 from burncloud.router.desk import Desk
-from burncloud.router.exchange import DIALLING, Exchange
+from burncloud.router.exchange import DIALLING, Exchange, StandIn
 from burncloud.router.ports import Journal
 
 NS_PER_DAY: Final = 86_400_000_000_000
@@ -34,7 +34,20 @@ def intent(x: Exchange) -> Intent:
         started_ns, day, x.request_id, x.head.client_request, token.user, token.id,
         outlet.id, x.key.id, x.model, x.upstream_model, x.endpoint, x.group, x.stream,
         price.revision, price.ratio_ppm, x.group_ratio_ppm, x.reserve, x.hold_user, x.hold_token, x.charge_lost,
+        "" if x.stand_in is None else note(x, x.stand_in),
     )  # fmt: skip
+
+
+def again(x: Exchange) -> Again:
+    """The record that a further attempt is about to leave; the first at another model brings what it is billed by."""
+    instead = intent(x) if x.stand_in is not None and x.stand_in.noted != x.model else None
+    return Again(x.x, len(x.attempts) + 1, x.outlet.id, x.key.id, x.reason, instead)
+
+
+def note(x: Exchange, stand_in: StandIn) -> str:
+    """The model that the client asked for; the journal knows of the one that stands in for it from here on."""
+    stand_in.noted = x.model
+    return stand_in.given_up[0]
 
 
 def attempt_over(x: Exchange, status: int, sent: int, now_ns: int) -> None:
@@ -89,6 +102,7 @@ def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -
             (clock.now_ns() - started_ns) // 1000, first_us,
             x.bytes_up, x.bytes_down, x.client.peer, x.upstream_request, x.attempts,
             "" if x.translation is None else ",".join(x.translation.losses.names()),
+            "" if x.stand_in is None else x.stand_in.given_up[0],
         )
     )  # fmt: skip
     x.money = False

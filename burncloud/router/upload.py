@@ -80,7 +80,7 @@ def _changes(x: Exchange) -> tuple[bytes, str, bool, Overrides]:
     assert endpoint is not None
     name, path = x.upstream_model, target.path
     edits = NOTHING if outlet.reach is None else _edits(x, outlet.reach, endpoint)
-    rename = name != x.model
+    rename = name != (x.model if x.stand_in is None else x.stand_in.given_up[0])
     if rename and target.model:
         path = with_model(target, name)
         rename = False
