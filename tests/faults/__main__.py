@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.faults.bench import cases, play
 from tests.faults.scorecard import as_text
-from tests.faults.table import TABLE
+from tests.faults.table import ROWS
 from tests.faults.voices import VOICES
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.faults", description="Official SDKs, the whole product, and upstreams that fail."
     )
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", choices=[row.name for row in TABLE])
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", choices=[row.name for row in ROWS])
     parser.add_argument("--dialect", action="append", default=[], choices=list(VOICES), help="of the caller")
     parser.add_argument("--quick", action="store_true", help="without what takes a minute")
     parser.add_argument("--crossed", action="store_true", help="only primaries and spares of different dialects")

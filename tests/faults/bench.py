@@ -13,7 +13,7 @@ from tests.faults.callers import Caller
 from tests.faults.house import Case, House
 from tests.faults.plays import PLAYS
 from tests.faults.scorecard import as_json
-from tests.faults.table import TABLE
+from tests.faults.table import ROWS
 
 AT_ONCE: Final = 6
 PATIENCE_S: Final = 120.0
@@ -38,7 +38,7 @@ def cases(
     """The cases to play.  `only`: names of rows; `dialects`: of callers; `crossed`: with other dialects only (True),
     without them (False), or both."""
     found = []
-    for row in TABLE:
+    for row in ROWS:
         if (
             (only and row.name not in only)
             or (quick and not row.quick)

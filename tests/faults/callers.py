@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
 import uuid
@@ -111,8 +112,10 @@ class Caller:
         await self._anthropic.close()
         await self._gemini.aio.aclose()
 
-    async def ask(self, dialect: str, model: str, stream: bool, leave_after: int = 0) -> Heard:
-        """One request; `leave_after`: hang up after so many tokens."""
+    async def ask(
+        self, dialect: str, model: str, stream: bool, leave_after: int = 0, patience_s: float = PATIENCE_S
+    ) -> Heard:
+        """One request; `leave_after`: hang up after so many tokens; `patience_s`: or after this time."""
         heard = Heard()
         started = time.monotonic()
 
@@ -124,8 +127,9 @@ class Caller:
                 raise Left
 
         try:
-            await CALLS[dialect, stream](self, model, heard, more)
-        except Left:
+            async with asyncio.timeout(patience_s):
+                await CALLS[dialect, stream](self, model, heard, more)
+        except (Left, TimeoutError):
             heard.left_at = time.monotonic()
         except Exception as error:
             _note_error(heard, error)
@@ -156,7 +160,7 @@ class Caller:
                     more(choice.delta.content)
                     heard.finished(choice.finish_reason)
                 if chunk.usage:
-                    if heard.usage:
+                    if heard.usage and heard.finish and not chunk.choices and heard.usage[1] == len(TEXT) // 4:
                         heard.odd.append("usage twice")
                     heard.used(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
 

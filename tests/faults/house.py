@@ -16,7 +16,7 @@ from typing import Any, Final
 import trustme
 
 from tests.faults.callers import Caller, Heard
-from tests.faults.table import Row
+from tests.faults.expect import Row
 from tests.faults.upstream import Upstream, Visit
 from tests.faults.voices import VOICES
 from tests.product import Product
@@ -33,22 +33,46 @@ SETTINGS: Final = {
     "RETRY_SAME_MS": "300",
 }
 """Shortened, so that the bench is over in minutes; their proportions are those of the defaults."""
-PRIORITY: Final = {"primary": "1", "spare": "0"}
-COMMANDS: Final = """
-import contextlib, io, json, sys
+BIG: Final = 3
+"""A model that stands in costs so many times as much."""
+FURNISH: Final = """
+import asyncio, contextlib, io, json, sys
+import typer
+from burncloud import config
 from burncloud.cli.main import app
-done = []
-for arguments in json.load(sys.stdin):
+from burncloud.database.engine import open_database
+from burncloud.errors import Refusal
+from burncloud.service import channels, prices, secrets
+
+told = json.load(sys.stdin)
+
+async def furnish():
+    settings = config.load()
+    db = open_database(settings.database_url)
+    key = await secrets.open_master_key(db, settings)
+    for model, given in told["prices"].items():
+        await prices.update_price(db, model, given)
+    made = []
+    for channel in told["channels"]:
+        try:
+            made.append((await channels.create_channel(db, key, **channel)).id)
+        except Refusal as refusal:
+            made.append(refusal.message)
+    await db.close()
+    return made
+
+made, done, command = asyncio.run(furnish()), [], typer.main.get_command(app)
+for arguments in told["commands"]:
     said, status = io.StringIO(), 0
     with contextlib.redirect_stdout(said):
         try:
-            app(args=[*arguments, "--json"], prog_name="burncloud")
+            command([*arguments, "--json"], "burncloud")
         except SystemExit as end:
             status = end.code
     done.append([status, said.getvalue()])
-json.dump(done, sys.stdout)
+json.dump([made, done], sys.stdout)
 """
-"""Many commands of the CLI in one process: starting Python for each would take a minute."""
+"""Prices, channels and commands of the CLI in one process: a command for each channel would take two minutes."""
 
 
 @dataclass
@@ -134,45 +158,33 @@ class House:
         return contexts
 
     def _furnish(self) -> None:
-        """Prices and channels for every case, one user, one token."""
+        """Prices and channels for every case, one user, one token, and what the rows want set up besides."""
         self.product.start()
-        made: list[tuple[Case, str]] = []
-        commands: list[list[str]] = [["user", "create", "caller"], ["token", "create", "--user", "caller"]]
-        commands += [["price", "set", case.model, "--input", "1.00", "--output", "2.00"] for case in self.cases]
-        for case in self.cases:
-            for who, upstream in case.upstreams.items():
-                made.append((case, who))
-                commands.append(
-                    ["channel", "add", "--type", upstream.voice.vendor, "--name", f"{case.model}.{who}"[-64:],
-                     "--key", "sk-upstream", "--base-url", upstream.base_url, "--priority", PRIORITY[who],
-                     "--models", f"{case.model}={who}-model", *upstream.voice.options, *case.row.options(who)]
-                )  # fmt: skip
-        for case in self.cases:
-            commands += [[part.replace("MODEL", case.model) for part in words] for words in case.row.setup]
-        done = self.commands(commands)
-        key = done[1]["key"]
-        first = 2 + len(self.cases)
-        for (case, who), channel in zip(made, done[first : first + len(made)], strict=True):
-            if channel is not None:
-                case.channels[channel["id"]] = who
-        self.caller = Caller(self.product.url, key)
-
-    def commands(self, commands: list[list[str]]) -> list[Any]:
-        """The answers of many commands; that of one that failed is None, and its case will show it."""
+        made = [(case, who, upstream) for case in self.cases for who, upstream in case.upstreams.items()]
+        commands = [["user", "create", "caller"], ["token", "create", "--user", "caller"]]
+        setups = [(case, words) for case in self.cases for words in case.row.setup]
+        commands += [[word.replace("MODEL", case.model) for word in words] for case, words in setups]
+        prices = {case.model: {"input": IN_PRICE * 10**6, "output": OUT_PRICE * 10**6} for case in self.cases}
+        prices |= {
+            case.model + case.row.stand_in: {"input": IN_PRICE * BIG * 10**6, "output": OUT_PRICE * BIG * 10**6}
+            for case in self.cases if case.row.stand_in
+        }  # fmt: skip
+        told = {"prices": prices, "commands": commands, "channels": [_channel(*one) for one in made]}
         done = subprocess.run(
-            [sys.executable, "-c", COMMANDS], cwd=self.product.folder, env=self.product._env,
-            input=json.dumps(commands), capture_output=True, text=True, timeout=120, check=False,
+            [sys.executable, "-c", FURNISH], cwd=self.product.folder, env=self.product._env, input=json.dumps(told),
+            capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
-        answers: list[Any] = []
-        for words, (status, said) in zip(commands, json.loads(done.stdout), strict=True):
-            answers.append(json.loads(said) if not status and said.strip() else None)
+        assert done.returncode == 0, done.stderr[-3000:]
+        ids, answers = json.loads(done.stdout)
+        for (case, who, _), number in zip(made, ids, strict=True):
+            if isinstance(number, str):
+                case.complaints.append(number)
+            else:
+                case.channels[number] = who
+        for (case, words), (status, said) in zip(setups, answers[2:], strict=True):
             if status:
-                blamed = [case for case in self.cases if any(case.model in word for word in words)]
-                assert blamed, (words, said)
-                for case in blamed:
-                    case.complaints.append(f"burncloud {' '.join(words)[:100]}: status {status}")
-        return answers
+                case.complaints.append(f"burncloud {' '.join(words)}: status {status} {said}")
+        self.caller = Caller(self.product.url, json.loads(answers[1][1])["key"])
 
     async def book(self) -> None:
         """Find every caller's row in the ledger."""
@@ -192,3 +204,14 @@ class House:
         except AssertionError as error:
             return str(error)
         return ""
+
+
+def _channel(case: Case, who: str, upstream: Upstream) -> dict[str, Any]:
+    """What the channel of this upstream is made of."""
+    public = case.model + (case.row.stand_in if who == "spare" else "")
+    return {
+        "vendor": upstream.voice.vendor, "secret_texts": case.row.keys if who == "primary" else ["sk-upstream"],
+        "models": {public: f"{who}-model"}, "base_url": upstream.base_url, "name": f"{case.model}.{who}"[-64:],
+        "priority": 1 if who == "primary" else 0,
+        "options": dict([*upstream.voice.options, *(case.row.spare_options if who == "spare" else ())]),
+    }  # fmt: skip

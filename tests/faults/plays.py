@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from tests.faults.callers import Caller, Heard
+from tests.faults.callers import PATIENCE_S, Caller, Heard
 from tests.faults.house import Case
 
 FLAP_EVERY_S: Final = 0.5
@@ -18,8 +18,10 @@ CROWD: Final = 10
 LEAVE_AFTER: Final = 20
 
 
-async def _ask(case: Case, caller: Caller, leave_after: int = 0, beside: bool = False) -> Heard:
-    heard = await caller.ask(case.caller, case.model, case.stream, leave_after)
+async def _ask(
+    case: Case, caller: Caller, leave_after: int = 0, beside: bool = False, patience_s: float = PATIENCE_S
+) -> Heard:
+    heard = await caller.ask(case.caller, case.model, case.stream, leave_after, patience_s)
     heard.beside = beside
     case.heard.append(heard)
     return heard
@@ -79,6 +81,21 @@ async def leave(case: Case, caller: Caller) -> None:
         case.complaints.append(f"the upstream was cancelled {visit.ended - heard.left_at:.2f} s after the caller left")
 
 
+async def leave_early(case: Case, caller: Caller) -> None:
+    """It hangs up before anything came."""
+    await _ask(case, caller, patience_s=0.4)
+    await asyncio.sleep(0.5)
+
+
+async def leave_in_switch(case: Case, caller: Caller) -> None:
+    """It hangs up while another upstream is asked to go on."""
+    heard = await _ask(case, caller, patience_s=1.0)
+    await asyncio.sleep(0.5)
+    for visit in case.upstreams["spare"].visits:
+        if visit.end != "gone" or visit.ended - heard.left_at > 0.4:
+            case.complaints.append("the spare was not cancelled")
+
+
 async def flap(case: Case, caller: Caller) -> None:
     """A call every half second, until the primary has answered three times again."""
     primary = case.upstreams["primary"]
@@ -102,4 +119,6 @@ async def flap(case: Case, caller: Caller) -> None:
 
 
 Play = Callable[[Case, Caller], Awaitable[None]]
-PLAYS: Final[dict[str, Play]] = {play.__name__: play for play in (once, respect, alone, crowd, mistakes, leave, flap)}
+PLAYS: Final[dict[str, Play]] = {
+    play.__name__: play for play in (once, respect, alone, crowd, mistakes, leave, leave_early, leave_in_switch, flap)
+}

@@ -1,104 +1,32 @@
-"""The table: what goes wrong, and what must then be seen by the caller, by the upstreams, and in the ledger."""
+"""The table: what issue 4 lists, and what is written down for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from dataclasses import replace
+from typing import Final
 
 from tests.faults import faults
-from tests.faults.faults import FIN, Plan, good
-from tests.faults.upstream import Door
+from tests.faults.attacks import ATTACKS
+from tests.faults.expect import (
+    CONTINUED,
+    DOWN,
+    HALF,
+    LONG,
+    PASSED,
+    PLAIN,
+    PREFILL,
+    REFUSED,
+    STREAM,
+    UNSENT,
+    Expect,
+    Row,
+    moved,
+)
+from tests.faults.faults import FIN
 from tests.faults.voices import IN, OUT
 
-Range = tuple[int, int]
-Text = Literal["whole", "part", "none"]
-MODES: Final = ("stream", "plain")
-STREAM: Final = ("stream",)
-PLAIN: Final = ("plain",)
-HALF: Final = 24
-"""Tokens before a stream is disturbed."""
-LONG: Final = 100_000
-
-
-@dataclass(frozen=True)
-class Expect:
-    """What each call of a row must come to."""
-
-    text: Text = "whole"
-    error: str = ""
-    """Status and code of the error, like "400 invalid"; "*" = any error; "" = none may come."""
-    within_s: float = 3.0
-    first_within_s: float = 3.0
-    primary: Range = (1, 1)
-    """Requests that reach it, at least and at most, in the whole row."""
-    spare: Range = (1, 1)
-    answerer: str = "spare"
-    """Whose answer's id the caller sees."""
-    finish: str = ""
-    """"" = the caller's dialect's ordinary stop · "filtered"."""
-    attempts: str = ""
-    """The ledger's, like "first 429, failover 200"; of the last call of the row."""
-    state: str = "done"
-    usage: tuple[int, int] | None = (IN, OUT)
-    """Billed input and output tokens; None = nothing is billed."""
-    slack: tuple[int, int] = (0, 0)
-    """By how much an estimate may differ."""
-    estimated: bool | None = False
-    """None = either."""
-    let_go_s: float = 0.0
-    """The primary's connection must be given up within this time from its request; 0 = no matter."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One fault."""
-
-    name: str
-    title: str
-    expect: Expect
-    primary: Plan = good
-    spare: Plan | None = good
-    door: Door = "plain"
-    spare_door: Door = "plain"
-    modes: tuple[str, ...] = MODES
-    play: str = "once"
-    quick: bool = True
-    """It is part of the version that CI runs."""
-    callers: tuple[str, ...] = ("chat", "responses", "messages", "gemini")
-    primary_options: tuple[str, ...] = ()
-    spare_options: tuple[str, ...] = ()
-    setup: tuple[tuple[str, ...], ...] = ()
-    """Commands of the CLI before it begins; MODEL stands for the model's name."""
-    for_plain: Expect | None = None
-    """What differs where no stream is asked for."""
-    crossed: bool = field(default=False)
-    """Also played with a primary and a spare of different dialects."""
-
-    def options(self, who: str) -> tuple[str, ...]:
-        """Of `burncloud channel add`."""
-        return self.primary_options if who == "primary" else self.spare_options
-
-    def expected(self, stream: bool) -> Expect:
-        """For this mode."""
-        return self.expect if stream or self.for_plain is None else self.for_plain
-
-
-def moved(status: int, **changes: object) -> Expect:
-    """The primary fails before any content: the spare answers, whole."""
-    return replace(Expect(attempts=f"first {status}, failover 200"), **changes)  # type: ignore[arg-type]
-
-
-UNSENT: Final = Expect(primary=(0, 0), attempts="failover 200")
-"""The primary was never reached: it is no attempt."""
-CONTINUED: Final = Expect(attempts="first 200, continue 200", answerer="primary", estimated=None)
-PASSED: Final = Expect(spare=(0, 0), answerer="primary", attempts="first 200")
-REFUSED: Final = Expect(
-    text="none", spare=(0, 0), answerer="", attempts="first 400", usage=None, error="400", within_s=1.5
-)
-DOWN: Final = Expect(
-    text="none", error="503", answerer="", state="failed", usage=None, within_s=8.0, primary=(1, 2), spare=(1, 2)
-)
-
+TOO_LONG: Final = "This model's maximum context length is 8192 tokens"
+UNSAFE: Final = "Your request was rejected as a result of our content policy"
 TABLE: Final[tuple[Row, ...]] = (
     # It says that it cannot
     Row("429-retry-after", "429 with Retry-After: the spare answers; nobody comes back before the time", moved(429,
@@ -148,15 +76,20 @@ TABLE: Final[tuple[Row, ...]] = (
         modes=STREAM, crossed=True),
     Row("error-event", "error event in mid-stream", CONTINUED, primary=faults.error_event(HALF), modes=STREAM,
         crossed=True),
+    Row("prefill", "cut; the spare's model goes on from a beginning", replace(CONTINUED, begun=True),
+        primary=faults.cut(HALF), spare_options=PREFILL, modes=STREAM, callers=("chat", "messages"), crossed=True),
     Row("no-prefill", "cut; the spare refuses a prefill", replace(CONTINUED, spare=(1, 2), attempts="*"),
-        primary=faults.cut(HALF), spare=faults.no_prefill, modes=STREAM, crossed=True),
+        primary=faults.cut(HALF), spare=faults.no_prefill, spare_options=PREFILL, modes=STREAM,
+        callers=("chat", "messages"), crossed=True),
     Row("starts-over", "cut; the spare ignores a prefill and starts over", replace(CONTINUED, spare=(1, 2),
-        attempts="*"), primary=faults.cut(HALF), spare=faults.starts_over, modes=STREAM, crossed=True),
+        attempts="*"), primary=faults.cut(HALF), spare=faults.starts_over, spare_options=PREFILL, modes=STREAM,
+        callers=("chat", "messages"), crossed=True),
     Row("cut-both", "cut, and the spare is cut, too: an error, never a false stop", Expect("part", "*",
         state="cut", answerer="primary", primary=(1, 2), spare=(1, 2), usage=(IN, HALF + 8), slack=(25, 12),
         estimated=None, within_s=8), primary=faults.cut(HALF), spare=faults.cut(HALF + 8), modes=STREAM),
-    Row("cut-alone", "cut, and there is no spare: one upstream that cuts once is asked again", replace(CONTINUED,
-        primary=(2, 2), spare=(0, 0)), primary=faults.first(1, faults.cut(HALF)), spare=None, modes=STREAM),
+    Row("cut-alone", "cut, and there is no spare: an error, never a false stop", Expect("part", "*", state="cut",
+        answerer="primary", spare=(0, 0), usage=(IN, HALF), slack=(25, 6), estimated=None), primary=faults.cut(HALF),
+        spare=None, modes=STREAM),
     Row("garbage", "a garbage event in the middle: dropped, the stream goes on", PASSED,
         primary=faults.garbage(HALF), modes=STREAM, crossed=True),
     Row("no-done", "[DONE] is missing", PASSED, primary=faults.no_done, modes=STREAM, callers=("chat",)),
@@ -173,12 +106,23 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("filtered", "stopped by the content filter: passed on", replace(PASSED, finish="filtered"),
         primary=faults.filtered(OUT)),
     Row("policy-400", "400 for its content: passed on", REFUSED,
-        primary=faults.status(400, "content_policy_violation", "Your request was rejected by our safety system")),
+        primary=faults.status(400, "content_policy_violation", UNSAFE)),
     Row("own-400", "the caller's own 400, six times: passed on, nobody is blamed", replace(REFUSED, primary=(7, 7)),
         primary=faults.first(6, faults.status(400, "invalid_value", "'foo' is not a valid role")),
         play="mistakes", crossed=True),
     Row("context-400", "context_length_exceeded, no fallback: passed on", REFUSED,
-        primary=faults.status(400, "context_length_exceeded", "This model's maximum context length is 8192 tokens")),
+        primary=faults.status(400, "context_length_exceeded", TOO_LONG)),
+    Row("context-fallback", "context_length_exceeded, with a fallback: the model with more room answers, and is billed",
+        moved(400, model="-big", attempts="first 400, fallback 200"), stand_in="-big", crossed=True,
+        primary=faults.status(400, "context_length_exceeded", TOO_LONG),
+        setup=(("policy", "set", "MODEL", "--fallback-context", "MODEL-big"),)),
+    Row("model-fallback", "the model is down: another one answers, and is billed", moved(503, model="-big",
+        primary=(1, 2), attempts="*"), primary=faults.overloaded, stand_in="-big",
+        setup=(("policy", "set", "MODEL", "--fallback", "MODEL-big"),)),
+    Row("filter-fallback", "refused by the content filter, with a fallback for it", moved(400, model="-big",
+        attempts="first 400, fallback 200"),
+        primary=faults.status(400, "content_policy_violation", UNSAFE), stand_in="-big",
+        setup=(("policy", "set", "MODEL", "--fallback-filter", "MODEL-big"),)),
     # Nobody is left
     Row("both-503", "both down with 503", DOWN, primary=faults.overloaded, spare=faults.overloaded, crossed=True),
     Row("both-refused", "both down, nobody listens", replace(DOWN, primary=(0, 0), spare=(0, 0)), door="refused",
@@ -198,3 +142,5 @@ TABLE: Final[tuple[Row, ...]] = (
         answerer="primary", attempts="first 200", state="gone", usage=(IN, 20), slack=(25, 6), estimated=None,
         let_go_s=5), primary=faults.endless(0.05), play="leave", modes=STREAM),
 )  # fmt: skip
+"""The rows that issue 4 lists, and their like."""
+ROWS: Final[tuple[Row, ...]] = (*TABLE, *ATTACKS)

@@ -57,8 +57,8 @@ class Voice(NamedTuple):
 
     dialect: str
     vendor: str
-    options: tuple[str, ...]
-    """Of `burncloud channel add`."""
+    options: tuple[tuple[str, Any], ...]
+    """Of its channel."""
     base_path: str
     whole: Callable[[Asked, str], Body]
     """(asked, finish) → a plain answer."""
@@ -295,7 +295,7 @@ VOICES: Final[dict[str, Voice]] = {
             _chat_prefill, "content_filter", "stop",
         ),
         Voice(
-            "responses", "openai", ("--option", 'speaks=["responses"]'), "/v1", _responses_whole, _responses_stream,
+            "responses", "openai", (("speaks", ["responses"]),), "/v1", _responses_whole, _responses_stream,
             _openai_error, _responses_error_event, _COMMENT, _responses_prefill, "incomplete", "completed",
         ),
         Voice(
