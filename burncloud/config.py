@@ -30,8 +30,10 @@ LOG_LEVELS: Final[dict[str, str]] = {
 """Spellings of a log level (Rust's, too, since RUST_LOG is an alias) to Python's."""
 
 DATABASE_SCHEMES: Final = ("sqlite:", "postgres://", "postgresql://")
-WORKERS_MAX: Final = 64
-"""As many as the load map has slots."""
+SLOTS: Final = 64
+"""Places for workers in the load map and in shared limits."""
+WORKERS_MAX: Final = SLOTS - 1
+"""One place stays free, so that a reload can put the next worker beside the one that goes."""
 BOOT_VARIABLE: Final = "BURNCLOUD_BOOT"
 EXIT_HOPELESS: Final = 78
 """A child exits with this (sysexits' EX_CONFIG) when starting it again cannot help, like a database that it
@@ -255,8 +257,20 @@ def parse_env_file(text: str) -> dict[str, str]:
     return found
 
 
+def environment() -> dict[str, str]:
+    """The environment with the settings of `.env` below it: what the supervisor reads, and hands to all its children.
+
+    A child finds all in its environment: one that is started again knows what the others know, whatever stands in the
+    file by then; that counts from the next reload on.  Raises ConfigError for a file that cannot be read.
+    """
+    names = {name for f in fields(Settings) for name in (f.name.upper(), f.metadata["alias"])}
+    return {name: value for name, value in _environment().items() if name in names} | os.environ
+
+
 def _environment() -> dict[str, str]:
     """`.env` below the environment."""
+    if BOOT_VARIABLE in os.environ:
+        return dict(os.environ)
     try:
         with open(".env", encoding="utf-8-sig") as file:  # Windows editors begin a file with a mark
             return parse_env_file(file.read()) | os.environ
@@ -289,9 +303,9 @@ class Boot:
     """What a child process gets from its supervisor (see app/supervisor.py)."""
 
     role: str
-    """"control" or "worker"."""
+    """"control", "worker" or "check"."""
     index: int = 0
-    """A worker's number, from 0: its slot in the load map."""
+    """A worker's number, from 0: its slot in the load map; after a reload these are other ones."""
     workers: int = 1
     listen_fds: tuple[int, ...] = ()
     """Listening sockets, shared by all workers; empty: the worker binds HOST:PORT itself (Windows)."""
@@ -331,9 +345,9 @@ def boot(env: Mapping[str, str] | None = None) -> Boot:
         raise ConfigError(f"{BOOT_VARIABLE} holds no boot record: this process is started by `burncloud`.") from None
 
 
-def child_environment(record: Boot, extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a child: ours, `extra`, and its boot record."""
-    return {**os.environ, **extra, BOOT_VARIABLE: json.dumps(asdict(record))}
+def child_environment(record: Boot, extra: Mapping[str, str], given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a child: the one given (ours), `extra`, and its boot record."""
+    return {**(os.environ if given is None else given), **extra, BOOT_VARIABLE: json.dumps(asdict(record))}
 
 
 def crash_at() -> str:

@@ -2,7 +2,8 @@
 
 What a worker needs comes first: the schema, the books taken over, the Snapshot published; only then are the
 web libraries loaded, in a thread, so that workers' questions are answered meanwhile.  It stops on SIGTERM or
-when the supervisor is gone, after the workers have gone and what they wrote is booked.
+when the supervisor is gone, after the workers have gone and what they wrote is booked.  Where another control process
+takes its place (a reload) it goes at once: the workers stay, and the other one books on from where it stopped.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from burncloud import clock, config, logs
 from burncloud.app import child, loop
 from burncloud.app.links import Links
 from burncloud.app.lock import Held, SupervisorLock
+from burncloud.app.processes import RETIRE
 from burncloud.database.changes import prune_changes
 from burncloud.database.engine import DATABASE_ERRORS, Database, DatabaseError, open_database, refused, transient
 from burncloud.database.migrate import ensure_schema
@@ -74,12 +76,16 @@ class Control:
         self._boot = boot
         self._stop = asyncio.Event()
         self._status = EXIT_OK
+        self._retired = False
+        """Another control process waits for our lock."""
         self._chores: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
         """Serve until told to stop; the exit status.  Raises what the database raises at the start."""
         with contextlib.suppress(NotImplementedError):  # Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop.set)
+            if RETIRE is not None:
+                asyncio.get_running_loop().add_signal_handler(RETIRE, self._retire)
         child.watch_supervisor(self._boot, self._stop.set)
         db = open_database(self._settings.database_url)
         try:
@@ -157,7 +163,9 @@ class Control:
         log.info("control serves")
         child.announce_ready(self._boot)
         await self._stop.wait()
-        if self._status == EXIT_OK:
+        if self._retired:
+            await parts.books.stop(0)
+        elif self._status == EXIT_OK:
             await parts.links.wait(0, self._settings.drain_timeout_ms / 1000 + LEAVE_GRACE_S)
             await parts.books.stop(BOOKING_MS_MAX)
         parts.links.close()
@@ -179,6 +187,10 @@ class Control:
         await server.start(self._boot.http_path, self._boot.http_port)
         stop: Callable[[], Coroutine[Any, Any, None]] = server.stop
         return stop
+
+    def _retire(self) -> None:
+        self._retired = True
+        self._stop.set()
 
     def _fail(self, error: BaseException) -> None:
         """The books are another's: leave at once, write nothing."""

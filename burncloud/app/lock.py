@@ -1,7 +1,8 @@
 """One supervisor for one data directory: the lock on DATA_DIR/supervisor.lock, and what its holder says in it.
 
 The operating system frees the lock with its process, however that ends; the text in the file only tells the
-next one whom it meets: {"pid", "state": "running" | "draining", "run_dir"}.
+next one whom it meets: {"pid", "state": "running" | "draining", "run_dir"}, and `burncloud reload` how the last
+reload went: {"reload": {"n", "state": "checking" | "control" | "workers" | "done" | "refused", "why"}}.
 """
 
 from __future__ import annotations
@@ -61,15 +62,27 @@ class SupervisorLock:
             return {}
         return note if isinstance(note, dict) else {}
 
-    def say(self, state: str, run_dir: str) -> None:
-        """Leave a note for others."""
-        note = json.dumps({"pid": os.getpid(), "state": state, "run_dir": run_dir}).encode()
-        os.ftruncate(self._fd, 0)
+    def say(self, state: str, run_dir: str, **more: object) -> None:
+        """Leave a note for others; it is never seen half written (white space at its end is what was there before)."""
+        note = json.dumps({"pid": os.getpid(), "state": state, "run_dir": run_dir, **more}).encode()
+        size = os.fstat(self._fd).st_size
         os.lseek(self._fd, 0, os.SEEK_SET)
-        os.write(self._fd, note)
+        os.write(self._fd, note.ljust(size))
+        os.ftruncate(self._fd, len(note))
 
     def release(self) -> None:
         """Give it up; the file stays, empty."""
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)
         os.close(self._fd)
+
+
+def note_of(path: str) -> dict[str, Any]:
+    """What the holder of a lock says of itself; {} where nobody holds it.  Raises OSError for a forbidden file."""
+    if not os.path.exists(path):
+        return {}  # to look is not to make one
+    try:
+        SupervisorLock(path).release()
+    except Held as held:
+        return held.note
+    return {}

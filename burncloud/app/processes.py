@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from burncloud import clock
@@ -21,14 +21,19 @@ from burncloud.config import Boot, child_environment
 PROGRAMS: dict[str, Sequence[str]] = {
     "control": (sys.executable, "-m", "burncloud.app.control"),
     "worker": (sys.executable, "-m", "burncloud.app.worker"),
+    "check": (sys.executable, "-m", "burncloud.app.check"),
 }
 """What is started for each role."""
 
 ENVIRONMENTS: dict[str, dict[str, str]] = {
     "control": {},
+    "check": {},
     # glibc gives each 256 KiB TLS read back to the kernel at once without these (36 → 15 µs a chunk).
     "worker": {"MALLOC_MMAP_THRESHOLD_": str(1 << 20), "MALLOC_TRIM_THRESHOLD_": str(4 << 20)},
 }
+
+RETIRE = getattr(signal, "SIGUSR1", None)
+"""To a child: another one takes over; end without haste, and without one failed request."""
 
 RESTART_DELAYS_MS = (0, 100, 200, 400, 800, 1600, 3200, 5000)
 """Pause before a start, by how many in a row died before they were ready; the last one goes on for ever."""
@@ -53,6 +58,8 @@ class Child:
 
     boot: Boot
     program: Sequence[str]
+    environment: Mapping[str, str] | None = field(default=None, repr=False)
+    """None = ours."""
     process: subprocess.Popen[bytes] | None = None
     ready: bool = False
     failures: int = 0
@@ -60,12 +67,14 @@ class Child:
     restart_at_ms: int = 0
     kill_at_ms: int = 0
     ready_fd: int = -1
+    status: int = 0
+    """How the last process ended."""
     _alive_fd: int = field(default=-1, repr=False)
 
     @property
     def name(self) -> str:
         """ "control", "worker 0", …"""
-        return self.boot.role if self.boot.role == "control" else f"{self.boot.role} {self.boot.index}"
+        return f"{self.boot.role} {self.boot.index}" if self.boot.role == "worker" else self.boot.role
 
     def start(self) -> None:
         """Start a fresh process in this place.  Raises OSError where the system has no room for one."""
@@ -97,7 +106,7 @@ class Child:
             startup = subprocess.STARTUPINFO(lpAttributeList={"handle_list": handles})
             return subprocess.Popen(
                 self.program,
-                env=child_environment(boot, extra),
+                env=child_environment(boot, extra, self.environment),
                 stdin=subprocess.DEVNULL,
                 startupinfo=startup,
                 creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
@@ -106,7 +115,10 @@ class Child:
         passed = [fd for fd in (*boot.listen_fds, alive_read, ready_write, boot.load_fd) if fd >= 0]
         with _terminal_signals_blocked():
             return subprocess.Popen(
-                self.program, env=child_environment(boot, extra), stdin=subprocess.DEVNULL, pass_fds=passed
+                self.program,
+                env=child_environment(boot, extra, self.environment),
+                stdin=subprocess.DEVNULL,
+                pass_fds=passed,
             )
 
     def says_ready(self) -> bool:
@@ -131,6 +143,12 @@ class Child:
         elif self.process:
             self.process.terminate()
 
+    def retire(self, within_ms: int) -> None:
+        """Tell it that another one takes over; `kill_if_due` ends it after `within_ms`."""
+        self.kill_at_ms = clock.monotonic_ms() + within_ms
+        if self.process and RETIRE is not None:
+            self.process.send_signal(RETIRE)
+
     def kill_if_due(self) -> bool:
         """End it hard if its time to drain is over; True if that was so."""
         if not self.process or not self.kill_at_ms or clock.monotonic_ms() < self.kill_at_ms:
@@ -149,7 +167,7 @@ class Child:
         status = self.process.poll() if self.process else None
         if status is None:
             return None
-        self.process = None
+        self.process, self.status = None, status
         self._close_alive()
         if not self.ready:
             self.failures += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from typing import Final
 from burncloud import clock, config, logs
 from burncloud.app import child, loop
 from burncloud.app.listening import open_listening
+from burncloud.app.processes import RETIRE
 from burncloud.app.translating import Translating
 from burncloud.domain.link import (
     Ack,
@@ -52,6 +54,10 @@ NEWS_S: Final = 0.02
 """What is learned of channels is collected for so long before it goes to the other workers."""
 STATS_S: Final = 1.0
 JOURNAL_RETRY_S: Final = 1.0
+RETIRE_IDLE_S: Final = 5.0
+"""A worker whose successor serves keeps idle connections for so long, each for one more request: many clients take a
+connection from their pool at the very moment in which it is closed."""
+DRAIN_POLL_S: Final = 0.02
 FAREWELL_S: Final = 0.25
 """What the clients of WebSockets get to hear that the worker goes."""
 _log = logs.logger("burncloud.app.worker")
@@ -95,6 +101,8 @@ class Worker:
         self._listener: Listener | None = None
         self._stopped = asyncio.Event()
         self._stopping = False
+        self._hurried = False
+        """Idle connections are closed at once."""
 
     # Life
 
@@ -104,6 +112,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):
                 running.add_signal_handler(number, self.stop)
+        if RETIRE is not None:
+            running.add_signal_handler(RETIRE, self.retire)
         child.watch_supervisor(self._boot, self.stop)
         self.gateway.clients_max = max(64, (raise_file_limit() - 512) // 2)
         self._link.start()
@@ -113,6 +123,11 @@ class Worker:
 
     def stop(self) -> None:
         """Drain: accept no more, finish what runs, within bounds."""
+        self._hurried = True
+        self.retire()
+
+    def retire(self) -> None:
+        """Another worker takes over: the same without haste."""
         if self._stopping:
             return
         self._stopping = True
@@ -121,14 +136,14 @@ class Worker:
     async def _drain(self) -> None:
         if self._listener is not None:
             self._listener.stop()
-        deadline = clock.monotonic_ms() + self._settings.drain_timeout_ms
+        begun_ms = clock.monotonic_ms()
         gateway = self.gateway
         while True:
-            for client in list(gateway.clients):
-                client.drain()
-            if not gateway.clients or clock.monotonic_ms() > deadline:
+            lasted_ms = clock.monotonic_ms() - begun_ms
+            self._part(lasted_ms)
+            if not gateway.clients or lasted_ms > self._settings.drain_timeout_ms:
                 break
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(DRAIN_POLL_S)
         if gateway.end_sessions():
             await asyncio.sleep(FAREWELL_S)
         for client in list(gateway.clients):
@@ -145,6 +160,17 @@ class Worker:
             self._translating.stop()
         await asyncio.sleep(0.01)
         self._stopped.set()
+
+    def _part(self, lasted_ms: int) -> None:
+        """From the clients, in a drain that has lasted so long."""
+        now = self._loop.time()
+        idle_s = self._settings.client_idle_timeout_ms / 1000
+        quiet_s = RETIRE_IDLE_S if lasted_ms > RETIRE_IDLE_S * 1000 else math.inf
+        for client in list(self.gateway.clients):
+            if self._hurried:
+                client.drain()
+            else:
+                client.retire(now, idle_s, quiet_s)
 
     def _serve(self) -> None:
         """The world is known and the journal stands: take connections."""
@@ -226,6 +252,7 @@ class Worker:
         elif isinstance(message, Ready):
             gateway.world.ready()
             gateway.tune()
+            gateway.desk.link_up()
             self._serve()
 
     def _welcome(self, peer: Peer[ToWorker], message: Welcome) -> None:

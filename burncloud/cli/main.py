@@ -9,7 +9,20 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from burncloud.cli import channels, groups, ledger, limits, logs, output, policies, prices, settings, tokens, users
+from burncloud.cli import (
+    channels,
+    groups,
+    ledger,
+    limits,
+    logs,
+    output,
+    policies,
+    prices,
+    reload,
+    settings,
+    tokens,
+    users,
+)
 from burncloud.cli.session import FAILED
 from burncloud.errors import INVALID_REQUEST
 
@@ -92,6 +105,9 @@ def start(
 def router() -> None:
     """Start the server without any window."""
     serve()
+
+
+app.command()(reload.reload)
 
 
 def main() -> int:

@@ -22,6 +22,8 @@ IDLE_LOOK_MS: Final = 5_000
 """Leases may be many: they are not gone through with every sweep."""
 DENIED_MS: Final = 1_000
 ANSWER_MS_MAX: Final = 10_000
+AWAY_MS_MAX: Final = 5_000
+"""A control process that went is waited for this long: another one takes its place in a second (a reload)."""
 WANT_HOLDS: Final = 64
 """A lease is asked for this many requests like the one that needs it; control grants less where little is left."""
 
@@ -71,6 +73,8 @@ class Desk:
         self._asked: dict[int, Asked] = {}
         self._n = 0
         self._idle_at_ms = 0
+        self._away_ms = 0
+        """Since when nobody can be asked; 0 = somebody can."""
 
     # The hot path
 
@@ -182,14 +186,19 @@ class Desk:
                 if lease.used_at_ms + IDLE_RETURN_MS < now and not lease.held and lease.free:
                     self._give_back(lease)
         for pair, line in list(self._lines.items()):
-            if line.asked_ms + ANSWER_MS_MAX < now:
+            if line.asked_ms + ANSWER_MS_MAX < now or (self._away_ms and self._away_ms + AWAY_MS_MAX < now):
                 self._fail(pair, line)
 
     def link_lost(self) -> None:
-        """Questions on their way are lost; totals are cumulative, so asking again is safe."""
+        """Questions on their way are lost; totals are cumulative, so asking again, as soon as that can be, is safe."""
         self._asked.clear()
-        for pair, line in list(self._lines.items()):
-            self._fail(pair, line)
+        self._away_ms = self._away_ms or self._now_ms()
+
+    def link_up(self) -> None:
+        """Somebody can be asked again: for all who wait."""
+        self._away_ms = 0
+        for (user, token), line in list(self._lines.items()):
+            self._ask(user, token, line)
 
     def close(self) -> None:
         """Give back everything that is free (a clean stop)."""
@@ -236,7 +245,11 @@ class Desk:
         )
         if self._house.ask(question):
             self._asked[self._n] = Asked((user, token), question.user, wanted, question.token, wanted)
-        else:
+            self._away_ms = 0
+            return
+        now = self._now_ms()
+        self._away_ms = self._away_ms or now
+        if self._away_ms + AWAY_MS_MAX < now:
             self._fail((user, token), line)
 
     def _serve(self, user: int, token: int, line: Line) -> None:

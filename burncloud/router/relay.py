@@ -7,6 +7,7 @@ Few at a time, outside the budget of LLM traffic; the head is rebuilt, and who t
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Callable
 from typing import Final
@@ -19,6 +20,9 @@ from burncloud.wire.tls import TlsSetting
 from burncloud.wire.upstream import Upstream
 
 RELAYS_MAX: Final = 64
+AWAY_S_MAX: Final = 3.0
+"""A control process that is not there is waited for: in a reload another one takes its place in a second."""
+AWAY_POLL_S: Final = 0.05
 
 
 class Relay:
@@ -68,10 +72,16 @@ class Relay:
         if x.done:
             if up is not None:
                 up.abort()
-        elif up is None:
-            self._failed(x)
-        else:
+        elif up is not None:
             self._send(x, up)
+        elif asyncio.get_running_loop().time() - x.touched < AWAY_S_MAX:
+            asyncio.get_running_loop().call_later(AWAY_POLL_S, self._dial_again, x)
+        else:
+            self._failed(x)
+
+    def _dial_again(self, x: Exchange) -> None:
+        if not x.done:
+            self.dial(x)
 
     def _send(self, x: Exchange, up: Upstream) -> None:
         body = x.body.whole() if x.body is not None and not x.body.spooled else b""

@@ -117,8 +117,8 @@ class Downstream(asyncio.Protocol):
     __slots__ = (
         "_again", "_app", "_begun", "_fields", "_fresh", "_head_bytes", "_in_head", "_incoming", "_last_words",
         "_length", "_loop", "_missing", "_offered", "_parser", "_queue", "_queued_bytes", "_silent_bytes", "_url",
-        "active", "closing", "deadline", "http11", "keep_alive", "paused", "paused_at", "peer", "transport", "tunnel",
-        "unsent", "upgrading",
+        "active", "closing", "deadline", "http11", "keep_alive", "last", "paused", "paused_at", "peer", "transport",
+        "tunnel", "unsent", "upgrading",
     )  # fmt: skip
 
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
@@ -140,6 +140,8 @@ class Downstream(asyncio.Protocol):
         self._queue: list[Inbound] = []
         self._queued_bytes = 0
         self.closing = False
+        self.last = False
+        """The next request is the last one that is served here."""
         self._last_words = b""
         """The answer to a request that cannot be understood, while there are others before it."""
         self.paused = False
@@ -296,7 +298,7 @@ class Downstream(asyncio.Protocol):
         if self.closing:
             return
         version = parser.get_http_version()
-        self.keep_alive = parser.should_keep_alive()
+        self.keep_alive = parser.should_keep_alive() and not self.last
         self.http11 = version == "1.1"
         self._again = None
         fields, self._fields = self._fields, []
@@ -411,6 +413,16 @@ class Downstream(asyncio.Protocol):
         else:
             self.active.keep_alive = False
             self._queue.clear()
+
+    def retire(self, now: float, idle_s: float, quiet_s: float) -> None:
+        """Serve one more request, whose answer says `Connection: close`; close where none has come for `quiet_s`.
+
+        To close an idle connection at once would now and then meet a request on its way.  `idle_s`: as in `wait`.
+        """
+        self.last = True
+        self._again = None  # heads go through the parser again, which reads `last`
+        if self.active is None and self._fresh and self.deadline and now - (self.deadline - idle_s) > quiet_s:
+            self.close()
 
     # Own matters
 

@@ -153,3 +153,20 @@ def test_live_settings_come_from_the_snapshot_too() -> None:
     assert tuned.unpriced == "free"
     assert tuned.attempts_max == settings.attempts_max
     assert tuned.port == 1
+
+
+def test_children_know_the_file_as_the_supervisor_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it goes into their environment, settings only; they do not read the file themselves."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("WORKERS", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".env").write_text("WORKERS=2\nLD_PRELOAD=x.so\nRUST_LOG=debug\nPORT=1\n")
+    monkeypatch.setenv("PORT", "7")
+    given = config.environment()
+    assert (given["WORKERS"], given["RUST_LOG"], given["PORT"]) == ("2", "debug", "7")
+    assert "LD_PRELOAD" not in given
+    child = config.child_environment(config.Boot("worker"), {}, given)
+    (tmp_path / ".env").write_text("WORKERS=many")
+    for name, value in child.items():
+        monkeypatch.setenv(name, value)
+    assert config.load().workers == 2

@@ -13,6 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 10
+UNSET = "unset"
+"""As a setting: it stands nowhere in the environment."""
 
 CHILD = """
 import json, os, select, signal, socket, struct, sys, time
@@ -21,7 +23,15 @@ name = boot["role"] + str(boot["index"])
 def say(what):
     with open("events", "a") as file:
         file.write(json.dumps({"who": name, "what": what, "pid": os.getpid(), "time": time.monotonic(), "boot": boot,
-            "malloc": os.environ.get("MALLOC_TRIM_THRESHOLD_")}) + "\\n")
+            "malloc": os.environ.get("MALLOC_TRIM_THRESHOLD_"), "level": os.environ.get("LOG_LEVEL")}) + "\\n")
+def retire(*_):
+    say("retire")
+    for door in doors:
+        door.close()
+    doors.clear()
+    time.sleep(float(os.environ.get("DRAIN_S_" + name, "0")))
+    say("exit")
+    os._exit(0)
 def term(*_):
     say("term")
     if "READY_LATE_" + name in os.environ:
@@ -33,12 +43,23 @@ def term(*_):
     say("exit")
     os._exit(0)
 signal.signal(signal.SIGTERM, term)
+signal.signal(signal.SIGUSR1, retire)
+doors = []
+if boot["role"] == "check":
+    say("check")
+    if os.path.exists("refuse"):
+        with open(boot["run_dir"] + "/reason", "w") as file:
+            file.write("it would not do")
+        sys.exit(78)
+    sys.exit(0)
 # Without this a signal just before the select would wait for its end.
 woken, wake = socket.socketpair()
 wake.setblocking(False)
 signal.set_wakeup_fd(wake.fileno())
 say("start")
 status = os.environ.get("EXIT_" + name)
+if os.path.exists("broken_" + boot["role"]):
+    status = "3"
 if status:
     sys.exit(int(status))
 time.sleep(float(os.environ.get("START_S_" + name, "0")))
@@ -61,12 +82,14 @@ DRIVER = """
 import sys
 from burncloud.app import supervisor
 child = (sys.executable, "-I", "-S", "child.py")
-sys.exit(supervisor.main({"control": child, "worker": child}))
+sys.exit(supervisor.main({"control": child, "worker": child, "check": child}))
 """
 
 
 class Supervised:
     """One supervisor in a folder of its own; `events` is what its children wrote down."""
+
+    stdin: int = subprocess.DEVNULL
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
@@ -75,8 +98,8 @@ class Supervised:
         self.process = subprocess.Popen(
             [sys.executable, "-c", DRIVER],
             cwd=folder,
-            env={**environment, **settings},
-            stdin=subprocess.DEVNULL,
+            env={name: value for name, value in {**environment, **settings}.items() if value != UNSET},
+            stdin=self.stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -110,6 +133,20 @@ class Supervised:
     def said(self, who: str, what: str) -> bool:
         """Whether a child has said it."""
         return any(event["who"] == who and event["what"] == what for event in self.events)
+
+    @property
+    def reload(self) -> dict[str, object]:
+        """What the supervisor says of its last reload."""
+        note = json.loads((self.folder / "burncloud.data" / "supervisor.lock").read_text() or "{}")
+        found = note.get("reload", {})
+        assert isinstance(found, dict)
+        return found
+
+    def reloads(self, number: int = signal.SIGUSR2) -> None:
+        """Ask for a reload and wait for its end."""
+        n = self.reload.get("n", 0)
+        self.process.send_signal(number)
+        until(lambda: self.reload.get("n", 0) != n and self.reload["state"] in ("done", "refused"))
 
     def url_line(self) -> str:
         """The line that it prints when all are ready."""

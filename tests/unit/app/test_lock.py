@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from burncloud.app.lock import Held, SupervisorLock
+from burncloud.app.lock import Held, SupervisorLock, note_of
 
 
 def test_one_holder_at_a_time_and_its_note_is_seen(tmp_path: Path) -> None:
@@ -52,3 +52,17 @@ def test_a_shorter_note_replaces_a_longer_one(tmp_path: Path) -> None:
     assert b'"y"}' in path.read_bytes()
     assert b"x" not in path.read_bytes()
     lock.release()
+
+
+def test_the_note_of_a_holder(tmp_path: Path) -> None:
+    """A shorter note leaves nothing of a longer one; who looks makes no file."""
+    path = str(tmp_path / "supervisor.lock")
+    assert note_of(path) == {}
+    assert not os.path.exists(path)
+    lock = SupervisorLock(path)
+    lock.say("running", "dir", reload={"n": 1, "why": "long" * 100})
+    assert note_of(path)["reload"]["n"] == 1
+    lock.say("running", "dir")
+    assert note_of(path) == {"pid": os.getpid(), "state": "running", "run_dir": "dir"}
+    lock.release()
+    assert note_of(path) == {}

@@ -206,7 +206,7 @@ def test_a_bad_setting_is_said_in_one_sentence(tmp_path: Path) -> None:
     with Supervised(tmp_path, WORKERS="many") as house:
         output, _ = house.process.communicate(timeout=10)
         assert house.process.returncode == 2
-        assert output == "burncloud: WORKERS is 'many', but must be a whole number from 1 to 64.\n"
+        assert output == "burncloud: WORKERS is 'many', but must be a whole number from 1 to 63.\n"
 
 
 def test_the_supervisor_imports_nothing_heavy() -> None:

@@ -378,3 +378,39 @@ async def test_the_bell(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     await asyncio.sleep(0.25)
     rung = len([m for m in house.heard if isinstance(m, link.Bell)]) - len(bells)
     assert 21 <= rung <= 24
+
+
+async def test_who_retires_serves_each_connection_once_more(house: House) -> None:
+    """Its successor has the door; an idle connection is not closed in a client's face."""
+    house.load()
+    await house.until(lambda: house.worker._listener)
+    address = house.address
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(post(chat()))
+    assert b"connection: close" not in (await reader.readuntil(b"\r\n\r\n")).lower()
+    await reader.readexactly(len(completion()))
+    house.worker.retire()
+    house.worker.retire()
+    await asyncio.sleep(0.1)
+    assert house.worker._listener is not None
+    assert not house.worker._listener._sockets
+    writer.write(post(chat()))
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"connection: close" in head.lower()
+    assert (await reader.read()) == completion()
+    writer.close()
+    await asyncio.wait_for(asyncio.shield(house.running), 2)
+    assert isinstance(house.written()[-1], Close)
+
+
+async def test_a_stop_hurries_who_retires(house: House) -> None:
+    house.load()
+    await house.until(lambda: house.worker._listener)
+    reader, writer = await asyncio.open_connection(*house.address)
+    await asyncio.sleep(0.05)
+    house.worker.retire()
+    await asyncio.sleep(0.05)
+    assert not reader.at_eof()
+    house.worker.stop()
+    assert await asyncio.wait_for(reader.read(), 1) == b""
+    writer.close()

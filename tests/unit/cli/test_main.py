@@ -30,11 +30,13 @@ def commands(command: Any = None, path: tuple[str, ...] = ()) -> dict[tuple[str,
 def test_exactly_these_commands() -> None:
     spelt = {
         "router": "",
+        "reload": "",
         "price": "list set get delete",
         "channel": "add list show update delete enable disable",
         "token": "create list show update delete",
         "user": "create list show update delete enable disable passwd topup",
         "group": "list set delete",
+        "policy": "list show set delete",
         "limit": "list show set",
         "setting": "list get set",
         "log": "list usage",

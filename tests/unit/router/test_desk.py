@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from burncloud.domain.journal import Again, End, Intent, Progress, Return
 from burncloud.domain.link import Ask, Grant
 from burncloud.errors import Refusal
-from burncloud.router.desk import ANSWER_MS_MAX, DENIED_MS, IDLE_RETURN_MS, WANT_HOLDS, Desk
+from burncloud.router.desk import ANSWER_MS_MAX, AWAY_MS_MAX, DENIED_MS, IDLE_RETURN_MS, WANT_HOLDS, Desk
 from burncloud.router.ports import Journal
 
 USER, TOKEN = 7, 8
@@ -237,8 +237,14 @@ def test_503_is_everything_else(bench: Bench, how: str) -> None:
     bench.want("b", 100)
     if how == "unavailable":
         bench.grant(0, 0, "unavailable")
-    elif how == "link lost":
-        bench.desk.link_lost()
+    elif how.startswith("link"):
+        if how == "link lost":
+            bench.desk.link_lost()
+        bench.now += AWAY_MS_MAX
+        bench.desk.sweep()
+        assert bench.heard == []
+        bench.now += 1
+        bench.desk.sweep()
     elif how == "silence":
         bench.now += ANSWER_MS_MAX
         bench.desk.sweep()
@@ -250,6 +256,42 @@ def test_503_is_everything_else(bench: Bench, how: str) -> None:
     bench.want("c", 100)
     bench.grant(1000, 1000)
     assert bench.heard[-1] == ("c", 0)
+
+
+@pytest.mark.parametrize("how", ["lost", "down"])
+def test_another_control_process_is_waited_for(bench: Bench, how: str) -> None:
+    """A reload takes a second: who waits, and who comes meanwhile, is asked for anew, and nobody is refused."""
+    bench.house.up = how != "down"
+    bench.want("a", 100)
+    if how == "lost":
+        bench.desk.link_lost()
+    old = bench.house.asked[-1].n if bench.house.asked else 99
+    bench.house.up = False
+    bench.now += 1000
+    bench.want("b", 100)
+    bench.want("other", 5, 0, 7)
+    bench.now += 1000
+    bench.desk.sweep()
+    bench.house.up = True
+    bench.desk.link_up()
+    assert len(bench.house.asked) == (3 if how == "lost" else 2)
+    bench.grant(0, 0, "denied", "user", n=old)
+    assert bench.heard == [], "an answer from before says nothing"
+    bench.desk.granted(Grant(bench.house.asked[-2].n, "ok", 1000, 1000))
+    bench.desk.granted(Grant(bench.house.asked[-1].n, "ok", 0, 5))
+    assert bench.heard == [("a", 0), ("b", 0), ("other", 0)]
+    bench.now += AWAY_MS_MAX + 1
+    bench.want("c", 10_000)
+    bench.desk.sweep()
+    assert bench.heard[-1][0] != "c", "it is asked, and its answer is waited for"
+
+
+def test_who_comes_when_nobody_has_been_there_for_long_is_not_kept_waiting(bench: Bench) -> None:
+    bench.desk.link_lost()
+    bench.house.up = False
+    bench.now += AWAY_MS_MAX + 1
+    bench.want("a", 100)
+    assert bench.heard == [("a", 503)]
 
 
 def test_an_answer_that_comes_too_late(bench: Bench) -> None:
@@ -408,6 +450,7 @@ def test_no_overshoot(steps: list[tuple[str, int]], limit: int) -> None:
             waiting.clear()
             bench.house.asked.clear()
             bench.desk.link_lost()
+            bench.desk.link_up()
         elif step == "repeat" and last is not None:
             bench.desk.granted(last)
         waiting += bench.house.asked
@@ -425,5 +468,7 @@ def test_no_overshoot(steps: list[tuple[str, int]], limit: int) -> None:
             assert lease.granted <= granted
             assert drawn + lease.held <= limit
     bench.desk.link_lost()
+    bench.now += AWAY_MS_MAX + 1
+    bench.desk.sweep()
     names = [name for name, _ in bench.heard]
     assert len(names) == len(set(names)) == asked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from burncloud.router.relay import RELAYS_MAX, allowed_from
+from burncloud.router.relay import AWAY_S_MAX, RELAYS_MAX, allowed_from
 from tests.dialogue import Dialogue
 from tests.speech import answer, chat, chunk, get, post
 
@@ -104,16 +104,33 @@ def test_a_stream_passes_as_it_comes() -> None:
 
 
 def test_control_is_away() -> None:
-    """503, while LLM traffic goes on."""
-    with Dialogue(dialling="wait") as d:
+    """It is waited for, a moment; then 503, while LLM traffic goes on."""
+    with Dialogue(dialling="refuse") as d:
         client = d.client()
         client >> get("/health")
-        d.dials[0].refuse()
+        d.later(AWAY_S_MAX - 0.5)
+        assert client.quiet
+        d.later(1)
         heard = client.answer()
         assert (heard.status, heard.field("retry-after")) == (503, "1")
         d.dialling = "accept"
         client >> post(chat())
         assert d.upstream().origin.key.scheme == "http"
+
+
+def test_another_control_process_takes_its_place() -> None:
+    """A reload: nobody who asks meanwhile is refused; who leaves meanwhile is forgotten."""
+    with Dialogue(dialling="refuse") as d:
+        client, gone = d.client(), d.client()
+        for one in (client, gone):
+            one >> get("/health")
+        d.later(1)
+        gone.reset()
+        d.dialling = "accept"
+        d.later(0.1)
+        d.upstream() << answer(b"{}")
+        assert client.answer().status == 200
+        assert d.silent
 
 
 def test_control_closed_an_idle_connection_just_now() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from burncloud.wire.downstream import LINGER_S
@@ -311,6 +313,43 @@ def test_mapped_addresses_are_ipv4() -> None:
         d.upstream() << answer(completion())
         client.answer()
         assert d.receipts()[0].client == "192.0.2.7"
+
+
+def test_who_retires_serves_one_more_request_on_each_connection() -> None:
+    """Also with the head that it knows by heart; what was answered before goes on undisturbed."""
+    with Dialogue() as d:
+        busy, known, fresh = d.client(), d.client(), d.client()
+        for _ in range(2):
+            known >> post(BODY)
+            d.upstream() << answer(completion())
+            known.answer()
+        busy >> post(BODY)
+        up = d.upstream()
+        for client in (busy, known, fresh):
+            client.protocol.retire(d.loop.time(), 120.0, 5.0 if client is known else math.inf)
+        up << answer(completion())
+        assert busy.answer().field("connection") == "keep-alive" or not busy.closed
+        for client in (busy, known, fresh):
+            client >> post(BODY)
+            d.upstream() << answer(completion())
+            heard = client.answer()
+            assert (heard.status, heard.field("connection")) == (200, "close")
+            assert client.closed
+
+
+def test_who_retires_closes_what_was_quiet_for_long() -> None:
+    with Dialogue() as d:
+        client = d.client()
+        client >> post(BODY)
+        d.upstream() << answer(completion())
+        client.answer()
+        d.later(4)
+        client.protocol.retire(d.loop.time(), 120.0, 5.0)
+        assert not client.closed
+        d.later(2)
+        client.protocol.retire(d.loop.time(), 120.0, 5.0)
+        d.later(0)
+        assert client.closed
 
 
 def test_drain_finishes_what_runs() -> None:
