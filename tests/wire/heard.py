@@ -19,8 +19,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
+from tests.wire.cases import events_in
 from tests.wire.meaning import arguments_of
-from tests.wire.test_translate_chat import events_in
 from tests.wire.test_translate_responses import ENDS, ordered
 
 

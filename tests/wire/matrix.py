@@ -23,20 +23,12 @@ from burncloud.adaptors import canon, translation
 from burncloud.adaptors.spoken import SPOKEN, Asked
 from burncloud.errors import Refusal
 from tests.wire.asked import changed
+from tests.wire.cases import APIS, Case, cases
 from tests.wire.explained import unexplained
 from tests.wire.heard import HEARD, STOPS, Heard
 from tests.wire.meaning import Meaning, meaning_of_answer, meaning_of_events
 from tests.wire.takes import TAKES, differing
-from tests.wire.test_translate_messages import Case, cases
 
-APIS: Final[dict[str, tuple[str, ...]]] = {
-    "chat": ("chat.completions",),
-    "responses": ("responses",),
-    "messages": ("messages",),
-    "gemini": ("generateContent", "streamGenerateContent"),
-    "converse": ("converse", "converse-stream"),
-    "completions": ("completions",),
-}
 MODELS: Final[dict[str, tuple[str, ...]]] = {
     "chat": ("gpt-5.2", "gpt-4o", "deepseek-chat", "anthropic/claude-sonnet-4.5", "some-model"),
     "responses": ("gpt-5.2", "gpt-4o"),

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from tests.wire import test_translate_chat, test_translate_converse, test_translate_gemini
 from tests.wire.bedrock_sdk import accept_request
-from tests.wire.test_translate_messages import drained
+from tests.wire.cases import drained
 
 CHAT: Final[TypeAdapter[Any]] = TypeAdapter(ChatParams)
 RESPONSES: Final[TypeAdapter[Any]] = TypeAdapter(ResponseCreateParamsBase)

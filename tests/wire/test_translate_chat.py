@@ -26,20 +26,28 @@ from burncloud.adaptors.chat.answer import read_answer, read_failure, write_answ
 from burncloud.adaptors.chat.request import read_request, write_request
 from burncloud.adaptors.chat.stream import StreamReader, StreamWriter
 from burncloud.errors import Refusal
+from tests.wire.cases import (
+    Case,
+    accepts,
+    asked_in,
+    cases,
+    damaged,
+    drained,
+    events_in,
+    in_pieces,
+    others,
+    replaced,
+    small_case,
+    small_request,
+    told_in,
+)
 from tests.wire.meaning import Meaning, arguments_of, meaning_of_answer, meaning_of_events, sums
 from tests.wire.recordings import ABSENT, index, recordings
-from tests.wire.test_translate_messages import JSON, Case, accepts, cases, drained, module
 from tests.wire.test_usage import EXCEPTIONS, expected, sides
 
 pytestmark = pytest.mark.skipif(not index(), reason=ABSENT)
 
-OTHERS: dict[str, tuple[str, ...]] = {
-    "messages": ("messages",),
-    "completions": ("completions",),
-    "responses": ("responses",),
-    "gemini": ("generateContent", "streamGenerateContent"),
-    "converse": ("converse", "converse-stream"),
-}
+OTHERS = others("chat")
 
 
 @cache
@@ -51,12 +59,6 @@ def own() -> list[Case]:
 def good() -> list[Case]:
     """The answers that are no errors; some servers answer a streamed request plainly."""
     return [case for case in own() if case.status == 200 and b'"error":' not in case.content[-3000:]]
-
-
-def events_in(data: bytes) -> list[dict[str, Any]]:
-    """Every chunk."""
-    found = re.findall(rb"^data: ?(.*?)\r?$", data, re.MULTILINE)
-    return [json.loads(chunk) for chunk in found if chunk and chunk != b"[DONE]"]
 
 
 class Said(NamedTuple):
@@ -123,15 +125,6 @@ def said_in(meaning: Meaning) -> tuple[Any, ...]:
     return meaning.text, meaning.calls, meaning.thinking
 
 
-def read_stream(data: bytes, size: int) -> list[canon.Event]:
-    """The canonical events of a stream that comes in pieces of `size` bytes."""
-    reader = StreamReader()
-    found: list[canon.Event] = []
-    for start in range(0, len(data), size):
-        found += reader.feed(data[start : start + size])
-    return found + reader.finish()
-
-
 def write_stream(events: list[canon.Event], losses: canon.Losses, model: str = "") -> bytes:
     """The stream in Chat."""
     writer = StreamWriter(model, True, losses)
@@ -164,13 +157,13 @@ def test_answers_mean_what_the_recordings_mean() -> None:
         want = said_of(case, case.content)
         if case.sse:
             streamed += 1
-            events = read_stream(case.content, len(case.content))
+            events = in_pieces(StreamReader(), case.content, len(case.content))
             meaning = meaning_of_events(events)
             assert isinstance(events[0], canon.Started), case.name
             assert isinstance(events[-1], canon.Ended), case.name
-            assert read_stream(case.content, 7) == events, case.name
+            assert in_pieces(StreamReader(), case.content, 7) == events, case.name
             if len(case.content) < 40_000:
-                assert read_stream(case.content, 1) == events, case.name
+                assert in_pieces(StreamReader(), case.content, 1) == events, case.name
             used = [event.usage for event in events if isinstance(event, canon.Used)]
             usage = used[-1] if used else None
         else:
@@ -251,13 +244,13 @@ def test_answers_there_and_back() -> None:
     for case in good():
         losses = canon.Losses()
         if case.sse:
-            events = read_stream(case.content, len(case.content))
+            events = in_pieces(StreamReader(), case.content, len(case.content))
             written = write_stream(events, losses)
             for chunk in events_in(written):
                 if chunk.get("service_tier") != "on_demand" and b'"eos"' not in case.content:  # Groq's, Together's
                     accepted(CHUNK, chunk, case.name)
             assert written.endswith(b"data: [DONE]\n\n")
-            again = read_stream(written, len(written))
+            again = in_pieces(StreamReader(), written, len(written))
             assert meaning_of_events(again) == meaning_of_events(events), case.name
             assert [event for event in again if isinstance(event, canon.Used)] == [
                 event for event in events if isinstance(event, canon.Used)
@@ -285,7 +278,7 @@ def test_failures() -> None:
             assert "://" not in written["message"], case.name
         elif case.sse and "error-in-stream" in case.row["tags"]:
             count += 1
-            events = read_stream(case.content, 100)
+            events = in_pieces(StreamReader(), case.content, 100)
             assert isinstance(events[-1], canon.Failed), case.name
             assert b'"error"' in write_stream(events, canon.Losses())
     assert count > 30
@@ -297,7 +290,7 @@ def test_the_official_client_reads_written_streams() -> None:
     for case in good():
         if not case.sse:
             continue
-        events = read_stream(case.content, len(case.content))
+        events = in_pieces(StreamReader(), case.content, len(case.content))
         kinds = {type(event.block).__name__ for event in events if isinstance(event, canon.Opened)}
         kinds |= {event.stop.reason for event in events if isinstance(event, canon.Stopped)}
         if kinds <= seen:
@@ -394,28 +387,21 @@ def openais(value: Any) -> Any:
 @pytest.mark.parametrize("dialect", OTHERS)
 @pytest.mark.parametrize("model", ["gpt-5.2", "gpt-4o", "deepseek-chat", "anthropic/claude-sonnet-4.5", "some-model"])
 def test_requests_of_other_dialects(dialect: str, model: str) -> None:
-    theirs = module(dialect, "request")
     count = 0
-    for case in cases(*OTHERS[dialect]):
-        if case.request is None:
-            continue
-        try:
-            request = theirs.read_request(json.dumps(case.request).encode(), model="m")
-        except Refusal:
-            continue
+    for name, request in asked_in(dialect):
         losses = canon.Losses()
         body = openais(json.loads(write_request(msgspec.structs.replace(request, model=model), losses)))
         body.pop("stream", None)
         count += 1
-        assert drained(PLAIN.validate_python(body)) == body, case.name
+        assert drained(PLAIN.validate_python(body)) == body, name
         waiting: list[str] = []
         for message in body["messages"]:
             if message["role"] == "tool":
                 waiting.remove(message["tool_call_id"])
             else:
-                assert not waiting, (case.name, "a call without its result")
+                assert not waiting, (name, "a call without its result")
             waiting += [call["id"] for call in message.get("tool_calls") or []]
-        assert all(name and " " not in name for name in losses.names()), case.name
+        assert all(name and " " not in name for name in losses.names()), name
     assert count, f"no request of {dialect}"
 
 
@@ -429,35 +415,24 @@ STOP_AS: dict[str, set[str]] = {
 
 @pytest.mark.parametrize("dialect", OTHERS)
 def test_answers_of_other_dialects(dialect: str) -> None:
-    theirs, streams = module(dialect, "answer"), module(dialect, "stream")
     count = 0
-    for case in cases(*OTHERS[dialect]):
+    for case, read in told_in(dialect):
         losses = canon.Losses()
-        if case.status != 200:
-            continue
-        try:
-            if case.sse or case.row["framing"] == "aws-eventstream":
-                reader = streams.StreamReader()
-                read = reader.feed(case.content) + reader.finish()
-                if any(isinstance(event, canon.Failed) for event in read):
-                    continue
-                want = meaning_of_events(read)
-                written = write_stream(read, losses, "public-model")
-                case = case._replace(row={**case.row, "framing": "sse"})  # what is written, however it came
-                chunks = events_in(written)
-                for chunk in chunks:
-                    accepted(CHUNK, chunk, case.name)
-                usage = chunks[-1].get("usage")
-                got, again = said_of(case, written), meaning_of_events(read_stream(written, len(written)))
-            else:
-                answer = theirs.read_answer(case.content)
-                want = meaning_of_answer(answer)
-                written = write_answer(answer, losses)
-                accepted(ANSWER, json.loads(written), case.name)
-                usage = json.loads(written).get("usage")
-                got, again = said_of(case, written), meaning_of_answer(read_answer(written))
-        except canon.Unreadable:
-            continue
+        if isinstance(read, list):
+            want = meaning_of_events(read)
+            written = write_stream(read, losses, "public-model")
+            case = case._replace(row={**case.row, "framing": "sse"})  # what is written, however it came
+            chunks = events_in(written)
+            for chunk in chunks:
+                accepted(CHUNK, chunk, case.name)
+            usage = chunks[-1].get("usage")
+            got, again = said_of(case, written), meaning_of_events(in_pieces(StreamReader(), written, len(written)))
+        else:
+            want = meaning_of_answer(read)
+            written = write_answer(read, losses)
+            accepted(ANSWER, json.loads(written), case.name)
+            usage = json.loads(written).get("usage")
+            got, again = said_of(case, written), meaning_of_answer(read_answer(written))
         count += 1
         assert (got.text, got.calls) == (want.text, want.calls), case.name
         assert got.thinking.replace("\n\n", "") == want.thinking.replace("\n\n", ""), case.name
@@ -477,38 +452,25 @@ def test_answers_of_other_dialects(dialect: str) -> None:
 @given(st.data())
 def test_damaged_recordings(data: st.DataObject) -> None:
     """A recording with some bytes changed: a result, or the one exception that is allowed."""
-    case = data.draw(st.sampled_from([case for case in own() if 0 < len(case.content) < 20_000]))
-    content = bytearray(case.content)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(content) - 1))
-        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    case = small_case(data, own())
+    content = damaged(data, case.content)
     losses = canon.Losses()
     with contextlib.suppress(canon.Unreadable):
         if case.sse:
-            events = read_stream(bytes(content), data.draw(st.sampled_from([1, 7, 1000])))
+            events = in_pieces(StreamReader(), content, data.draw(st.sampled_from([1, 7, 1000])))
             write_stream(events, losses)
             if isinstance(events[-1], canon.Ended):
                 meaning_of_events(events)
         else:
-            sums(read_answer(bytes(content)).usage)
-            write_answer(read_answer(bytes(content)), losses)
+            sums(read_answer(content).usage)
+            write_answer(read_answer(content), losses)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_damaged_requests(data: st.DataObject) -> None:
     """A recorded request with some members replaced by anything: a request or a refusal; written, too."""
-    small = [case.request for case in own() if case.request is not None and len(json.dumps(case.request)) < 8000]
-    body = json.loads(json.dumps(data.draw(st.sampled_from(small))))
-    for _ in range(data.draw(st.integers(1, 2))):
-        place: Any = body
-        while True:
-            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-            key = data.draw(st.sampled_from(keys))
-            if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
-                place[key] = data.draw(JSON)
-                break
-            place = place[key]
+    body = replaced(data, small_request(data, own()))
     for dialect in ("messages", "chat"):
         with contextlib.suppress(Refusal):
             request = read_request(json.dumps(body).encode(), model="m")

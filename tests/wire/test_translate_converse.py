@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import importlib
 import json
 from functools import cache
 from itertools import pairwise
@@ -32,9 +31,9 @@ from burncloud.adaptors.meter import read_plain
 from burncloud.domain.usage import Usage
 from burncloud.errors import Refusal
 from tests.wire.bedrock_sdk import accept_request, folded, model, parsed, parsed_stream, told
+from tests.wire.cases import Case, asked_in, cases, damaged, in_pieces, others, replaced, small_request, told_in
 from tests.wire.meaning import Meaning, meaning_of_answer, meaning_of_events
 from tests.wire.recordings import ABSENT, index
-from tests.wire.test_translate_messages import Case, cases
 
 pytestmark = pytest.mark.skipif(not index(), reason=ABSENT)
 
@@ -48,15 +47,6 @@ def own() -> list[Case]:
 def framed(case: Case) -> bool:
     """Whether the answer is an event stream."""
     return bool(case.row["framing"] == "aws-eventstream")
-
-
-def read_stream(data: bytes, size: int) -> list[canon.Event]:
-    """The events of a stream in pieces of `size` bytes."""
-    reader = StreamReader()
-    found: list[canon.Event] = []
-    for start in range(0, len(data), size):
-        found += reader.feed(data[start : start + size])
-    return found + reader.finish()
 
 
 def write_stream(events: list[canon.Event], losses: canon.Losses) -> bytes:
@@ -119,7 +109,7 @@ def test_streams(size: int) -> None:
             continue
         count += 1
         want = told(folded(parsed_stream(case.content)))
-        events = read_stream(case.content, size)
+        events = in_pieces(StreamReader(), case.content, size)
         got = meaning_of_events(events)
         assert seen(got) == (want.text, want.calls, want.thinking, want.citations, want.usage), case.name
         assert opaque_of(got.opaque) == opaque_of(want.opaque), case.name
@@ -187,21 +177,7 @@ def test_requests() -> None:
 
 # Other dialects
 
-OTHERS: dict[str, tuple[str, ...]] = {
-    "chat": ("chat.completions",),
-    "completions": ("completions",),
-    "messages": ("messages",),
-    "responses": ("responses",),
-    "gemini": ("generateContent", "streamGenerateContent"),
-}
-
-
-def module(dialect: str, name: str) -> Any:
-    """A file of another dialect's folder; skips where it does not exist yet."""
-    try:
-        return importlib.import_module(f"burncloud.adaptors.{dialect}.{name}")
-    except ModuleNotFoundError:
-        pytest.skip(f"{dialect} is not there yet")
+OTHERS = others("converse")
 
 
 STOP_AS: dict[str, set[str]] = {
@@ -223,26 +199,15 @@ def as_written(meaning: Meaning) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("dialect", OTHERS)
 def test_answers_of_other_dialects(dialect: str) -> None:
-    theirs, streams = module(dialect, "answer"), module(dialect, "stream")
     count = 0
-    for case in cases(*OTHERS[dialect]):
+    for case, read in told_in(dialect):
         losses = canon.Losses()
-        if case.status != 200:
-            continue
-        try:
-            if case.sse:
-                reader = streams.StreamReader()
-                read = reader.feed(case.content) + reader.finish()
-                if any(isinstance(event, canon.Failed) for event in read):
-                    continue
-                want = meaning_of_events(read)
-                got = told(folded(parsed_stream(write_stream(read, losses))))
-            else:
-                answer = theirs.read_answer(case.content)
-                want = meaning_of_answer(answer)
-                got = told(parsed(write_answer(answer, losses)))
-        except canon.Unreadable:
-            continue
+        if isinstance(read, list):
+            want = meaning_of_events(read)
+            got = told(folded(parsed_stream(write_stream(read, losses))))
+        else:
+            want = meaning_of_answer(read)
+            got = told(parsed(write_answer(read, losses)))
         count += 1
         assert (got.text, with_objects(got.calls), got.thinking, got.usage) == as_written(want), case.name
         assert got.stop in STOP_AS[want.stop], case.name
@@ -260,24 +225,17 @@ MODELS = (
 
 
 @pytest.mark.parametrize("dialect", OTHERS)
-@pytest.mark.parametrize("name", MODELS)
-def test_requests_of_other_dialects(dialect: str, name: str) -> None:
-    theirs = module(dialect, "request")
+@pytest.mark.parametrize("target", MODELS)
+def test_requests_of_other_dialects(dialect: str, target: str) -> None:
     count = 0
-    for case in cases(*OTHERS[dialect]):
-        if case.request is None:
-            continue
-        try:
-            request = theirs.read_request(json.dumps(case.request).encode(), model="m")
-        except Refusal:
-            continue
+    for name, request in asked_in(dialect):
         losses = canon.Losses()
-        body = json.loads(write_request(msgspec.structs.replace(request, model=name), losses))
+        body = json.loads(write_request(msgspec.structs.replace(request, model=target), losses))
         count += 1
-        accept_request(body, case.name)
-        check_rules(body, case.name)
-        assert all(lost and " " not in lost for lost in losses.names()), case.name
-        read_request(json.dumps(body).encode(), model=name)
+        accept_request(body, name)
+        check_rules(body, name)
+        assert all(lost and " " not in lost for lost in losses.names()), name
+        read_request(json.dumps(body).encode(), model=target)
     assert count, f"no request of {dialect}"
 
 
@@ -379,48 +337,22 @@ def test_claude_invoked(size: int) -> None:
 def test_damaged_recordings(data: st.DataObject) -> None:
     """A recording with some bytes changed: a result, or the one exception that is allowed."""
     case = data.draw(st.sampled_from([case for case in own() if case.status == 200 and len(case.content) < 20_000]))
-    content = bytearray(case.content)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(content) - 1))
-        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    content = damaged(data, case.content)
     losses = canon.Losses()
     with contextlib.suppress(canon.Unreadable):
         if framed(case):
-            events = read_stream(bytes(content), data.draw(st.sampled_from([7, 1000])))
+            events = in_pieces(StreamReader(), content, data.draw(st.sampled_from([7, 1000])))
             meaning_of_events(events)
             write_stream(events, losses)
         else:
-            write_answer(read_answer(bytes(content)), losses)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats(allow_nan=False) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
-    max_leaves=4,
-)
-
-
-def replaced(data: st.DataObject, body: Any) -> Any:
-    """The body with some member replaced by anything."""
-    body = json.loads(json.dumps(body))
-    for _ in range(data.draw(st.integers(1, 2))):
-        place: Any = body
-        while True:
-            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-            key = data.draw(st.sampled_from(keys))
-            if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
-                place[key] = data.draw(JSON)
-                break
-            place = place[key]
-    return body
+            write_answer(read_answer(content), losses)
 
 
 @settings(max_examples=250, deadline=None)
 @given(st.data())
 def test_damaged_requests(data: st.DataObject) -> None:
     """A recorded request with some members replaced by anything: a request or a refusal; written, too."""
-    small = [case.request for case in own() if case.request and len(json.dumps(case.request)) < 8000]
-    body = replaced(data, data.draw(st.sampled_from(small)))
+    body = replaced(data, small_request(data, own()))
     for dialect in ("converse", "chat"):
         with contextlib.suppress(Refusal):
             request = read_request(json.dumps(body).encode(), model=data.draw(st.sampled_from(MODELS)))
@@ -439,7 +371,7 @@ def test_damaged_events(data: st.DataObject) -> None:
     frames[at] = frames[at]._replace(payload=json.dumps(body).encode())
     stream = b"".join(write_frame(frame.headers, frame.payload) for frame in frames)
     with contextlib.suppress(canon.Unreadable):
-        events = read_stream(stream, 1 << 20)
+        events = in_pieces(StreamReader(), stream, 1 << 20)
         meaning_of_events(events)
         write_stream(events, canon.Losses())
 

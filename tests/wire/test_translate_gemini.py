@@ -6,10 +6,8 @@ Answers and requests of other dialects are written as Gemini's, too, as far as t
 from __future__ import annotations
 
 import contextlib
-import importlib
 import itertools
 import json
-import re
 from functools import cache
 from typing import Any
 
@@ -26,9 +24,21 @@ from burncloud.adaptors.gemini.names import camel
 from burncloud.adaptors.gemini.request import read_request, write_request
 from burncloud.adaptors.gemini.stream import StreamReader, StreamWriter
 from burncloud.errors import Refusal
+from tests.wire.cases import (
+    Case,
+    asked_in,
+    cases,
+    damaged,
+    events_in,
+    in_pieces,
+    others,
+    replaced,
+    small_case,
+    small_request,
+    told_in,
+)
 from tests.wire.meaning import Meaning, meaning_of_answer, meaning_of_events
 from tests.wire.recordings import ABSENT, index
-from tests.wire.test_translate_messages import JSON, Case, cases
 from tests.wire.test_usage import sides
 
 pytestmark = pytest.mark.skipif(not index(), reason=ABSENT)
@@ -48,11 +58,6 @@ def chunks_in(case: Case) -> list[dict[str, Any]]:
         return events_in(case.content)
     value = json.loads(case.content)
     return value if isinstance(value, list) else [value]
-
-
-def events_in(data: bytes) -> list[dict[str, Any]]:
-    """Every event's data."""
-    return [json.loads(found) for found in re.findall(rb"^data: ?(.*)$", data, re.MULTILINE)]
 
 
 def streamed(case: Case) -> bool:
@@ -94,15 +99,6 @@ def meaning_of_chunks(chunks: list[dict[str, Any]]) -> Meaning:
     sent = usage.get("promptTokenCount", 0) + usage.get("toolUsePromptTokenCount", 0)
     out = usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0)
     return Meaning(text, calls, thinking, opaque, raw, 0, "tool" if calls and reason == "stop" else reason, (sent, out))
-
-
-def read_stream(data: bytes, size: int) -> list[canon.Event]:
-    """The canonical events of a stream that comes in pieces of `size` bytes."""
-    reader = StreamReader()
-    found: list[canon.Event] = []
-    for start in range(0, len(data), size):
-        found += reader.feed(data[start : start + size])
-    return found + reader.finish()
 
 
 def write_stream(events: list[canon.Event], losses: canon.Losses, model: str = "", *, array: bool = False) -> bytes:
@@ -226,12 +222,12 @@ def test_answers_mean_what_the_recordings_mean() -> None:
             assert meaning_of_answer(answer)._replace(citations=0) == want, case.name
             usage = answer.usage
         else:
-            events = read_stream(case.content, len(case.content))
+            events = in_pieces(StreamReader(), case.content, len(case.content))
             assert meaning_of_events(events)._replace(citations=0) == want, case.name
             assert isinstance(events[0], canon.Started), case.name
             assert isinstance(events[-1], canon.Ended), case.name
-            assert read_stream(case.content, 7) == events, case.name
-            assert read_stream(case.content, 1) == events, case.name
+            assert in_pieces(StreamReader(), case.content, 7) == events, case.name
+            assert in_pieces(StreamReader(), case.content, 1) == events, case.name
             reader = StreamReader()
             single = [found for chunk in chunks_in(case) for found in reader.event(json.dumps(chunk).encode())]
             assert len(single) + len(reader.finish()) == len(events), case.name
@@ -251,7 +247,7 @@ def test_answers_there_and_back() -> None:
             continue
         losses = canon.Losses()
         if streamed(case):
-            events = read_stream(case.content, len(case.content))
+            events = in_pieces(StreamReader(), case.content, len(case.content))
             written = write_stream(events, losses)
             assert meaning_of_chunks(events_in(written)) == meaning_of_chunks(chunks_in(case)), case.name
             want, got = ends(chunks_in(case)), ends(events_in(written))
@@ -259,7 +255,7 @@ def test_answers_there_and_back() -> None:
             array = json.loads(write_stream(events, losses, array=True))
             assert array == events_in(written), case.name
             for size in (1, 7, 1 << 20):
-                again = read_stream(json.dumps(array).encode(), size)
+                again = in_pieces(StreamReader(), json.dumps(array).encode(), size)
                 assert meaning_of_events(again) == meaning_of_events(events), case.name
         else:
             written = write_answer(read_answer(case.content), losses)
@@ -337,21 +333,7 @@ def body_accepted(body: dict[str, Any], name: str) -> None:
 
 # Other dialects
 
-OTHERS: dict[str, tuple[str, ...]] = {
-    "chat": ("chat.completions",),
-    "completions": ("completions",),
-    "messages": ("messages",),
-    "responses": ("responses",),
-    "converse": ("converse", "converse-stream"),
-}
-
-
-def module(dialect: str, name: str) -> Any:
-    """A file of another dialect's folder; skips where it does not exist yet."""
-    try:
-        return importlib.import_module(f"burncloud.adaptors.{dialect}.{name}")
-    except ModuleNotFoundError:
-        pytest.skip(f"no reader of {dialect} yet")
+OTHERS = others("gemini")
 
 
 def said_of(meaning: Meaning) -> tuple[Any, ...]:
@@ -365,29 +347,18 @@ def said_of(meaning: Meaning) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("dialect", OTHERS)
 def test_answers_of_other_dialects(dialect: str) -> None:
-    theirs, streams = module(dialect, "answer"), module(dialect, "stream")
     count = 0
-    for case in cases(*OTHERS[dialect]):
+    for case, read in told_in(dialect):
         losses = canon.Losses()
-        if case.status != 200:
-            continue
-        try:
-            if case.sse or case.row["framing"] == "aws-eventstream":
-                reader = streams.StreamReader()
-                read = reader.feed(case.content) + reader.finish()
-                if any(isinstance(event, canon.Failed) for event in read):
-                    continue
-                want = meaning_of_events(read)
-                chunks = events_in(write_stream(read, losses, "public-model"))
-                array = write_stream(read, canon.Losses(), "public-model", array=True)
-                if any(isinstance(event, canon.Ended) for event in read):
-                    assert json.loads(array) == chunks, case.name
-            else:
-                answer = theirs.read_answer(case.content)
-                want = meaning_of_answer(answer)
-                chunks = [json.loads(write_answer(answer, losses))]
-        except canon.Unreadable:
-            continue
+        if isinstance(read, list):
+            want = meaning_of_events(read)
+            chunks = events_in(write_stream(read, losses, "public-model"))
+            array = write_stream(read, canon.Losses(), "public-model", array=True)
+            if any(isinstance(event, canon.Ended) for event in read):
+                assert json.loads(array) == chunks, case.name
+        else:
+            want = meaning_of_answer(read)
+            chunks = [json.loads(write_answer(read, losses))]
         for chunk in chunks:
             accepted(chunk, case.name)
         count += 1
@@ -403,7 +374,7 @@ def test_answers_of_other_dialects(dialect: str) -> None:
 
 def reread(chunks: list[dict[str, Any]]) -> list[canon.Event]:
     """What our reader makes of written chunks."""
-    return read_stream(json.dumps(chunks).encode(), 1 << 20)
+    return in_pieces(StreamReader(), json.dumps(chunks).encode(), 1 << 20)
 
 
 MODELS = ("gemini-2.0-flash", "gemini-2.5-pro", "gemini-3-flash-preview")
@@ -411,22 +382,15 @@ MODELS = ("gemini-2.0-flash", "gemini-2.5-pro", "gemini-3-flash-preview")
 
 @pytest.mark.parametrize("dialect", OTHERS)
 def test_requests_of_other_dialects(dialect: str) -> None:
-    theirs = module(dialect, "request")
     count = 0
-    for number, case in enumerate(cases(*OTHERS[dialect])):
-        if case.request is None:
-            continue
-        try:
-            request = theirs.read_request(json.dumps(case.request).encode(), model="m")
-        except Refusal:
-            continue
+    for number, (name, request) in enumerate(asked_in(dialect)):
         losses = canon.Losses()
         model = MODELS[number % len(MODELS)]
         body = json.loads(write_request(msgspec.structs.replace(request, model=model), losses))
         count += 1
-        body_accepted(body, case.name)
-        in_order(body, case.name, signed=model == MODELS[2])
-        assert all(name and " " not in name for name in losses.names()), case.name
+        body_accepted(body, name)
+        in_order(body, name, signed=model == MODELS[2])
+        assert all(name and " " not in name for name in losses.names()), name
         read_request(json.dumps(body).encode(), model=model)
     assert count, f"no request of {dialect}"
 
@@ -454,28 +418,24 @@ def in_order(body: dict[str, Any], name: str, *, signed: bool) -> None:
 @given(st.data())
 def test_damaged_recordings(data: st.DataObject) -> None:
     """A recording with some bytes changed: a result, or the one exception that is allowed."""
-    case = data.draw(st.sampled_from([case for case in own() if len(case.content) < 20_000]))
-    content = bytearray(case.content)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(content) - 1))
-        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    case = small_case(data, own())
+    content = damaged(data, case.content)
     losses = canon.Losses()
     with contextlib.suppress(canon.Unreadable):
         if streamed(case):
-            events = read_stream(bytes(content), data.draw(st.sampled_from([1, 7, 1000])))
+            events = in_pieces(StreamReader(), content, data.draw(st.sampled_from([1, 7, 1000])))
             meaning_of_events(events)
             write_stream(events, losses)
             write_stream(events, losses, array=True)
         else:
-            write_answer(read_answer(bytes(content)), losses)
+            write_answer(read_answer(content), losses)
 
 
 @settings(max_examples=200)
 @given(st.data())
 def test_damaged_requests(data: st.DataObject) -> None:
     """A recorded request with some members replaced by anything: a request or a refusal; written, too."""
-    small = [case.request for case in own() if case.request is not None and len(json.dumps(case.request)) < 8000]
-    body = damaged(data, data.draw(st.sampled_from(small)))
+    body = replaced(data, small_request(data, own()))
     for dialect in ("gemini", "chat"):
         for model in MODELS:
             with contextlib.suppress(Refusal):
@@ -489,26 +449,9 @@ def test_damaged_requests(data: st.DataObject) -> None:
 def test_damaged_answers(data: st.DataObject) -> None:
     """A recorded answer with some members replaced by anything: an answer or Unreadable; written, too."""
     small = [case for case in own() if case.status == 200 and not streamed(case) and len(case.content) < 8000]
-    body = damaged(data, json.loads(data.draw(st.sampled_from(small)).content))
+    body = replaced(data, json.loads(data.draw(st.sampled_from(small)).content))
     losses = canon.Losses()
     with contextlib.suppress(canon.Unreadable):
         write_answer(read_answer(json.dumps(body).encode()), losses)
     with contextlib.suppress(canon.Unreadable):
-        write_stream(read_stream(json.dumps([body]).encode(), 1000), losses)
-
-
-def damaged(data: st.DataObject, body: Any) -> Any:
-    """A copy with one or two members replaced."""
-    body = json.loads(json.dumps(body))
-    for _ in range(data.draw(st.integers(1, 2))):
-        place: Any = body
-        while True:
-            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-            if not keys:
-                break
-            key = data.draw(st.sampled_from(keys))
-            if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
-                place[key] = data.draw(JSON)
-                break
-            place = place[key]
-    return body
+        write_stream(in_pieces(StreamReader(), json.dumps([body]).encode(), 1000), losses)

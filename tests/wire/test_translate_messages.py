@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import importlib
 import json
 import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import anthropic
 import httpx2
@@ -31,36 +30,25 @@ from burncloud.adaptors.messages.answer import STOPS, read_answer, read_failure,
 from burncloud.adaptors.messages.request import read_request, write_request
 from burncloud.adaptors.messages.stream import StreamReader, StreamWriter
 from burncloud.errors import Refusal
+from tests.wire.cases import (
+    Case,
+    accepts,
+    asked_in,
+    cases,
+    damaged,
+    drained,
+    events_in,
+    in_pieces,
+    others,
+    replaced,
+    small_case,
+    told_in,
+)
 from tests.wire.meaning import Meaning, arguments_of, meaning_of_answer, meaning_of_events
-from tests.wire.recordings import ABSENT, WIRE, index
+from tests.wire.recordings import ABSENT, index
 from tests.wire.test_usage import sides
 
 pytestmark = pytest.mark.skipif(not index(), reason=ABSENT)
-
-
-class Case(NamedTuple):
-    """One recording."""
-
-    name: str
-    row: dict[str, Any]
-    request: dict[str, Any] | None
-    status: int
-    content: bytes
-
-    @property
-    def sse(self) -> bool:
-        return bool(self.row["framing"] == "sse")
-
-
-def cases(*apis: str) -> Iterator[Case]:
-    """Every recording of these APIs."""
-    for row in index():
-        if row["api"] in apis:
-            exchange = json.loads((WIRE / row["file"]).read_text())
-            answer = exchange["response"]
-            text = answer.get("body_text")
-            content = text.encode() if text is not None else base64.b64decode(answer.get("body_base64") or "")
-            yield Case(row["file"], row, (exchange["request"] or {}).get("body"), answer["status"], content)
 
 
 @cache
@@ -90,11 +78,6 @@ def own_requests() -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = [(case.name, case.request) for case in own() if case.request is not None]
     bedrock = cases("invoke", "invoke-stream")
     return found + [(case.name, case.request) for case in bedrock if "anthropic_version" in (case.request or {})]
-
-
-def events_in(data: bytes) -> list[dict[str, Any]]:
-    """Every event's data."""
-    return [json.loads(found) for found in re.findall(rb"^data: ?(.*)$", data, re.MULTILINE)]
 
 
 def folded(data: bytes) -> dict[str, Any]:
@@ -145,15 +128,6 @@ def meaning_of_message(whole: dict[str, Any]) -> Meaning:
     )
 
 
-def read_stream(data: bytes, size: int) -> list[canon.Event]:
-    """The canonical events of a stream that comes in pieces of `size` bytes."""
-    reader = StreamReader()
-    found: list[canon.Event] = []
-    for start in range(0, len(data), size):
-        found += reader.feed(data[start : start + size])
-    return found + reader.finish()
-
-
 def plain(value: Any) -> Any:
     """JSON without what is the default anyway."""
     if isinstance(value, list):
@@ -184,15 +158,6 @@ STRICT_MESSAGE: TypeAdapter[Any] = TypeAdapter(Message)
 STRICT_EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 
 
-def accepts(schema: TypeAdapter[Any], value: Any) -> bool:
-    """Whether an object of the SDK takes it."""
-    try:
-        schema.validate_python(value)
-    except ValidationError:
-        return False
-    return True
-
-
 def accepted(schema: TypeAdapter[Any], value: dict[str, Any], name: str) -> None:
     """Fail with the recording's name where the SDK's object does not take it; pings have none."""
     if value["type"] != "ping":
@@ -218,12 +183,12 @@ def test_answers_mean_what_the_recordings_mean() -> None:
             assert meaning_of_answer(answer) == want, case.name
             usage = answer.usage
         else:
-            events = read_stream(case.content, len(case.content))
+            events = in_pieces(StreamReader(), case.content, len(case.content))
             assert meaning_of_events(events) == want, case.name
             assert isinstance(events[0], canon.Started), case.name
             assert isinstance(events[-1], canon.Ended), case.name
-            assert read_stream(case.content, 7) == events, case.name
-            assert read_stream(case.content, 1) == events, case.name
+            assert in_pieces(StreamReader(), case.content, 7) == events, case.name
+            assert in_pieces(StreamReader(), case.content, 1) == events, case.name
             reader = StreamReader()
             assert [
                 found for event in events_in(case.content) for found in reader.event(json.dumps(event).encode())
@@ -245,7 +210,7 @@ def test_answers_there_and_back() -> None:
             continue
         losses = canon.Losses()
         if case.sse:
-            written = write_stream(read_stream(case.content, len(case.content)), losses)
+            written = write_stream(in_pieces(StreamReader(), case.content, len(case.content)), losses)
             for event in events_in(written):
                 accepted(EVENT, event, case.name)
             assert plain(folded(written)) == plain(folded(case.content)), case.name
@@ -287,7 +252,7 @@ def test_the_official_client_reads_written_streams() -> None:
         if kinds <= seen:
             continue
         seen |= kinds
-        written = write_stream(read_stream(case.content, len(case.content)), canon.Losses())
+        written = write_stream(in_pieces(StreamReader(), case.content, len(case.content)), canon.Losses())
         final = streamed(written)
         assert meaning_of_message(final.model_dump(mode="json", by_alias=True)) == meaning_of_message(whole), case.name
     assert len(seen) > 10
@@ -330,34 +295,9 @@ def test_requests_there_and_back() -> None:
 PLAIN: TypeAdapter[Any] = TypeAdapter(Params)
 
 
-def drained(value: Any) -> Any:
-    """A validated value with its lazy lists checked to the end."""
-    if isinstance(value, dict):
-        return {name: drained(item) for name, item in value.items()}
-    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
-        return value
-    return (
-        value.model_dump(mode="json", exclude_unset=True) if hasattr(value, "model_dump") else list(map(drained, value))
-    )
-
-
 # Other dialects
 
-OTHERS: dict[str, tuple[str, ...]] = {
-    "chat": ("chat.completions",),
-    "completions": ("completions",),
-    "responses": ("responses",),
-    "gemini": ("generateContent", "streamGenerateContent"),
-    "converse": ("converse", "converse-stream"),
-}
-
-
-def module(dialect: str, name: str) -> Any:
-    """A file of another dialect's folder; skips where it does not exist yet."""
-    try:
-        return importlib.import_module(f"burncloud.adaptors.{dialect}.{name}")
-    except ModuleNotFoundError:
-        pytest.skip(f"no reader of {dialect} yet")
+OTHERS = others("messages")
 
 
 def translated_calls(meaning: Meaning) -> list[tuple[str, Any]]:
@@ -383,31 +323,20 @@ STOP_AS: dict[str, set[str]] = {
 
 @pytest.mark.parametrize("dialect", OTHERS)
 def test_answers_of_other_dialects(dialect: str) -> None:
-    theirs, streams = module(dialect, "answer"), module(dialect, "stream")
     count = 0
-    for case in cases(*OTHERS[dialect]):
+    for case, read in told_in(dialect):
         losses = canon.Losses()
-        if case.status != 200:
-            continue
-        try:
-            if case.sse or case.row["framing"] == "aws-eventstream":
-                reader = streams.StreamReader()
-                read = reader.feed(case.content) + reader.finish()
-                if any(isinstance(event, canon.Failed) for event in read):
-                    continue
-                want = meaning_of_events(read)
-                written = write_stream(read, losses, "public-model")
-                for event in events_in(written):
-                    accepted(STRICT_EVENT, event, case.name)
-                whole = folded(written)
-            else:
-                answer = theirs.read_answer(case.content)
-                want = meaning_of_answer(answer)
-                written = write_answer(answer, losses)
-                whole = json.loads(written)
-                accepted(STRICT_MESSAGE, whole, case.name)
-        except canon.Unreadable:
-            continue
+        if isinstance(read, list):
+            want = meaning_of_events(read)
+            written = write_stream(read, losses, "public-model")
+            for event in events_in(written):
+                accepted(STRICT_EVENT, event, case.name)
+            whole = folded(written)
+        else:
+            want = meaning_of_answer(read)
+            written = write_answer(read, losses)
+            whole = json.loads(written)
+            accepted(STRICT_MESSAGE, whole, case.name)
         count += 1
         got = meaning_of_message(whole)
         assert said_of(got) == said_of(want), case.name
@@ -418,25 +347,18 @@ def test_answers_of_other_dialects(dialect: str) -> None:
 @pytest.mark.parametrize("dialect", OTHERS)
 @pytest.mark.parametrize("model", ["claude-sonnet-4-5", "claude-opus-4-8", "claude-3-5-haiku-latest"])
 def test_requests_of_other_dialects(dialect: str, model: str) -> None:
-    theirs = module(dialect, "request")
     count = 0
-    for case in cases(*OTHERS[dialect]):
-        if case.request is None:
-            continue
-        try:
-            request = theirs.read_request(json.dumps(case.request).encode(), model="m")
-        except Refusal:
-            continue
+    for name, request in asked_in(dialect):
         losses = canon.Losses()
         body = json.loads(write_request(msgspec.structs.replace(request, model=model), losses))
         for name in ("stream", "temperature", "top_p", "top_k"):  # the newest models have no sampling, nor has the SDK
             body.pop(name, None)
         count += 1
-        assert drained(PLAIN.validate_python(body)) == body, case.name
+        assert drained(PLAIN.validate_python(body)) == body, name
         roles = [message["role"] for message in body["messages"]]
-        assert all(a != b for a, b in pairwise(roles)), (case.name, roles)
-        assert roles[0] == "user", case.name
-        assert all(name and " " not in name for name in losses.names()), case.name
+        assert all(a != b for a, b in pairwise(roles)), (name, roles)
+        assert roles[0] == "user", name
+        assert all(name and " " not in name for name in losses.names()), name
     assert count, f"no request of {dialect}"
 
 
@@ -447,28 +369,18 @@ def test_requests_of_other_dialects(dialect: str, model: str) -> None:
 @given(st.data())
 def test_damaged_recordings(data: st.DataObject) -> None:
     """A recording with some bytes changed: a result, or the one exception that is allowed."""
-    case = data.draw(st.sampled_from([case for case in own() if len(case.content) < 20_000]))
-    content = bytearray(case.content)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(content) - 1))
-        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    case = small_case(data, own())
+    content = damaged(data, case.content)
     losses = canon.Losses()
     try:
         if case.sse:
-            events = read_stream(bytes(content), data.draw(st.sampled_from([1, 7, 1000])))
+            events = in_pieces(StreamReader(), content, data.draw(st.sampled_from([1, 7, 1000])))
             meaning_of_events(events)
             write_stream(events, losses)
         else:
-            write_answer(read_answer(bytes(content)), losses)
+            write_answer(read_answer(content), losses)
     except canon.Unreadable:
         pass
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats(allow_nan=False) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
-    max_leaves=4,
-)
 
 
 @settings(max_examples=200)
@@ -476,16 +388,7 @@ JSON = st.recursive(
 def test_damaged_requests(data: st.DataObject) -> None:
     """A recorded request with some members replaced by anything: a request or a refusal; written, too."""
     small = [body for _, body in own_requests() if len(json.dumps(body)) < 8000]
-    body = json.loads(json.dumps(data.draw(st.sampled_from(small))))
-    for _ in range(data.draw(st.integers(1, 2))):
-        place: Any = body
-        while True:
-            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-            key = data.draw(st.sampled_from(keys))
-            if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
-                place[key] = data.draw(JSON)
-                break
-            place = place[key]
+    body = replaced(data, data.draw(st.sampled_from(small)))
     for dialect in ("messages", "chat"):
         with contextlib.suppress(Refusal):
             request = read_request(json.dumps(body).encode(), model="claude-sonnet-4-5")

@@ -28,21 +28,29 @@ from burncloud.adaptors.responses.request import read_request, write_request
 from burncloud.adaptors.responses.stream import StreamReader, StreamWriter
 from burncloud.adaptors.responses.turns import RUN_BY_SERVER
 from burncloud.errors import Refusal
+from tests.wire.cases import (
+    Case,
+    asked_in,
+    cases,
+    damaged,
+    drained,
+    events_in,
+    in_pieces,
+    others,
+    part,
+    replaced,
+    small_case,
+    small_request,
+    told_in,
+)
 from tests.wire.meaning import Meaning, arguments_of, meaning_of_answer, meaning_of_events
 from tests.wire.recordings import ABSENT, index
 from tests.wire.test_translate_chat import accepted
-from tests.wire.test_translate_messages import JSON, Case, cases, drained, module
 from tests.wire.test_usage import sides
 
 pytestmark = pytest.mark.skipif(not index(), reason=ABSENT)
 
-OTHERS: dict[str, tuple[str, ...]] = {
-    "chat": ("chat.completions",),
-    "messages": ("messages",),
-    "completions": ("completions",),
-    "gemini": ("generateContent", "streamGenerateContent"),
-    "converse": ("converse", "converse-stream"),
-}
+OTHERS = others("responses")
 
 
 @cache
@@ -54,12 +62,6 @@ def own() -> list[Case]:
 def good() -> list[Case]:
     """The answers that are no errors."""
     return [case for case in own() if case.status == 200 and "error-in-stream" not in case.row["tags"]]
-
-
-def events_in(data: bytes) -> list[dict[str, Any]]:
-    """Every event."""
-    found = re.findall(rb"^data: ?(.*?)\r?$", data, re.MULTILINE)
-    return [json.loads(event) for event in found if event and event != b"[DONE]"]
 
 
 ENDS = ("response.completed", "response.incomplete", "response.failed")
@@ -115,15 +117,6 @@ def said_by(meaning: Meaning) -> tuple[Any, ...]:
     return meaning.text, meaning.calls, meaning.thinking, meaning.raw, meaning.citations
 
 
-def read_stream(data: bytes, size: int) -> list[canon.Event]:
-    """The canonical events of a stream that comes in pieces of `size` bytes."""
-    reader = StreamReader()
-    found: list[canon.Event] = []
-    for start in range(0, len(data), size):
-        found += reader.feed(data[start : start + size])
-    return found + reader.finish()
-
-
 def write_stream(
     events: list[canon.Event], losses: canon.Losses, model: str = "", request: canon.Request | None = None
 ) -> bytes:
@@ -149,13 +142,13 @@ def test_answers_mean_what_the_recordings_mean() -> None:
         want = said_in(whole_of(case.sse, case.content))
         if case.sse:
             streamed += 1
-            events = read_stream(case.content, len(case.content))
+            events = in_pieces(StreamReader(), case.content, len(case.content))
             meaning = meaning_of_events(events)
             assert isinstance(events[0], canon.Started), case.name
             assert isinstance(events[-1], canon.Ended), case.name
-            assert read_stream(case.content, 7) == events, case.name
+            assert in_pieces(StreamReader(), case.content, 7) == events, case.name
             if len(case.content) < 40_000:
-                assert read_stream(case.content, 1) == events, case.name
+                assert in_pieces(StreamReader(), case.content, 1) == events, case.name
             used = [event.usage for event in events if isinstance(event, canon.Used)]
             usage = used[-1] if used else None
             assert meaning_of_answer(assemble.collect(events))[:3] == meaning[:3], case.name
@@ -248,10 +241,10 @@ def test_answers_there_and_back() -> None:
     for case in good():
         losses = canon.Losses()
         if case.sse:
-            events = read_stream(case.content, len(case.content))
+            events = in_pieces(StreamReader(), case.content, len(case.content))
             written = write_stream(events, losses)
             ordered(events_in(written), case.name)
-            again = read_stream(written, len(written))
+            again = in_pieces(StreamReader(), written, len(written))
             assert meaning_of_events(again) == meaning_of_events(events), case.name
             assert [event for event in again if isinstance(event, canon.Used)] == [
                 event for event in events if isinstance(event, canon.Used)
@@ -276,7 +269,7 @@ def test_failures() -> None:
             assert "://" not in written["message"], case.name
         elif "error-in-stream" in case.row["tags"]:
             count += 1
-            events = read_stream(case.content, 100)
+            events = in_pieces(StreamReader(), case.content, 100)
             failed = events[-1]
             assert isinstance(failed, canon.Failed), case.name
             assert (failed.failure.status, failed.failure.kind) == (429, "insufficient_quota")
@@ -309,7 +302,7 @@ def test_the_official_client_reads_written_streams() -> None:
     for case in good():
         if not case.sse:
             continue
-        events = read_stream(case.content, len(case.content))
+        events = in_pieces(StreamReader(), case.content, len(case.content))
         kinds = {type(event.block).__name__ for event in events if isinstance(event, canon.Opened)}
         kinds |= {event.stop.reason for event in events if isinstance(event, canon.Stopped)}
         if kinds <= seen:
@@ -367,15 +360,8 @@ PARAMS: TypeAdapter[Any] = TypeAdapter(Params)
 @pytest.mark.parametrize("dialect", OTHERS)
 @pytest.mark.parametrize("model", ["gpt-5.2", "gpt-4o", "grok-4", "some-model"])
 def test_requests_of_other_dialects(dialect: str, model: str) -> None:
-    theirs = module(dialect, "request")
     count = 0
-    for case in cases(*OTHERS[dialect]):
-        if case.request is None:
-            continue
-        try:
-            request = theirs.read_request(json.dumps(case.request).encode(), model="m")
-        except Refusal:
-            continue
+    for name, request in asked_in(dialect):
         losses = canon.Losses()
         body = json.loads(write_request(msgspec.structs.replace(request, model=model), losses))
         body.pop("stream", None)
@@ -383,7 +369,7 @@ def test_requests_of_other_dialects(dialect: str, model: str) -> None:
         for item in body["input"]:
             if item["type"] == "reasoning":
                 item.setdefault("id", "rs_0")  # OpenAI itself does not insist on it
-        assert drained(PARAMS.validate_python(body)) == body, case.name
+        assert drained(PARAMS.validate_python(body)) == body, name
         waiting: list[str] = []
         for item in body["input"]:
             if item["type"].endswith("_output"):
@@ -391,10 +377,10 @@ def test_requests_of_other_dialects(dialect: str, model: str) -> None:
             elif item["type"].endswith("_call"):
                 waiting.append(item["call_id"])
             else:
-                assert not waiting, (case.name, "a call without its result")
-        assert not waiting, case.name
-        assert body["store"] in (False, True), case.name
-        assert all(name and " " not in name for name in losses.names()), case.name
+                assert not waiting, (name, "a call without its result")
+        assert not waiting, name
+        assert body["store"] in (False, True), name
+        assert all(name and " " not in name for name in losses.names()), name
     assert count, f"no request of {dialect}"
 
 
@@ -406,42 +392,30 @@ STOP_AS: dict[str, set[str]] = {
 
 @pytest.mark.parametrize("dialect", OTHERS)
 def test_answers_of_other_dialects(dialect: str) -> None:
-    theirs, streams = module(dialect, "answer"), module(dialect, "stream")
     count, seen = 0, set[str]()
-    for case in cases(*OTHERS[dialect]):
+    for case, read in told_in(dialect):
         losses = canon.Losses()
-        if case.status != 200:
-            continue
-        sse = case.sse or case.row["framing"] == "aws-eventstream"
-        try:
-            if sse:
-                reader = streams.StreamReader()
-                read = reader.feed(case.content) + reader.finish()
-                if any(isinstance(event, canon.Failed) for event in read):
-                    continue
-                want = meaning_of_events(read)
-                written = write_stream(read, losses, "public-model")
-                events = events_in(written)
-                ordered(events, case.name)
-                for event in events:
-                    accepted(EVENT, event, case.name)
-                whole, again = events[-1]["response"], meaning_of_events(read_stream(written, len(written)))
-                kinds = {event["type"] for event in events}
-                if not kinds <= seen and events[-1]["type"] != "response.failed":
-                    seen |= kinds
-                    final = streamed_by_sdk(written).model_dump(mode="json", exclude_none=True, warnings=False)
-                    assert said_in(final).text == want.text, case.name
-            else:
-                answer = theirs.read_answer(case.content)
-                want = meaning_of_answer(answer)
-                written = write_answer(answer, losses)
-                whole = json.loads(written)
-                accepted(ANSWER, whole, case.name)
-                if whole["status"] == "failed":
-                    continue
-                again = meaning_of_answer(read_answer(written))
-        except canon.Unreadable:
-            continue
+        if isinstance(read, list):
+            want = meaning_of_events(read)
+            written = write_stream(read, losses, "public-model")
+            events = events_in(written)
+            ordered(events, case.name)
+            for event in events:
+                accepted(EVENT, event, case.name)
+            whole, again = events[-1]["response"], meaning_of_events(in_pieces(StreamReader(), written, len(written)))
+            kinds = {event["type"] for event in events}
+            if not kinds <= seen and events[-1]["type"] != "response.failed":
+                seen |= kinds
+                final = streamed_by_sdk(written).model_dump(mode="json", exclude_none=True, warnings=False)
+                assert said_in(final).text == want.text, case.name
+        else:
+            want = meaning_of_answer(read)
+            written = write_answer(read, losses)
+            whole = json.loads(written)
+            accepted(ANSWER, whole, case.name)
+            if whole["status"] == "failed":
+                continue
+            again = meaning_of_answer(read_answer(written))
         count += 1
         got = said_in(whole)
         assert (got.text, got.calls) == (want.text, want.calls), case.name
@@ -460,21 +434,11 @@ OPAQUE = {"messages": "claude-opus-4-6", "gemini": "gemini-3-pro", "converse": "
 @pytest.mark.parametrize("dialect", OPAQUE)
 def test_thinking_lives_on_over_turns_of_a_client(dialect: str) -> None:
     """Codex's way: it stores nothing at its vendor and sends back every item that it got, some without ids."""
-    theirs, streams, asks = module(dialect, "answer"), module(dialect, "stream"), module(dialect, "request")
-    count = 0
-    for case in cases(*OTHERS[dialect]):
-        if case.status != 200:
-            continue
-        try:
-            if case.sse or case.row["framing"] == "aws-eventstream":
-                reader = streams.StreamReader()
-                answer = assemble.collect(reader.feed(case.content) + reader.finish())
-            else:
-                answer = theirs.read_answer(case.content)
-        except canon.Unreadable:
-            continue
+    asks, count = part(dialect, "request"), 0
+    for case, read in told_in(dialect):
+        answer = assemble.collect(read) if isinstance(read, list) else read
         blocks = answer.choices[0].blocks if answer.choices else []
-        signed = [part for block in blocks for part in opaque_of(block)]
+        signed = [key for block in blocks for key in opaque_of(block)]
         calls = [block for block in blocks if isinstance(block, canon.ToolCall)]
         if not signed:
             continue
@@ -491,15 +455,15 @@ def test_thinking_lives_on_over_turns_of_a_client(dialect: str) -> None:
         }
         request = read_request(json.dumps(body).encode())
         back = [block for turn in request.turns for block in turn.blocks]
-        assert [part for block in back for part in opaque_of(block)] == signed, case.name
+        assert [key for block in back for key in opaque_of(block)] == signed, case.name
         texts = [
             block.text for block in blocks if isinstance(block, canon.Reasoning) and block.signature and block.text
         ]
         assert [b.text for b in back if isinstance(b, canon.Reasoning) and b.signature and b.text] == texts, case.name
         written = asks.write_request(msgspec.structs.replace(request, model=OPAQUE[dialect]), canon.Losses()).decode()
-        for part in signed:
-            as_blob = base64.b64encode(part.encode()).decode()  # Bedrock's redactedContent
-            assert part in written or as_blob in written, case.name
+        for key in signed:
+            as_blob = base64.b64encode(key.encode()).decode()  # Bedrock's redactedContent
+            assert key in written or as_blob in written, case.name
         count += 1
     print(count, "turns of", dialect)
     assert count
@@ -521,20 +485,17 @@ def opaque_of(block: canon.Block) -> list[str]:
 @given(st.data())
 def test_damaged_recordings(data: st.DataObject) -> None:
     """A recording with some bytes changed: a result, or the one exception that is allowed."""
-    case = data.draw(st.sampled_from([case for case in own() if 0 < len(case.content) < 20_000]))
-    content = bytearray(case.content)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(content) - 1))
-        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    case = small_case(data, own())
+    content = damaged(data, case.content)
     losses = canon.Losses()
     with contextlib.suppress(canon.Unreadable):
         if case.sse:
-            events = read_stream(bytes(content), data.draw(st.sampled_from([1, 7, 1000])))
+            events = in_pieces(StreamReader(), content, data.draw(st.sampled_from([1, 7, 1000])))
             write_stream(events, losses)
             if isinstance(events[-1], canon.Ended):
                 meaning_of_events(events)
         else:
-            write_answer(read_answer(bytes(content)), losses)
+            write_answer(read_answer(content), losses)
 
 
 @settings(max_examples=150, deadline=None)
@@ -558,28 +519,18 @@ def test_streams_of_any_events(data: st.DataObject) -> None:
                 events.insert(data.draw(st.integers(0, len(events))), event)
     content = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
     with contextlib.suppress(canon.Unreadable):
-        read = read_stream(content, len(content) or 1)
+        read = in_pieces(StreamReader(), content, len(content) or 1)
         written = write_stream(read, canon.Losses())
         if read and isinstance(read[-1], canon.Ended):
             meaning_of_events(read)
-            meaning_of_events(read_stream(written, len(written)))
+            meaning_of_events(in_pieces(StreamReader(), written, len(written)))
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_damaged_requests(data: st.DataObject) -> None:
     """A recorded request with some members replaced by anything: a request or a refusal; written, too."""
-    small = [case.request for case in own() if case.request is not None and len(json.dumps(case.request)) < 8000]
-    body = json.loads(json.dumps(data.draw(st.sampled_from(small))))
-    for _ in range(data.draw(st.integers(1, 2))):
-        place: Any = body
-        while True:
-            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-            key = data.draw(st.sampled_from(keys))
-            if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
-                place[key] = data.draw(JSON)
-                break
-            place = place[key]
+    body = replaced(data, small_request(data, own()))
     for dialect in ("responses", "chat"):
         with contextlib.suppress(Refusal):
             request = read_request(json.dumps(body).encode(), model="m")
