@@ -302,6 +302,7 @@ def test_head_has_no_body() -> None:
         client = d.client()
         d.dialling = "refuse"
         client >> get("/console", method="HEAD") + get("/console", method="HEAD") + post(chat(), key="")
+        d.later(8)
         statuses = [a.status for a in client.answers([b"HEAD", b"HEAD", b"POST"])]
         assert statuses == [503, 503, 401]
 
