@@ -161,6 +161,9 @@ class Settings:
     connect_timeout_ms: int = _setting(10_000, "ms", "Longest wait for a connection to an upstream.", _MS)
     first_byte_timeout_ms: int = _setting(300_000, "ms", "Longest wait for an upstream's first byte.", _MS)
     stall_timeout_ms: int = _setting(120_000, "ms", "Longest silence inside an upstream's answer.", _MS)
+    first_content_timeout_ms: int = _setting(
+        300_000, "ms", "Longest wait for the first content of a stream, from the request on.", _MS
+    )
     total_timeout_ms: int = _setting(3_600_000, "ms", "Longest time for a whole exchange.", _MS)
     client_idle_timeout_ms: int = _setting(120_000, "ms", "An idle client connection is closed after this.", _MS)
     client_stall_timeout_ms: int = _setting(60_000, "ms", "A client that takes nothing this long is cut off.", _MS)
@@ -199,6 +202,20 @@ class Settings:
         "Pause before a channel that failed is asked once more, where no other is left; 0 = never.",
         _whole(0, 1 << 40),
     )
+    broken_streams: str = _setting(
+        "continue",
+        "",
+        "A stream that breaks: continue it at another channel, or tell the client the error. "
+        "NAME:MODEL is that of one model; a token's option of this name wins.",
+        _one_of("continue", "error"),
+    )
+    hedge_after_ms: int = _setting(
+        0,
+        "ms",
+        "Another channel is asked, too, where the first has not begun to answer after this; 0 = never. "
+        "NAME:MODEL is that of one model.",
+        _whole(0, 1 << 40),
+    )
     queue_max: int = _setting(
         1000,
         "",
@@ -209,7 +226,9 @@ class Settings:
     pool_idle_ms: int = _setting(60_000, "ms", "An idle connection to an upstream is closed after this.", _MS)
 
 
-LIVE: Final = ("unpriced", "interrupted_charge", "default_reserve_output", "attempts_max")
+LIVE: Final = (
+    "unpriced", "interrupted_charge", "default_reserve_output", "attempts_max", "broken_streams", "hedge_after_ms",
+)  # fmt: skip
 """Attributes of Settings that may also stand in the database, where they win, and change while the house runs."""
 
 

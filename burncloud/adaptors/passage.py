@@ -34,7 +34,10 @@ LOOK_BYTES_MAX: Final = 16 << 10
 class Passage:
     """The answer of one attempt; see Translation."""
 
-    __slots__ = ("_inflater", "_look", "_unwrapper", "content", "ended", "failure", "framing", "losses", "upstream")
+    __slots__ = (
+        "_error", "_inflater", "_look", "_unwrapper", "content", "ended", "failure", "framing", "losses", "upstream",
+        "withholds",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.upstream = INVOKE
@@ -46,6 +49,9 @@ class Passage:
         self._unwrapper = Unwrapper()
         self._inflater: Inflater | None = None
         self._look = b""
+        self._error = b""
+        self.withholds = False
+        """As in Translation."""
 
     def encoded(self, encoding: str) -> None:
         """The upstream compressed its answer though it was asked not to."""
@@ -60,6 +66,9 @@ class Passage:
             return b""
         if b"event: error\n" in events:
             self.failure = Failure(SERVICE_UNAVAILABLE.status, "The upstream failed")
+            if self.withholds:
+                at = events.index(b"event: error\n")
+                events, self._error = events[:at], events[at:]
         if b"event: message_stop\n" in events:
             self.ended = self.content = True
         if not self.content and events:
@@ -75,9 +84,11 @@ class Passage:
 
     def cut(self, text: str) -> bytes:
         """The upstream broke off: an error event."""
-        if self.failure is not None or self.ended:
+        if self.ended or (self.failure is not None and not self.withholds):
             return b""
-        failure = Failure(SERVICE_UNAVAILABLE.status, text)
+        if self._error:
+            return self._error
+        failure = self.failure or Failure(SERVICE_UNAVAILABLE.status, text)
         return b"event: error\ndata: %b\n\n" % self.upstream.write_failure(failure)
 
     def whole(self, body: bytes) -> bytes:

@@ -91,7 +91,7 @@ class Translation:
 
     __slots__ = (
         "_asked", "_client", "_encoding", "_events", "_inflater", "_reader", "_writer", "content", "ended", "failure",
-        "losses", "malformed", "upstream",
+        "losses", "malformed", "upstream", "withholds",
     )  # fmt: skip
 
     def __init__(self, client: Dialect, upstream: Dialect, asked: Asked, losses: canon.Losses) -> None:
@@ -107,8 +107,15 @@ class Translation:
         """An error event came."""
         self.malformed = 0
         """Reads that could not be understood."""
+        self.withholds = False
+        """An error event is not told before `cut` is called: perhaps somebody goes on with the stream."""
         self._encoding = ""
         self._inflater: Inflater | None = None
+
+    @property
+    def writer(self) -> StreamWriter | None:
+        """Who writes the client's stream; None = nothing was written."""
+        return self._writer
 
     @property
     def framing(self) -> str:
@@ -149,6 +156,8 @@ class Translation:
         for event in events:
             if isinstance(event, canon.Failed):
                 self.failure = event.failure
+                if self.withholds:
+                    break
             elif isinstance(event, canon.Ended):
                 self.ended = self.content = True
             elif not self.content:
@@ -165,9 +174,9 @@ class Translation:
 
     def cut(self, text: str) -> bytes:
         """The upstream broke off: an error in the client's dialect, never a false stop."""
-        if self.failure is not None or self.ended:
+        if self.ended or (self.failure is not None and not self.withholds):
             return b""
-        return self._write(canon.Failed(canon.Failure(SERVICE_UNAVAILABLE.status, text)))
+        return self._write(canon.Failed(self.failure or canon.Failure(SERVICE_UNAVAILABLE.status, text)))
 
     def collected(self) -> bytes:
         """A stream that came though the client wants it whole.  Raises Unreadable."""

@@ -2,7 +2,8 @@
 
 Until the commit point nothing has reached the client, so a failed attempt can be followed by another.  A plain JSON
 answer is held until complete, a stream until its first content; then the head goes out and every read is passed on
-as it came, re-framed, with the meter looking on (DATAPLANE.md rules 1, 12, 13).  At the end the receipt is queued
+as it came, re-framed, with the meter looking on (DATAPLANE.md rules 1, 12, 13).  A stream that breaks after that is
+handed to the rescue (rescue.py), which comes back here with the stream that goes on.  At the end the receipt is queued
 first, and the last bytes go down when it is written.
 """
 
@@ -10,27 +11,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
-
-import msgspec
+from typing import Final, Protocol
 
 from burncloud import crash
 from burncloud.adaptors.canon import Unreadable
+from burncloud.adaptors.complaints import kind_of
 from burncloud.adaptors.framed import FrameMeter
-from burncloud.adaptors.meter import Meter, first_content, read_plain
+from burncloud.adaptors.meter import Meter, Reading, first_content, read_plain
 from burncloud.adaptors.passage import Passage
+from burncloud.adaptors.record import Record
+from burncloud.adaptors.seam import Continued
+from burncloud.adaptors.sieve import Logged, Sieve
 from burncloud.adaptors.spoken import SSE
 from burncloud.adaptors.translation import Translation
-from burncloud.errors import SERVICE_UNAVAILABLE, error_body
-from burncloud.router import settle
+from burncloud.router import settle, verdict
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import ENDING, HOLDING, OVER, PASSING, SENT, TALKING, Exchange
+from burncloud.router.fault import Fault as Fault
+from burncloud.router.fault import fault_of
+from burncloud.router.heading import head_for
 from burncloud.router.health import Health
+from burncloud.router.parting import error_event
 from burncloud.router.ports import House
-from burncloud.router.translate import fields_of
 from burncloud.wire.heads import STATUS_LINES
 from burncloud.wire.upstream import Upstream
 
+STREAMING: Final = frozenset((
+    "chat.completions", "completions", "responses", "messages", "generateContent", "streamGenerateContent",
+))  # fmt: skip
+"""Endpoints whose streams are made of JSON events."""
 OK_LINE: Final = STATUS_LINES[200]
 JSON_HOLD_BYTES_MAX: Final = 256 << 10
 SSE_HOLD_BYTES_MAX: Final = 16 << 10
@@ -38,22 +47,16 @@ PIECES_A_TURN: Final = 2
 """So much of a large body goes out in one turn of the loop: a fast upstream would take all of it at once."""
 TRANSLATED_BYTES_MAX: Final = 64 << 20
 """Longest plain answer that is translated."""
-REFUSALS: Final = {401: "refused", 402: "refused", 403: "forbidden"}
-"""The vendor does not take the channel's key: no word of it reaches the client."""
-CLIENT_FAULTS: Final = frozenset(
-    (400, 404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 416, 417, 422, 424, 426, 428, 431, 451)
-)
-"""Statuses that say that the client asked wrongly: passed on with the upstream's body, no channel is blamed."""
 
 
-class Fault(msgspec.Struct):
-    """Why an attempt is given up."""
+class Rescuer(Protocol):
+    """Who has a broken stream gone on with (rescue.py)."""
 
-    kind: str
-    """connect · lost · stale · busy · refused · forbidden · broken · timeout · empty (health.BLAMED)."""
-    status: int = 0
-    """The upstream's, if one came."""
-    retry_after_s: int = 0
+    def record(self, x: Exchange) -> Record | None:
+        """What a stream that begins is recorded in; None = nobody would go on with it."""
+
+    def broke(self, x: Exchange, record: Record | None, withheld: bytes) -> bool:
+        """A stream broke off and its attempt is noted; True = it is his now."""
 
 
 class Answers:
@@ -80,6 +83,12 @@ class Answers:
         self._body_over = body_over
         self.opened: Callable[[Exchange, Upstream], bool] = lambda x, up: False
         """Whether a 101 opens a WebSocket that was asked for (realtime.py)."""
+        self.elsewhere: Callable[[Exchange, str], bool] = lambda x, kind: False
+        """Whether another model is to be asked after a complaint of this kind (complaints.py)."""
+        self.rescuer: Rescuer
+        self.counters: dict[str, int] = {
+            "requests": 0, "refused": 0, "streams_broken": 0, "streams_continued": 0, "events_dropped": 0,
+        }  # fmt: skip
 
     # Sink
 
@@ -103,8 +112,12 @@ class Answers:
         if content is not None:
             if x.meter is not None:
                 x.meter.feed(content)
-                if x.stripper is not None:
-                    content = x.stripper.strip(content)
+                sieve = x.sieve
+                if sieve is not None:
+                    content = sieve.strip(content)
+                    if sieve.failed:
+                        self._stop(x, up, content)
+                        return
             size = len(content)
             x.bytes_down += size
             if ended:
@@ -119,7 +132,7 @@ class Answers:
         if x.done and x.state is not PASSING:
             return
         if x.state is PASSING:
-            self._cut(x)
+            self._cut(x, reason)
         elif x.state is TALKING:
             x.session.on_lost()
         elif x.state is SENT and up.idle_since and not up.heard and reason in ("reset", "closed"):
@@ -162,13 +175,16 @@ class Answers:
             crash.point("worker.first_byte")
         x.first_ns = now = self._now_ns()
         x.status = 200
+        endpoint = x.target.endpoint
+        assert endpoint is not None
+        x.reading = reading = read_plain(endpoint.dialect, endpoint.name, content)
+        # what states its usage was JSON
+        if (reading.usage is None or reading.error) and self._is_none(x, content, reading):
+            return
         x.bytes_down = len(content)
         x.answered = True
         x.stripper = x.up = None
         up.origin.give(up, up.last)
-        endpoint = x.target.endpoint
-        assert endpoint is not None
-        x.reading = read_plain(endpoint.dialect, endpoint.name, content)
         settle.attempt_over(x, 200, 1, now)
         if x.outlet in self._health.resting:
             self._health.succeeded(x.ability, x.key)
@@ -181,15 +197,41 @@ class Answers:
             ours = b"content-length: %d\r\nx-request-id: %b\r\n" % (len(content), x.request_id.encode())
             last = b"".join((OK_LINE, *said.forward, ours, x.outlet.ref_field, x.fields, b"\r\n", content))
         else:
-            last = self._head(x, up, len(content)) + content
+            last = head_for(x, up, len(content)) + content
         self._settle(x, "done", last)
 
-    def _pass_translated(self, x: Exchange, translation: Translation | Passage, up: Upstream, content: bytes) -> None:
+    def _is_none(self, x: Exchange, body: bytes, reading: Reading | None) -> bool:
+        """Whether what came with 200 is no answer, or the complaint that another model is to be asked after; then
+        the attempt is given up."""
+        endpoint = x.target.endpoint
+        assert endpoint is not None
+        if not verdict.is_answer(endpoint, body, reading):
+            x.reading = None
+            self._failed(x, Fault("broken" if body else "empty", x.status))
+            return True
+        return reading is not None and reading.error and self._complained(x, 400, body)
+
+    def _complained(self, x: Exchange, status: int, body: bytes) -> bool:
+        """Whether another model is to be asked after this error answer; then the attempt is given up."""
+        kind = kind_of(status, body)
+        if not kind or not self.elsewhere(x, kind):
+            return False
+        x.reading = None
+        self._failed(x, Fault(kind, x.status))
+        return True
+
+    def _pass_translated(
+        self, x: Exchange, translation: Translation | Passage | Continued, up: Upstream, content: bytes
+    ) -> None:
         """The same for an answer of another dialect."""
         if crash.ARMED:
             crash.point("worker.first_byte")
         x.first_ns = now = self._now_ns()
         x.status = 200
+        spoken = translation.upstream
+        reading = read_plain(spoken.family, spoken.endpoint, content)
+        if (reading.usage is None or reading.error) and self._is_none(x, content, reading):
+            return
         try:
             told = translation.whole(content)
         except Unreadable:
@@ -199,19 +241,19 @@ class Answers:
         x.answered = True
         x.up = None
         up.origin.give(up, up.last)
-        spoken = translation.upstream
-        x.reading = read_plain(spoken.family, spoken.endpoint, content)
+        x.reading = reading
         settle.attempt_over(x, 200, 1, now)
         if x.outlet in self._health.resting:
             self._health.succeeded(x.ability, x.key)
-        self._settle(x, "done", self._head(x, up, len(told)) + told)
+        self._settle(x, "done", head_for(x, up, len(told)) + told)
 
     def _hold(self, x: Exchange, up: Upstream, content: bytes | None, ended: bool) -> None:
         """The attempt can still fail: judge the head, wait for the first content."""
         if x.state is SENT:
             if crash.ARMED:
                 crash.point("worker.first_byte")
-            x.first_ns = self._now_ns()
+            if not x.first_ns:
+                x.first_ns = self._now_ns()
             if not self._judge(x, up):
                 return
             x.state = HOLDING
@@ -228,12 +270,28 @@ class Answers:
         elif x.sse:
             self._hold_stream(x, up, ended)
         elif ended:
-            if not x.held_bytes and x.status == 200:
-                self._failed(x, Fault("empty", x.status))
-            else:
+            if not self._is_refused(x, up):
                 self._commit(x, up, True)
-        elif max(x.held_bytes, up.head.length) > JSON_HOLD_BYTES_MAX or b"json" not in up.head.content_type:
+        elif max(x.held_bytes, up.head.length) > JSON_HOLD_BYTES_MAX or not self._is_held(x, up):
             self._commit(x, up, False)
+
+    def _is_held(self, x: Exchange, up: Upstream) -> bool:
+        """Whether a plain answer that is not complete waits for its end."""
+        endpoint = x.target.endpoint
+        return b"json" in up.head.content_type or (endpoint is not None and verdict.json_is_due(endpoint))
+
+    def _is_refused(self, x: Exchange, up: Upstream) -> bool:
+        """Whether a plain answer that was held whole is none; then the attempt is given up."""
+        if x.status == 204 or (x.status != 200 and x.status < 400):
+            return False
+        body = x.held[0] if len(x.held) == 1 else b"".join(x.held)
+        if x.status >= 400:
+            return self._complained(x, x.status, body)
+        endpoint = x.target.endpoint
+        assert endpoint is not None
+        if up.head.encoding:
+            return not body and self._is_none(x, body, None)
+        return self._is_none(x, body, read_plain(endpoint.dialect, endpoint.name, body) if body else None)
 
     def _hold_stream(self, x: Exchange, up: Upstream, ended: bool) -> None:
         endpoint = x.target.endpoint
@@ -248,25 +306,40 @@ class Answers:
             self._commit(x, up, ended)
 
     def _hold_translated(
-        self, x: Exchange, translation: Translation | Passage, up: Upstream, content: bytes, ended: bool
+        self,
+        x: Exchange,
+        translation: Translation | Passage | Continued,
+        up: Upstream,
+        content: bytes,
+        ended: bool,
     ) -> None:
         """The same for an answer of another dialect; what is held of a stream is translated already."""
         x.held_bytes += len(content)
         assert x.meter is not None
         x.meter.feed(content)
-        if x.sse:
-            content = translation.strip(content)
+        sieve = x.sieve
+        if x.sse and sieve is not None:
+            content = sieve.strip(content)
+            if ended and x.stream:
+                content += sieve.finish()
         if content:
             x.held.append(content)
         broken = x.held_bytes > TRANSLATED_BYTES_MAX
         if x.sse and x.stream:
-            failed = translation.failure is not None and not translation.content
-            if (failed and x.route.other((*x.tried, x.ability))) or (ended and not (failed or translation.content)):
+            failed = bool(sieve is not None and sieve.failed) and not translation.content
+            if isinstance(translation, Continued):
+                if translation.diverged:
+                    self._failed(x, Fault("diverged", x.status))
+                    return
+                broken = broken or failed or (ended and not translation.content)
+            elif (failed and x.route.other((*x.tried, x.ability))) or (ended and not (failed or translation.content)):
                 broken = True
-            elif not broken and (failed or ended or translation.content):
+            if not broken and (failed or ended or translation.content):
                 self._commit(x, up, ended)
                 return
         elif ended and not broken:
+            if x.status >= 400 and self._complained(x, x.status, b"".join(x.held)):
+                return
             try:
                 x.held = [self._translated(x, translation)]
             except Unreadable:
@@ -277,10 +350,11 @@ class Answers:
         if broken:
             self._failed(x, Fault("broken", x.status))
 
-    def _translated(self, x: Exchange, translation: Translation | Passage) -> bytes:
+    def _translated(self, x: Exchange, translation: Translation | Passage | Continued) -> bytes:
         """A whole answer.  Raises Unreadable."""
         if x.sse:
-            translation.finish()
+            if x.sieve is not None:
+                x.sieve.finish()
             return translation.collected()
         body = b"".join(x.held)
         if x.status >= 400:
@@ -291,7 +365,8 @@ class Answers:
 
     def hurry(self, x: Exchange) -> None:
         """A stream has been held long enough: let it go as it is."""
-        if x.state is HOLDING and x.up is not None and (x.translation is None or x.stream):
+        if x.state is HOLDING and x.up is not None and x.rescue is None and (x.translation is None or x.stream):
+            x.hurried = x.sse
             self._commit(x, x.up, False)
 
     def _judge(self, x: Exchange, up: Upstream) -> bool:
@@ -301,22 +376,29 @@ class Answers:
         x.sse = head.content_type[:17] == SSE
         if x.relay:
             return True
-        if not 200 <= status < 300 and status not in CLIENT_FAULTS:
-            kind = "busy" if status == 429 else REFUSALS.get(status, "broken")
-            self._failed(x, Fault(kind, status, head.retry_after_s))
+        fault = fault_of(x, up)
+        if fault is not None:
+            self._failed(x, fault)
             return False
         endpoint = x.target.endpoint
         assert endpoint is not None
-        if x.translation is None:
-            x.meter = Meter(endpoint.dialect, endpoint.name, x.sse, head.encoding)
-        else:
-            spoken = x.translation.upstream
-            x.sse = status == 200 and head.content_type.startswith(spoken.stream_type)
-            framed = x.sse and spoken.stream_type is not SSE
-            x.meter = (
-                FrameMeter(spoken.endpoint) if framed else Meter(spoken.family, spoken.endpoint, x.sse, head.encoding)
+        translation, sse, after = x.translation, x.sse, x.stripper
+        if translation is None:
+            x.meter = Meter(endpoint.dialect, endpoint.name, sse, head.encoding)
+            if sse and status == 200 and not head.encoding and endpoint.name in STREAMING:
+                x.sieve = Sieve(endpoint.dialect, endpoint.name, after, self.rescuer.record(x))
+            return True
+        spoken = translation.upstream
+        x.sse = sse = status == 200 and head.content_type.startswith(spoken.stream_type)
+        framed = sse and spoken.stream_type is not SSE
+        x.meter = FrameMeter(spoken.endpoint) if framed else Meter(spoken.family, spoken.endpoint, sse, head.encoding)
+        translation.encoded(head.encoding)
+        if sse:
+            record = None if head.encoding else self.rescuer.record(x)
+            plain = not framed and not head.encoding
+            x.sieve = (
+                Sieve(spoken.family, spoken.endpoint, translation, record) if plain else Logged(translation, record)
             )
-            x.translation.encoded(head.encoding)
         return True
 
     # The commit point
@@ -325,25 +407,23 @@ class Answers:
         """Write the head, and with it what was held."""
         content = x.held[0] if len(x.held) == 1 else b"".join(x.held)
         x.held = []
+        if x.rescue is not None:
+            self._resume(x, up, content, ended)
+            return
         if not x.relay:
             if x.outlet in self._health.resting:
                 self._health.succeeded(x.ability, x.key)
             if up.head.left is not None and x.status < 400:
                 left, now_s = up.head.left, self._now_ns() // 1_000_000_000
                 self._health.told(x.ability, x.key, left, self._loop.time(), now_s)
-        if x.translation is not None:
-            x.stripper = x.translation if x.sse else None
-        elif x.meter is not None:
+        if x.translation is None and x.meter is not None:
             x.meter.feed(content)
-            if x.stripper is not None:
-                if x.sse:
-                    content = x.stripper.strip(content)
-                else:
-                    x.stripper = None
+            if x.sieve is not None:
+                content = x.sieve.strip(content)
         x.bytes_down += len(content)
         x.state = PASSING
         x.answered = True
-        head = self._head(x, up, len(content) if ended and not x.sse else -1)
+        head = head_for(x, up, len(content) if ended and not x.sse else -1)
         if ended:
             x.answer_head = head
             self._end(x, up, content)
@@ -351,46 +431,34 @@ class Answers:
             x.client.transport.write(head + (b"%x\r\n%b\r\n" % (len(content), content) if x.chunked else content))
         else:
             x.client.transport.write(head)
-        if not ended and x.pump is None:
-            self._body_over(x)
+        if not ended and x.pump is None and (x.sieve is None or x.sieve.record is None):
+            self._body_over(x)  # of a stream that may have to be asked for once more it is kept
         if x.client.paused and x.up is not None:
             x.up.pause()
+        if not ended and x.sieve is not None and x.sieve.failed:
+            self._stop(x, up, b"")
 
-    def _head(self, x: Exchange, up: Upstream, length: int) -> bytes:
-        """The answer's head; `length` ≥ 0 = the whole content is known."""
-        said = up.head
-        stated = said.length
-        parts = [STATUS_LINES.get(x.status, STATUS_LINES[502])]
-        if x.translation is None:
-            parts += said.forward
-        else:
-            stated = -1
-            parts += fields_of(x, x.translation, said.request_id)
-        if said.request_id:
-            x.upstream_request = said.request_id.decode("latin-1")
-        if x.relay:
-            parts += said.control_only
-        if up.no_body or x.status in (204, 304):
-            if stated >= 0 and x.status != 204:
-                parts.append(b"content-length: %d\r\n" % stated)
-        elif length >= 0:
-            parts.append(b"content-length: %d\r\n" % length)
-        elif stated >= 0 and not x.sse:
-            parts.append(b"content-length: %d\r\n" % stated)
-        elif x.http11:
-            x.chunked = True
-            parts.append(b"transfer-encoding: chunked\r\n")
-        else:
-            x.keep_alive = False
-        if not x.keep_alive:
-            parts.append(b"connection: close\r\n")
-        elif not x.http11:
-            parts.append(b"connection: keep-alive\r\n")
-        if x.relay:
-            parts.append(b"x-request-id: %b\r\n\r\n" % x.request_id.encode())
-        else:
-            parts.append(b"x-request-id: %b\r\n%b%b\r\n" % (x.request_id.encode(), x.outlet.ref_field, x.fields))
-        return b"".join(parts)
+    def _resume(self, x: Exchange, up: Upstream, content: bytes, ended: bool) -> None:
+        """A stream that broke off goes on."""
+        self.counters["streams_continued"] += 1
+        if x.outlet in self._health.resting:
+            self._health.succeeded(x.ability, x.key)
+        x.state = PASSING
+        if ended:
+            self._end(x, up, content)
+            return
+        self._pass(x, content)
+        if x.client.paused:
+            up.pause()
+
+    def _pass(self, x: Exchange, content: bytes) -> None:
+        """Write content of a stream that is committed."""
+        x.bytes_down += len(content)
+        if x.answer_head or content:
+            x.client.transport.write(
+                x.answer_head + (b"%x\r\n%b\r\n" % (len(content), content) if x.chunked and content else content)
+            )
+            x.answer_head = b""
 
     # The end
 
@@ -405,33 +473,78 @@ class Answers:
         if x.relay:
             self._finish(x, self._framed(x, content), True)
             return
-        if x.stripper is not None:
-            content += x.stripper.finish()
+        if x.sieve is not None:
+            content += x.sieve.finish()
+        settle.attempt_over(x, x.status, 1, self._now_ns())
+        if self._came_whole(x):
+            self._settle(x, "done", self._framed(x, content))
+        else:
+            self._broke(x, "broken", content)
+
+    def _came_whole(self, x: Exchange) -> bool:
+        """Whether the answer came to its own end, read by the meter."""
         assert x.meter is not None
         reading = x.reading = x.meter.finish()
-        state = "done"
-        broken = reading.error or not reading.complete or (x.translation is not None and not x.translation.ended)
-        if x.sse and x.status == 200 and broken:
-            state = "cut"
-            if not reading.error:
-                content += error_event(x)
-        settle.attempt_over(x, x.status, 1, self._now_ns())
-        self._settle(x, state, self._framed(x, content))
+        if not x.sse or x.status != 200:
+            return True
+        if reading.error or not reading.complete or (x.sieve is not None and x.sieve.failed):
+            return False
+        return x.translation is None or x.translation.ended
 
-    def _cut(self, x: Exchange) -> None:
-        """The upstream broke off after the commit point: tell the client in his dialect, bill what came."""
+    def _stop(self, x: Exchange, up: Upstream, content: bytes) -> None:
+        """An error came in the middle of a stream; `content` came before it."""
+        x.up = None
+        if not up.lost and up.exchange is x:
+            up.abort()
+        assert x.meter is not None
+        x.reading = x.meter.finish()
+        settle.attempt_over(x, x.status, 1, self._now_ns())
+        self._broke(x, "broken", content)
+
+    def _cut(self, x: Exchange, reason: str) -> None:
+        """The upstream broke off after the commit point."""
         x.up = None
         if x.relay:
             x.client.abort()
             return
         settle.attempt_over(x, x.status, 1, self._now_ns())
         if x.sse and x.meter is not None:
-            tail = x.stripper.finish() if x.stripper is not None else b""
-            self._settle(x, "cut", self._framed(x, tail + error_event(x)))
+            content = x.sieve.finish() if x.sieve is not None else b""
+            if self._came_whole(x):
+                self._settle(x, "done", self._framed(x, content))
+            else:
+                self._broke(x, "" if reason == "total" else "timeout" if reason == "stall" else "broken", content)
         else:
             # a broken-off plain answer must not look complete: the connection ends with it
             x.keep_alive = False
             self._settle(x, "cut", b"")
+
+    def _broke(self, x: Exchange, kind: str, content: bytes) -> None:
+        """A committed stream broke off, its attempt is noted: somebody goes on, or the client hears of it.
+
+        `kind`: of the channel's fault; "" = it is none, and nobody shall go on.
+        """
+        sieve = x.sieve
+        self.counters["streams_broken"] += 1
+        if kind:
+            self._health.failed(x, kind, 0, 0, self._loop.time())
+        if sieve is not None:
+            withheld = sieve.failed if isinstance(sieve.failed, bytes) else b""
+            if kind and self.rescuer.broke(x, sieve.record, withheld):
+                self.counters["events_dropped"] += sieve.dropped
+                self._pass(x, content)
+                return
+            content += sieve.release()
+        if x.rescue is not None or not (x.reading is not None and x.reading.error):
+            content += error_event(x)
+        self._settle(x, "cut", self._framed(x, content))
+
+    def lament(self, x: Exchange) -> None:
+        """Nobody goes on with a broken stream: the client hears so."""
+        up, x.up = x.up, None
+        if up is not None and not up.lost:
+            up.abort()
+        self._settle(x, "cut", self._framed(x, error_event(x)))
 
     def _framed(self, x: Exchange, content: bytes) -> bytes:
         """The last content as it goes down, its head before it if that has not gone yet."""
@@ -442,6 +555,8 @@ class Answers:
     def _settle(self, x: Exchange, state: str, last: bytes) -> None:
         x.state = ENDING
         x.last = last
+        if x.sieve is not None:
+            self.counters["events_dropped"] += x.sieve.dropped
         if crash.ARMED:
             crash.point("worker.before_end")
         settle.settle(x, state, x.status, self._house.journal, self._desk)
@@ -476,20 +591,3 @@ class Answers:
             return
         x.client.transport.write(last)
         x.client.finished(x)
-
-
-def error_event(x: Exchange) -> bytes:
-    """What a stream ends with when its upstream broke off: an error in the caller's dialect, never a false stop."""
-    endpoint = x.target.endpoint
-    text = "The upstream broke the stream off"
-    if endpoint is None:
-        return b""
-    if x.translation is not None:
-        return x.translation.cut(text)
-    body = error_body(SERVICE_UNAVAILABLE, text, endpoint.shape)
-    if endpoint.dialect == "anthropic":
-        return b"\n\nevent: error\ndata: " + body + b"\n\n"
-    if endpoint.name == "responses":
-        event = {"type": "error", "code": "server_error", "message": text, "param": None}
-        return b"\n\nevent: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
-    return b"\n\ndata: " + body + b"\n\n"

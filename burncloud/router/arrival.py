@@ -161,6 +161,10 @@ class Arrivals:
         if x.complete:
             self._complete(x)
 
+    def is_roomy(self) -> bool:
+        """Whether there is so much room that bodies may be kept for longer than they must be."""
+        return 2 * self._memory.free >= self._memory.total
+
     def drop(self, x: Exchange) -> None:
         """The request's body is not needed any more."""
         body = x.body

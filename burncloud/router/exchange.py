@@ -16,6 +16,8 @@ from burncloud.adaptors.meter import Meter, Reading, UsageStripper
 from burncloud.adaptors.multipart import Form, FormPeek
 from burncloud.adaptors.passage import Passage
 from burncloud.adaptors.peek import SlicedPeek
+from burncloud.adaptors.seam import Continued
+from burncloud.adaptors.sieve import Logged, Sieve
 from burncloud.adaptors.spoken import Asked
 from burncloud.adaptors.translation import Translation
 from burncloud.domain.journal import Attempt
@@ -24,6 +26,7 @@ from burncloud.domain.snapshot import Token
 from burncloud.router.choose import Route
 from burncloud.router.outlets import Ability, Key, Outlet
 from burncloud.router.ports import Session
+from burncloud.router.rescued import Rescued
 from burncloud.router.routes import Target
 from burncloud.wire.body import Body
 from burncloud.wire.downstream import Downstream, Inbound
@@ -96,18 +99,32 @@ class StandIn(msgspec.Struct, gc=False):
     """The model that the journal knows of."""
 
 
+class Thread(msgspec.Struct, gc=False):
+    """The conversation that a request belongs to (affinity.py)."""
+
+    fingerprint: int = 0
+    """0 = it is not known by any name."""
+    channel: int = 0
+    """Where it was, 0 = nowhere yet; with which key."""
+    key: int = 0
+    stateful: bool = False
+    """Others may go on from its answer."""
+    made: bytes = b""
+    """The name of that answer."""
+
+
 class Exchange(Inbound):
     """A client's request, the attempts to have it answered, and the answer."""
 
     __slots__ = (
         "ability", "again", "answer_head", "asked", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost",
         "chunked", "counted", "day", "digest", "endpoint", "failed_keys", "fields", "first_ns", "form", "form_peek",
-        "group", "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "key", "last", "meter", "model",
-        "money", "no_room", "opening_key", "outlet", "output", "pinned", "price", "prompt", "prompt_billed", "pump",
-        "reading", "reason", "relay", "request_id", "reserve", "room", "route", "seat", "session", "sliced", "spooling",
-        "sse", "stand_in", "started_ns", "state", "status", "stream", "stripper", "target", "token", "touched",
-        "translation", "tried", "unwait", "up", "upload", "upload_body", "upstream_model", "upstream_request",
-        "usage_asked", "way", "written", "x",
+        "group", "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "hurried", "key", "last", "meter",
+        "model", "money", "no_room", "opening_key", "outlet", "output", "pinned", "price", "prompt", "prompt_billed",
+        "pump", "reading", "reason", "relay", "request_id", "rescue", "reserve", "room", "route", "seat", "session",
+        "sieve", "sliced", "spooling", "sse", "stand_in", "started_ns", "state", "status", "stream", "stripper",
+        "target", "thread", "token", "touched", "translation", "tried", "unwait", "up", "upload", "upload_body", "upstream_model",
+        "upstream_request", "usage_asked", "way", "written", "x",
     )  # fmt: skip
 
     target: Target
@@ -121,6 +138,14 @@ class Exchange(Inbound):
     key: Key
     way: str
     """The dialect that the attempt under way is translated to; "" = it goes as it came."""
+    sieve: Sieve | Logged | None
+    """What the events of a stream go through on their way to the client."""
+    rescue: Rescued | None
+    """Its stream broke off after the commit point: the attempts under way go on with it."""
+    hurried: bool
+    """Its head went out before any content came."""
+    chunked: bool
+    """The answer goes down in chunks."""
     session: Session
     """Of a request for a WebSocket; `opening_key` is what its upstream must answer to."""
     opening_key: bytes
@@ -137,13 +162,11 @@ class Exchange(Inbound):
         # The request
         self.room = 0
         """Bytes taken from a body budget."""
-        self.spooling = False
-        self.no_room = False
+        self.spooling = self.no_room = False
         self.unwait: Callable[[], None] = _no_wait
         self.form: Form | None = None
         self.sliced: SlicedPeek | None = None
-        self.endpoint = ""  # its name, as in the ledger
-        self.model = ""
+        self.endpoint = self.model = ""  # the first: its name, as in the ledger
         self.stream = False
         self.usage_asked = False
         """The client itself wants the stream's usage."""
@@ -155,8 +178,7 @@ class Exchange(Inbound):
         self.asked: Asked | None = None  # in the canonical form, once it had to be read
         self.written: Written | None = None
         self.digest: tuple[Outlet | None, str] = NO_DIGEST  # (channel, SHA-256 of a large body as it gets it, hex)
-        self.upload = b""  # the request as it goes up: its head and, if that is small, its body
-        self.upload_body = b""  # a larger body in memory
+        self.upload = self.upload_body = b""  # the request as it goes up: head and small body; a larger one in memory
         self.pump: Iterator[bytes] | None = None
         """The rest of a spooled body on its way up."""
         self.seat: Seat | None = None
@@ -165,10 +187,8 @@ class Exchange(Inbound):
         self.money = False
         """A hold stands or an intent is written: it must be settled."""
         self.group = ""
-        self.group_ratio_ppm = 0
-        self.reserve = 0
-        self.hold_user = self.hold_token = 0
-        self.charge_lost = 0
+        self.group_ratio_ppm = self.reserve = 0
+        self.hold_user = self.hold_token = self.charge_lost = 0
         self.x = 0  # number in the journal; 0 = no intent yet
         # Attempts
         self.tried: tuple[Ability, ...] = ()
@@ -176,6 +196,7 @@ class Exchange(Inbound):
         self.again = False  # a channel that failed is asked a second time
         self.attempts: tuple[Attempt, ...] = ()
         self.stand_in: StandIn | None = None
+        self.thread: Thread | None = None
         self.pinned = False
         """Only the channel that made an earlier answer can give this one."""
         self.counted: Ability | None = None
@@ -185,20 +206,18 @@ class Exchange(Inbound):
         self.upstream_model = ""
         self.attempt_ns = 0
         # The answer
-        self.status = 0
-        self.first_ns = 0
-        self.sse = False
-        self.chunked = False  # the answer goes down in chunks
+        self.status = self.first_ns = 0
+        self.sse = self.chunked = self.hurried = False
         self.answer_head = b""
         self.held: list[bytes] = []
         self.held_bytes = 0
         self.meter: Meter | FrameMeter | None = None
-        self.translation: Translation | Passage | None = None
-        self.stripper: UsageStripper | Translation | Passage | None = None
+        self.translation: Translation | Passage | Continued | None = None
+        self.stripper: UsageStripper | None = None
+        self.sieve = self.rescue = None
         self.reading: Reading | None = None
         self.upstream_request = ""
-        self.bytes_up = 0
-        self.bytes_down = 0
+        self.bytes_up = self.bytes_down = 0
         self.last = b""
         """Bytes that go down when the receipt is written."""
         self.request_id = ""

@@ -17,7 +17,6 @@ returns, and what it waited for calls the next one: no task, no lock, no timer f
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from typing import Final
 
@@ -27,22 +26,20 @@ from burncloud.adaptors.translation import Done
 from burncloud.config import Settings, tuned
 from burncloud.domain.money import RATIO_ONE
 from burncloud.domain.names import among
-from burncloud.domain.snapshot import Token
 from burncloud.errors import (
     INVALID_REQUEST,
-    INVALID_TOKEN,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
     PERMISSION_DENIED,
     SERVICE_UNAVAILABLE,
-    TOKEN_EXPIRED,
     Refusal,
     error_body,
 )
 from burncloud.router import listing, relay, settle
-from burncloud.router.answer import Answers, Fault
+from burncloud.router.answer import Answers
 from burncloud.router.arrival import Arrivals
 from burncloud.router.desk import Desk
+from burncloud.router.doorway import admit, know
 from burncloud.router.exchange import (
     ARRIVING,
     DIALLING,
@@ -57,12 +54,14 @@ from burncloud.router.exchange import (
 )
 from burncloud.router.failover import Failover
 from burncloud.router.fallbacks import Fallbacks
+from burncloud.router.fault import Fault
 from burncloud.router.health import Health
 from burncloud.router.limits import Limits
 from burncloud.router.outlets import Ability, Outlet
 from burncloud.router.ports import House, Translator
 from burncloud.router.question import look_at
 from burncloud.router.realtime import Realtime
+from burncloud.router.rescue import Rescues
 from burncloud.router.routes import ANY_GEMINI, REALTIME, Target, target
 from burncloud.router.translate import Lossy, forget, job_of, take, translate, way_of
 from burncloud.router.upload import hash_first, make_upload
@@ -112,11 +111,14 @@ class Gateway:
         self.fallbacks = Fallbacks(self.world, self.desk, self, lambda: self._settings.attempts_timeout_ms)
         self.answers.elsewhere = self.fallbacks.has
         self.failover = Failover(house, self.desk, self.health, self._loop, self.fallbacks, *again)
+        hands = (self._go, lambda x: self._dial(x, x.outlet), self.answers.lament, self.arrivals.is_roomy)
+        self.rescues = Rescues(self.world, self.health, self._loop, lambda: self._settings, *hands)
+        self.answers.rescuer = self.rescues
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
         self.translator: Translator | None = None
         """Who writes large requests for another dialect; None = this worker itself."""
         self.on_count: Callable[[int], None] = lambda change: None
-        self.counters: dict[str, int] = {"requests": 0, "refused": 0}
+        self.counters = self.answers.counters
 
     def tune(self) -> None:
         """The settings in the Snapshot have changed: those that may change while we run win over the environment's."""
@@ -156,9 +158,9 @@ class Gateway:
             if found.endpoint is not None:
                 token = x.head.memo
                 if token is None or found.key:
-                    token = self._know(x)
+                    token = know(self.world, x)
                 x.token = token
-                self._admit(x, token)
+                admit(self.world, self._house.journal, self.relay, x, token)
             else:
                 x.relay = True
                 self.relay.admit(x)
@@ -179,38 +181,6 @@ class Gateway:
         if x.method == b"POST" and not found.key and len(self._targets) < TARGETS_MAX:
             self._targets[x.url] = found
         return found
-
-    def _know(self, x: Exchange) -> Token:
-        """Who asks: the token behind the credential, remembered with the connection's head."""
-        head = x.head
-        credential = head.auth or x.target.key
-        if not credential:
-            raise Refusal(INVALID_TOKEN, "No token was given; send it as Authorization: Bearer, x-api-key or key=")
-        token = self.world.tokens.get(hashlib.sha256(credential).digest())
-        if token is None:
-            if not self.world.loaded:
-                raise Refusal(SERVICE_UNAVAILABLE, "Starting, try again", 1)
-            raise Refusal(INVALID_TOKEN)
-        if head.auth:
-            head.memo = token
-            head.fields = []  # only a relay asks for them: a connection's memory is better used
-        return token
-
-    def _admit(self, x: Exchange, token: Token) -> None:
-        """May this token ask anything now, from there, and can we take it on."""
-        if not token.enabled:
-            raise Refusal(INVALID_TOKEN)
-        if 0 <= token.expires_at <= x.started_ns // 1_000_000_000:
-            raise Refusal(TOKEN_EXPIRED)
-        world = self.world
-        user = world.users.get(token.user)
-        if user is None or not user.enabled:
-            raise Refusal(PERMISSION_DENIED, "The user of this token is disabled")
-        if token.networks and not relay.allowed_from(self.relay.client_address(x), token.networks):
-            raise Refusal(PERMISSION_DENIED, "This token may not be used from your network")
-        if not (world.loaded and self._house.journal.ready):
-            raise Refusal(SERVICE_UNAVAILABLE, "Not ready, try again", 1)
-        x.group = token.group or user.group
 
     # The straight line
 
@@ -363,6 +333,10 @@ class Gateway:
         x.key = key = outlet.key(x.failed_keys) or outlet.any_key()
         if self.health.resting and outlet in self.health.resting:
             self.health.chosen(ability, key, self._loop.time())
+        if x.rescue is not None:
+            self.rescues.write(x)
+            self._connect(x, outlet)
+            return
         x.way = way_of(x)
         if x.way:
             body = x.body
@@ -492,7 +466,10 @@ class Gateway:
             else:
                 self._no_control(x)
             return
-        self.failover.attempt_failed(x, fault, self._settings)
+        if x.rescue is not None:
+            self.rescues.failed(x, fault)
+        else:
+            self.failover.attempt_failed(x, fault, self._settings)
 
     def _no_control(self, x: Exchange) -> None:
         """The control process cannot be reached: LLM traffic goes on without it, this does not."""
@@ -503,6 +480,9 @@ class Gateway:
 
     def refuse(self, x: Exchange, refusal: Refusal) -> None:
         """Answer with an error in the caller's dialect."""
+        if x.rescue is not None:
+            self.answers.lament(x)
+            return
         if x.money and x.x:
             settle.settle(x, "failed", refusal.row.status, self._house.journal, self.desk)
         elif x.money:
@@ -587,5 +567,9 @@ class Gateway:
         self.arrivals.drop(x)
         if x.written is not None:
             forget(x)
+        if x.sieve is not None:
+            x.sieve.drop()
+        if x.rescue is not None:
+            x.rescue.drop()
         if x.relay:
             self.relay.over(x)

@@ -19,6 +19,8 @@ from burncloud.router.desk import Desk
 from burncloud.router.exchange import DIALLING, Exchange, StandIn
 from burncloud.router.ports import Journal
 
+MALFORMED: Final = "malformed_events"
+"""Events of a stream that were none were dropped."""
 NS_PER_DAY: Final = 86_400_000_000_000
 
 
@@ -58,6 +60,10 @@ def attempt_over(x: Exchange, status: int, sent: int, now_ns: int) -> None:
 
 def used(x: Exchange) -> tuple[Usage, bool]:
     """What the exchange used so far, and whether that is an estimate."""
+    if x.rescue is not None:
+        if x.reading is None and x.meter is not None and x.translation is not None and x.translation.content:
+            x.reading = x.meter.finish()
+        return x.rescue.used(x.reading, x.translation is not None and x.translation.ended)
     if x.state is DIALLING or not x.attempts or not (x.first_ns or x.attempts[-1].sent):
         return Usage(), False  # no attempt is under way that anybody received
     endpoint = x.target.endpoint
@@ -88,11 +94,18 @@ def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -
         x.seat.used = sum(msgspec.structs.astuple(usage))
     draw_user = desk.settle(desk.users, token.user, x.hold_user, cost) if x.hold_user else 0
     draw_token = desk.settle(desk.tokens, token.id, x.hold_token, cost) if x.hold_token else 0
-    if cost and x.attempts:
+    if cost and x.attempts and x.rescue is None:
         x.attempts[-1].charge = cost
     channel = key = first_us = 0
     if first_ns:
         channel, key, first_us = outlet.id, x.key.id, (first_ns - started_ns) // 1000
+    if x.rescue is not None:
+        ended = x.translation is not None and x.translation.ended
+        last = x.rescue.share(x.attempts, cost, price, x.group_ratio_ppm, ended)
+        channel, key = last.channel, last.key
+    lossy = "" if x.translation is None else ",".join(x.translation.losses.names())
+    if x.sieve is not None and x.sieve.dropped:
+        lossy = f"{lossy},{MALFORMED}" if lossy else MALFORMED
     journal.end(
         End(
             x.x, started_ns, x.day, x.request_id, x.head.client_request, token.user, token.id,
@@ -101,7 +114,7 @@ def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -
             x.hold_user, x.hold_token, draw_user, draw_token, cost, usage, estimated, state, status,
             (clock.now_ns() - started_ns) // 1000, first_us,
             x.bytes_up, x.bytes_down, x.client.peer, x.upstream_request, x.attempts,
-            "" if x.translation is None else ",".join(x.translation.losses.names()),
+            lossy,
             "" if x.stand_in is None else x.stand_in.given_up[0],
         )
     )  # fmt: skip

@@ -12,8 +12,8 @@ from typing import Final
 from burncloud import clock
 from burncloud.config import Settings
 from burncloud.errors import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE, Refusal
-from burncloud.router.answer import Fault
 from burncloud.router.exchange import ARRIVING, HOLDING, LEASING, PASSING, SENT, TALKING, Exchange
+from burncloud.router.fault import Fault
 from burncloud.router.gateway import Gateway
 from burncloud.wire.downstream import Downstream
 
@@ -67,21 +67,33 @@ class Sweep:
                 x.keep_alive = False
                 gateway.refuse(x, Refusal(REQUEST_TIMEOUT))
         elif state is SENT and up is not None:
-            waited = now - max(x.touched, up.last)
-            if waited > settings.first_byte_timeout_ms / 1000 or now - x.touched > settings.total_timeout_ms / 1000:
+            # of the whole head: one that dribbles is none
+            if now - x.touched > min(self._first_s(x), settings.first_byte_timeout_ms / 1000):
                 gateway.attempt_failed(x, Fault("timeout"))
         elif state in (HOLDING, PASSING) and up is not None:
-            if now - x.touched > settings.total_timeout_ms / 1000 or (
-                not up.paused and now - up.last > settings.stall_timeout_ms / 1000
-            ):
+            if now - x.touched > settings.total_timeout_ms / 1000:
+                up.abort()
+                gateway.answers.on_lost(x, up, "total")
+            elif not up.paused and now - up.last > settings.stall_timeout_ms / 1000:
                 up.abort()
                 gateway.answers.on_lost(x, up, "stall")
-            elif state is HOLDING and x.sse and now - x.touched > SSE_HOLD_S:
-                gateway.answers.hurry(x)
+            elif state is HOLDING and x.sse:
+                if now - x.touched > self._first_s(x):
+                    gateway.attempt_failed(x, Fault("timeout", x.status))
+                elif now - x.touched > SSE_HOLD_S:
+                    gateway.answers.hurry(x)
+            elif x.hurried and now - x.touched > self._first_s(x) and not gateway.rescues.has_begun(x):
+                up.abort()
+                gateway.answers.on_lost(x, up, "stall")
         elif state is TALKING:
             x.session.look(now, settings)
         elif state is LEASING and now - x.touched > ROOM_WAIT_S * 2:
             gateway.refuse(x, Refusal(SERVICE_UNAVAILABLE, "", 1))
+
+    def _first_s(self, x: Exchange) -> float:
+        """How long the first content may take, from the send on; a plain answer has all its time."""
+        settings = self._settings
+        return (settings.first_content_timeout_ms if x.stream else settings.first_byte_timeout_ms) / 1000
 
     def _clients(self, now: float) -> None:
         """Close idle connections, cut off readers that stand still, keep unsent bytes within bounds."""

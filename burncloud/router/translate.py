@@ -12,6 +12,7 @@ from typing import Final
 from burncloud.adaptors.canon import Losses
 from burncloud.adaptors.overrides import NOTHING, Overrides
 from burncloud.adaptors.passage import INVOKE, Passage
+from burncloud.adaptors.seam import Continued
 from burncloud.adaptors.spoken import SPOKEN
 from burncloud.adaptors.translation import GEMINI_MARK, MARK, Done, Job, Translation, work
 from burncloud.errors import INVALID_REQUEST, Refusal
@@ -93,8 +94,13 @@ def translated_path(x: Exchange, written: Written) -> tuple[bytes, bytes]:
     assert asked is not None
     reach = x.outlet.reach
     upstream = INVOKE if reach is not None and reach.is_invoke(x.way) else SPOKEN[x.way]
-    x.translation = Translation(SPOKEN[endpoint.conversation], upstream, asked, Losses(written.losses))
+    if x.rescue is not None:
+        x.translation = x.rescue.answer(upstream, Losses(written.losses))
+    else:
+        x.translation = Translation(SPOKEN[endpoint.conversation], upstream, asked, Losses(written.losses))
     path, query = SPOKEN[x.way].path(x.upstream_model, x.stream)
+    if x.rescue is not None and x.rescue.path:
+        path = x.rescue.path
     return path.encode(), query.encode()
 
 
@@ -110,7 +116,7 @@ def head_of(x: Exchange) -> bytes:
     return kept + (b"\r\nanthropic-version: 2023-06-01\r\n" if x.way == "messages" else b"\r\n")
 
 
-def fields_of(x: Exchange, translation: Translation | Passage, upstream_request: bytes) -> list[bytes]:
+def fields_of(x: Exchange, translation: Translation | Passage | Continued, upstream_request: bytes) -> list[bytes]:
     """The fields of a translated answer: its content type, what was lost, the upstream's id."""
     stream = x.stream and x.status < 400 and translation.framing != "array"
     parts = [b"content-type: text/event-stream; charset=utf-8\r\n" if stream else b"content-type: application/json\r\n"]

@@ -24,8 +24,8 @@ TOO_LONG_SAID = [
     json.dumps({"message": "Input is too long for requested model."}).encode(),
     said("the request exceeds the available context size, try increasing it", type="exceed_context_size_error"),
     b'{"object": "error", "message": "This model\'s maximum context length is 4096 tokens.", "code": 400}',
-    b'{"object": "error", "code": "3051", "message": "Prompt contains 40000 tokens and 0 draft tokens, '
-    b'too large for model with 32768 maximum context length"}',
+    said("Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
+         code="3051"),
     said("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]",
          code="invalid_parameter_error"),
     b"prompt is too long",

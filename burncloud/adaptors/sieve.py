@@ -1,0 +1,272 @@
+"""The gate of a stream: whole, sound events go on, what is none is dropped and counted, an error stops it.
+
+A client's SDK decodes each event and gives up at the first that it cannot decode, so an event that is no JSON (a proxy
+that broke it, a half-sent one before a cut) must not reach it, and a client must never be left in the middle of one:
+else nothing can be said to it any more.  The bytes of every sound event go on untouched.  An event in progress waits
+for its end; the client could do nothing with its beginning (docs/decisions/0091).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from burncloud.adaptors import events
+from burncloud.adaptors.canon import Failure
+from burncloud.adaptors.dialects import reader_of
+from burncloud.adaptors.reading import BAD_JSON, Tally
+from burncloud.adaptors.record import Record
+
+EVENT_BYTES_MAX: Final = 4 << 20
+"""A longer event in progress passes unseen, and the stream cannot be continued any more."""
+_FIELDS: Final = (b"data", b"event", b"id", b"retry", b":")
+PASS, DROP, STOP = range(3)
+
+
+class _Look(msgspec.Struct, gc=False):
+    """What tells an error among events; decoding it checks all the JSON."""
+
+    error: Any = None
+    type: str | None = None
+    object: str | None = None
+
+
+_look: Final = msgspec.json.Decoder(_Look).decode
+_valid: Final = msgspec.json.Decoder(msgspec.Raw).decode
+_ERRORS: Final = frozenset(("error", "response.failed"))
+
+
+class Stage(Protocol):
+    """Who gets the events next: a UsageStripper, a Translation, a Passage."""
+
+    def strip(self, data: bytes) -> bytes:
+        """What the client gets for these."""
+
+    def finish(self) -> bytes:
+        """What is left at the end."""
+
+
+class Sieve:
+    """strip() each read, finish() at the end; `failed` when an error came."""
+
+    __slots__ = ("_after", "_dialect", "_endpoint", "_passing", "_rest", "_size", "dropped", "failed", "record")
+
+    def __init__(self, dialect: str, endpoint: str, after: Stage | None, record: Record | None) -> None:
+        self._dialect, self._endpoint = dialect, endpoint
+        self._after = after
+        self.record = record
+        """Of what went on, in the upstream's own bytes; None = nobody will ask."""
+        self._rest: list[bytes] = []
+        self._size = 0
+        self._passing = False
+        """The event in progress is too long to be held."""
+        self.dropped = 0
+        self.failed = b""
+        """The error event that came: it, and all behind it, is held back."""
+
+    def strip(self, data: bytes) -> bytes:
+        """The bytes to pass on now."""
+        if not self._size and (data[-2:] == b"\n\n" or data[-4:] == b"\r\n\r\n") and not self._passing:
+            start = 6 if data[:7] == b"data: {" else data.find(b"\ndata: {", 0, 80) + 7
+            if start > 5 and data[:12] != b"event: error" and (data.isascii() or _is_utf8(data)):
+                try:
+                    look = _look(data[start:])
+                except BAD_JSON:
+                    sound = _are_sound(data)
+                else:
+                    sound = look.error is None and look.type not in _ERRORS and look.object != "error"
+                if sound and not self.failed:
+                    record = self.record
+                    if record is not None:
+                        record.add(data)
+                    after = self._after
+                    return data if after is None else after.strip(data)
+        return self._strip(data)
+
+    def _strip(self, data: bytes) -> bytes:
+        """Event by event."""
+        if self.failed:
+            return b""
+        if self._passing:
+            return self._pass_long(data)
+        if self._size:
+            if not _may_end(self._rest[-1], data):
+                return self._keep(data)
+            data = b"".join([*self._rest, data])
+            self._rest, self._size = [], 0
+        out: list[bytes] = []
+        pos = 0
+        while (end := events.event_end(data, pos)) >= 0:
+            event = data[pos:end]
+            verdict = self._judge(event)
+            if verdict == STOP:
+                self.failed = event
+                return self._give(b"".join(out))
+            if verdict == PASS:
+                out.append(event)
+            else:
+                self.dropped += 1
+            pos = end
+        given = self._give(b"".join(out))
+        return given + self._keep(data[pos:]) if pos < len(data) else given
+
+    def _give(self, data: bytes) -> bytes:
+        if not data:
+            return b""
+        if self.record is not None:
+            self.record.add(data)
+        return data if self._after is None else self._after.strip(data)
+
+    def _keep(self, data: bytes) -> bytes:
+        self._rest.append(data)
+        self._size += len(data)
+        if self._size <= EVENT_BYTES_MAX:
+            return b""
+        data, self._rest, self._size = b"".join(self._rest), [], 0
+        self._passing = True
+        if self.record is not None:
+            self.record.forget()
+        return data if self._after is None else self._after.strip(data)
+
+    def _pass_long(self, data: bytes) -> bytes:
+        """The rest of an event that was too long; nothing of this stream is kept any more."""
+        end = events.event_end(data)
+        if end < 0:
+            return data if self._after is None else self._after.strip(data)
+        self._passing = False
+        head = data[:end] if self._after is None else self._after.strip(data[:end])
+        return head + (self._strip(data[end:]) if end < len(data) else b"")
+
+    def _judge(self, event: bytes) -> int:
+        """What is to be done with a whole event."""
+        if not (event.isascii() or _is_utf8(event)):
+            return DROP
+        lines = events.unify(event.removeprefix(events.BOM))
+        payload = events.event_data(lines.rstrip(b"\n"))
+        named_error = lines.startswith(b"event: error") or b"\nevent: error" in lines
+        if not payload or payload.strip() == b"[DONE]":
+            known = all(line.startswith(_FIELDS) for line in lines.split(b"\n") if line)
+            return STOP if named_error else PASS if known else DROP
+        try:
+            look = _look(payload)
+        except BAD_JSON:
+            return STOP if named_error else PASS if _is_odd_json(payload) else DROP
+        if named_error or look.error is not None or look.type in _ERRORS or look.object == "error":
+            tally = Tally()
+            reader_of(self._dialect, self._endpoint).event(payload, tally)
+            if tally.error or named_error:
+                return STOP
+        return PASS
+
+    def finish(self) -> bytes:
+        """At the end of the stream: a last event that lacks its empty line, if it is sound, and what others hold."""
+        rest, self._rest, self._size = b"".join(self._rest), [], 0
+        out = b""
+        if rest and not self.failed:
+            verdict = self._judge(rest)
+            if verdict == PASS:
+                out = self._give(rest)
+            elif verdict == STOP:
+                self.failed = rest
+            else:
+                self.dropped += 1
+        return out if self._after is None else out + self._after.finish()
+
+    def drop(self) -> None:
+        """The stream is over: nobody will ask for its record."""
+        if self.record is not None:
+            self.record.drop()
+
+    def release(self) -> bytes:
+        """The error that was held back, for a client that is to see it."""
+        failed, self.failed = self.failed, b""
+        if not failed:
+            return b""
+        end = b"" if events.event_end(failed) >= 0 else b"\n\n"
+        return failed + end if self._after is None else self._after.strip(failed + end)
+
+
+class Logged:
+    """The same face for a stream that is no server-sent events (AWS frames, whose sums are checked): only a record."""
+
+    __slots__ = ("_after", "dropped", "record")
+
+    def __init__(self, after: Any, record: Record | None) -> None:
+        self._after = after
+        after.withholds = True
+        self.record = record
+        self.dropped = 0
+
+    @property
+    def failed(self) -> Failure | None:
+        """The error that came; those behind it hold it back."""
+        failure: Failure | None = self._after.failure
+        return failure
+
+    def strip(self, data: bytes) -> bytes:
+        """All of it goes on."""
+        if self.record is not None:
+            self.record.add(data)
+        told: bytes = self._after.strip(data)
+        return told
+
+    def finish(self) -> bytes:
+        """What others hold."""
+        told: bytes = self._after.finish()
+        return told
+
+    def drop(self) -> None:
+        """The stream is over: nobody will ask for its record."""
+        if self.record is not None:
+            self.record.drop()
+
+    def release(self) -> bytes:
+        """The error, told by those behind it."""
+        told: bytes = self._after.cut("") if self.failed is not None else b""
+        return told
+
+
+def _are_sound(block: bytes) -> bool:
+    """Whether these are several usual events, and none of them an error."""
+    if b"\r" in block:
+        return False
+    for event in block[:-2].split(b"\n\n"):
+        start = 6 if event[:7] == b"data: {" else event.find(b"\ndata: {", 0, 80) + 7
+        if start < 6 or event[:12] == b"event: error":
+            return False
+        try:
+            look = _look(event[start:])
+        except BAD_JSON:
+            return False
+        if look.error is not None or look.type in _ERRORS or look.object == "error":
+            return False
+    return True
+
+
+def _may_end(before: bytes, data: bytes) -> bool:
+    """Whether an event in progress can end with this read."""
+    if b"\n\n" in data or b"\r" in data or b"\r" in before[-3:]:
+        return True
+    return data[:1] == b"\n" and before[-1:] == b"\n"
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_odd_json(payload: bytes) -> bool:
+    """JSON that is no object of the usual types, or that only Python's own decoder takes (NaN)."""
+    try:
+        _valid(payload)
+    except BAD_JSON:
+        try:
+            json.loads(payload)
+        except (ValueError, RecursionError):
+            return False
+    return True

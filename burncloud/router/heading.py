@@ -1,0 +1,45 @@
+"""The head of an answer: the upstream's own fields that may be seen, our framing, our names for what answered."""
+
+from __future__ import annotations
+
+from burncloud.router.exchange import Exchange
+from burncloud.router.translate import fields_of
+from burncloud.wire.heads import STATUS_LINES
+from burncloud.wire.upstream import Upstream
+
+
+def head_for(x: Exchange, up: Upstream, length: int) -> bytes:
+    """The answer's head; `length` ≥ 0 = the whole content is known."""
+    said = up.head
+    stated = said.length
+    parts = [STATUS_LINES.get(x.status, STATUS_LINES[502])]
+    if x.translation is None:
+        parts += said.forward
+    else:
+        stated = -1
+        parts += fields_of(x, x.translation, said.request_id)
+    if said.request_id:
+        x.upstream_request = said.request_id.decode("latin-1")
+    if x.relay:
+        parts += said.control_only
+    if up.no_body or x.status in (204, 304):
+        if stated >= 0 and x.status != 204:
+            parts.append(b"content-length: %d\r\n" % stated)
+    elif length >= 0:
+        parts.append(b"content-length: %d\r\n" % length)
+    elif stated >= 0 and not x.sse:
+        parts.append(b"content-length: %d\r\n" % stated)
+    elif x.http11:
+        x.chunked = True
+        parts.append(b"transfer-encoding: chunked\r\n")
+    else:
+        x.keep_alive = False
+    if not x.keep_alive:
+        parts.append(b"connection: close\r\n")
+    elif not x.http11:
+        parts.append(b"connection: keep-alive\r\n")
+    if x.relay:
+        parts.append(b"x-request-id: %b\r\n\r\n" % x.request_id.encode())
+    else:
+        parts.append(b"x-request-id: %b\r\n%b%b\r\n" % (x.request_id.encode(), x.outlet.ref_field, x.fields))
+    return b"".join(parts)

@@ -1,0 +1,49 @@
+"""What a stream has delivered: nothing is lost, and little is kept."""
+
+from __future__ import annotations
+
+import random
+
+from burncloud.adaptors import record
+from burncloud.adaptors.record import Record, Room
+from tests.speech import delta
+
+
+def test_all_of_it_comes_back() -> None:
+    """However long; a long one takes a small part of its size, and gives that back."""
+    room = Room()
+    kept = Record(room)
+    pieces = [delta(f"word {number}") for number in range(2000)]
+    for piece in pieces:
+        kept.add(piece)
+    whole = b"".join(pieces)
+    assert kept.whole() == whole
+    taken = record.ROOM_BYTES - room.free
+    assert 0 < taken < len(whole) / 10
+    kept.drop()
+    assert room.free == record.ROOM_BYTES
+    assert kept.whole() == b""
+    assert not kept.lost
+
+
+def test_a_short_one_takes_no_room() -> None:
+    """Up to a block there are only references."""
+    room = Room(0)
+    kept = Record(room)
+    kept.add(b"x" * record.BLOCK_BYTES)
+    assert kept.whole() == b"x" * record.BLOCK_BYTES
+
+
+def test_what_is_too_much_is_forgotten() -> None:
+    """No room in the worker, or too much for one stream: nobody can say any more what was delivered."""
+    noise = random.Random(1).randbytes
+    for room, count in ((Room(1000), 2), (Room(), 40)):
+        free = room.free
+        kept = Record(room)
+        for _ in range(count):
+            kept.add(noise(record.BLOCK_BYTES + 1))
+        assert kept.lost
+        assert kept.whole() == b""
+        assert room.free == free
+        kept.add(b"more")
+        assert kept.whole() == b""

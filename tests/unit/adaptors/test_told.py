@@ -1,0 +1,67 @@
+"""What a client has been told of an answer that broke off."""
+
+from __future__ import annotations
+
+import pytest
+
+from burncloud.adaptors import canon
+from burncloud.adaptors.spoken import SPOKEN, Asked
+from burncloud.adaptors.told import CALL, TEXT, THOUGHT, Told, stand
+from burncloud.adaptors.translation import read
+from tests.speech import body_of, chat, delta
+
+
+def told(*events: canon.Event) -> Told:
+    made = Told()
+    for event in events:
+        made.note(event)
+    return made
+
+
+def test_blocks_in_their_order() -> None:
+    """Texts put together, what is open, and the text that a model could go on from."""
+    made = told(
+        canon.Started("x", "m"), canon.Opened(0, canon.Reasoning("hm")), canon.Closed(0),
+        canon.Opened(1, canon.Text("The ")), canon.Delta(1, "quick "), canon.Delta(1, "fox"),
+    )  # fmt: skip
+    assert [(part.kind, part.text, part.closed) for part in made.parts] == [
+        (THOUGHT, "hm", True),
+        (TEXT, "The quick fox", False),
+    ]
+    assert (made.prefix(), made.reason(), made.next_index, made.started) == ("The quick fox", "", 2, True)
+    assert made.text_bytes == 2 + 13
+
+
+def test_a_call_is_no_beginning() -> None:
+    """It can only be told again."""
+    made = told(canon.Opened(0, canon.ToolCall("id", "look", "")), canon.Delta(0, '{"a"'))
+    assert [(part.kind, part.name, part.text) for part in made.answer] == [(CALL, "look", '{"a"')]
+    assert (made.prefix(), made.reason()) == ("", "")
+
+
+@pytest.mark.parametrize("events", [
+    [canon.Opened(0, canon.Text(""), 1)],
+    [canon.Opened(0, canon.Audio(canon.Source()))],
+    [canon.Opened(0, canon.Raw("messages", {}))],
+    [canon.Opened(0, canon.Reasoning("", signature="s"))],
+    [canon.Opened(0, canon.Reasoning("", origin="messages"))],
+    [canon.Opened(0, canon.Reasoning("")), canon.Delta(0, signature="s")],
+    [canon.Opened(0, canon.Text("")), canon.Delta(0, "a", logprobs={})],
+    [canon.Foreign("responses", {})],
+    [canon.Stopped(canon.Stop("stop"))],
+])  # fmt: skip
+def test_what_nobody_can_go_on_with(events: list[canon.Event]) -> None:
+    """And why."""
+    assert told(*events).reason()
+
+
+def test_a_writer_stands_where_the_client_stands() -> None:
+    """Read from the delivered bytes: what it writes next has the same id, and no second beginning."""
+    asked = Asked(read("chat", body_of(chat(stream=True)), "gpt-4", True), "")
+    writer = SPOKEN["chat"].writer(asked, canon.Losses())
+    made = stand(SPOKEN["chat"].reader(asked), delta("", role="assistant") + delta("Hi"), writer)
+    assert made.prefix() == "Hi"
+    more = writer.write(canon.Delta(made.parts[0].index, " there"))
+    assert b'"id":"chatcmpl-1"' in more
+    assert b'"content":" there"' in more
+    assert b"role" not in more
