@@ -74,11 +74,11 @@ ROWS: Final[tuple[tuple[str, tuple[str, ...], str, Prefill], ...]] = (
 
 def prefill_of(vendor: str, options: dict[str, object], model: str, way: str) -> Prefill | None:
     """How this model at this channel goes on from a given beginning; None = it does not."""
-    if way == "completions":
-        return PLAIN  # a prompt is a beginning by its nature
     told = options.get("prefill")
     if isinstance(told, str) and told:
         return KINDS.get(told)
+    if way == "completions":
+        return PLAIN  # a prompt is a beginning by its nature
     for name, ways, models, how in ROWS:
         if name == vendor and way in ways and re.search(models, model):
             return None if re.search(_THINKING, model) else how
