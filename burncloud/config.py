@@ -232,6 +232,10 @@ LIVE: Final = (
 """Attributes of Settings that may also stand in the database, where they win, and change while the house runs."""
 
 
+PER_MODEL: Final = ("broken_streams", "hedge_after_ms")
+"""Those of them that may also be said of one model: NAME:MODEL."""
+
+
 def tuned(settings: Settings, values: Mapping[str, str]) -> Settings:
     """The settings with the live ones among `values` (the Snapshot's); what cannot be used is left out."""
     fitting: dict[str, Any] = {}

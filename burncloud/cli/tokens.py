@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -12,6 +12,7 @@ from burncloud.cli.limits import Concurrency, Daily, Monthly, Rpm, Tpm
 from burncloud.cli.session import Session, run
 from burncloud.database.tokens import TokenRow
 from burncloud.domain.money import format_usd
+from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.service import tokens
 from burncloud.service.tokens import NewToken
 
@@ -33,6 +34,11 @@ Networks = Annotated[
 ]
 Group = Annotated[
     str | None, typer.Option(help="A price group of its own instead of its user's; or user.", show_default=False)
+]
+ON_BREAK: Final = ("continue", "error", "default")
+OnBreak = Annotated[
+    str | None,
+    typer.Option(help="A stream that breaks: continue, error, or default (of the model).", show_default=False),
 ]
 Strict = Annotated[
     bool | None,
@@ -72,6 +78,7 @@ def create(
     networks: Networks = None,
     group: Group = None,
     strict: Strict = None,
+    on_break: OnBreak = None,
     rpm: Rpm = None,
     tpm: Tpm = None,
     concurrency: Concurrency = None,
@@ -87,7 +94,7 @@ def create(
         made = await tokens.create_token(
             s.db,
             user,
-            **given | _given(name, quota, expires, models, networks, group, strict),  # type: ignore[arg-type]
+            **given | _given(name, quota, expires, models, networks, group, strict, on_break),  # type: ignore[arg-type]
         )
         await limits.put(s, "token", made.token.id, limited)
         return made
@@ -110,6 +117,7 @@ def update(
     networks: Networks = None,
     group: Group = None,
     strict: Strict = None,
+    on_break: OnBreak = None,
     rpm: Rpm = None,
     tpm: Tpm = None,
     concurrency: Concurrency = None,
@@ -121,7 +129,7 @@ def update(
     """Change what is given, leave the rest. The key stays the same."""
 
     async def work(s: Session) -> TokenRow:
-        changes = _given(name, quota, expires, models, networks, group, strict)
+        changes = _given(name, quota, expires, models, networks, group, strict, on_break)
         if enabled is not None:
             changes["enabled"] = enabled
         limited = limits.checked("token", rpm, tpm, concurrency, budget_daily, budget_monthly)
@@ -169,6 +177,7 @@ def _given(
     networks: str | None,
     group: str | None,
     strict: bool | None,
+    on_break: str | None,
 ) -> dict[str, Any]:
     """The options that were given, as the service takes them."""
     found: dict[str, Any] = {}
@@ -186,6 +195,10 @@ def _given(
         found["group"] = "" if group in ("", "user") else group
     if strict is not None:
         found["options"] = {"strict": strict}
+    if on_break is not None:
+        if on_break not in ON_BREAK:
+            raise Refusal(INVALID_REQUEST, f"--on-break is one of {', '.join(ON_BREAK)}")
+        found.setdefault("options", {})["broken_streams"] = "" if on_break == "default" else on_break
     return found
 
 
@@ -221,6 +234,7 @@ def _show(token: TokenRow, json: bool) -> None:
             ("networks", ", ".join(token.networks) or "any"),
             ("enabled", output.flag(token.enabled)),
             ("strict", output.flag(bool(token.options.get("strict")))),
+            ("on break", str(token.options.get("broken_streams") or "default")),
             ("created", output.time_text(token.created_at)),
         ]
     )

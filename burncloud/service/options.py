@@ -32,6 +32,10 @@ OURS: Final = frozenset(name.decode() for name in REQUEST_FIELDS.keys() - _FREE)
 """Fields that frame the message or say who we are: no option's."""
 
 
+PREFILLS: Final = ("none", "plain", "prefix", "partial", "continue")
+"""As in adaptors/prefill.py, which the command line need not load."""
+
+
 class Option(NamedTuple):
     """One row."""
 
@@ -49,6 +53,12 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not _WORD.fullmatch(value):
         raise ValueError("write a name of letters, digits and -._:")
     return value
+
+
+def _prefill(value: Any) -> str:
+    if value not in PREFILLS:
+        raise ValueError(f"write one of {', '.join(PREFILLS)}")
+    return str(value)
 
 
 def _flag(value: Any) -> bool:
@@ -148,6 +158,8 @@ _ROWS: Final = (
            "asked is translated to the first", _spoken),
     Option("cost", '`0.7`, `{"gpt-4*": 0.7}`', "what it takes for a model, as a part of the list price; the policy "
            "`cheapest` goes by it (`balancing.md`)", _cost),
+    Option("prefill", "`continue`", "how its models go on from a beginning of their answer (`health.md`): plain · "
+           "prefix · partial · continue · none, if the vendors' table does not say it", _prefill),
     Option("region", "`us-east-1`", "AWS region, part of Bedrock's address and of the signature", _text),
     Option("project", "`my-project`", "Google Cloud project; taken from a service account's key if not given", _text),
     Option("location", "`us-east5`", "Google Cloud location: a region, `us`, `eu` or `global` (the default)", _text),

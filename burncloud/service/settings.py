@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from burncloud import config
-from burncloud.config import LIVE
+from burncloud.config import LIVE, PER_MODEL
 from burncloud.database import settings as rows
 from burncloud.database.connection import Conn
 from burncloud.database.engine import Database
@@ -37,21 +37,24 @@ async def list_settings(db: Database, settings: config.Settings) -> list[Setting
     """All settings, in the order of the documentation."""
     async with db.read() as conn:
         stored = await rows.list_settings(conn)
-    return [_view(row, settings, stored) for row in config.SETTINGS]
+    found: list[SettingView] = []
+    for row in config.SETTINGS:
+        found.append(_view(row, settings, stored))
+        found += [_view(row, settings, stored, name) for name in stored if name.startswith(f"{row.name.lower()}:")]
+    return found
 
 
 async def get_setting(db: Database, settings: config.Settings, name: str) -> SettingView:
-    """One setting by name, in any case."""
-    row = _find(name)
+    """One setting by name, in any case; NAME:MODEL is that of one model."""
+    row, key = _find(name)
     async with db.read() as conn:
-        return _view(row, settings, await rows.list_settings(conn))
+        return _view(row, settings, await rows.list_settings(conn), key)
 
 
 async def update_setting(db: Database, settings: config.Settings, name: str, value: str) -> SettingView:
     """Set a live setting; "default" takes it back to what the environment says."""
-    row = _find(name)
-    key = row.name.lower()
-    if key not in LIVE:
+    row, key = _find(name)
+    if row.name.lower() not in LIVE:
         raise Refusal(
             INVALID_REQUEST,
             f"{row.name} is read when the server starts; set it in the environment or in .env and start again",
@@ -69,10 +72,15 @@ async def update_setting(db: Database, settings: config.Settings, name: str, val
     return await get_setting(db, settings, name)
 
 
-def _find(name: str) -> config.Setting:
+def _find(name: str) -> tuple[config.Setting, str]:
+    """(the setting, how it stands in the database)."""
+    known, colon, model = name.partition(":")
     for row in config.SETTINGS:
-        if row.name == name.upper():
-            return row
+        key = row.name.lower()
+        if row.name == known.upper():
+            if colon and not (model and key in PER_MODEL):
+                raise Refusal(INVALID_REQUEST, f"{row.name} cannot be set for one model")
+            return row, f"{key}:{model}" if colon else key
     raise Refusal(NOT_FOUND, f"There is no setting {name!r}; `burncloud setting list` shows them all")
 
 
@@ -84,8 +92,11 @@ def _checked(name: str, value: str) -> str:
         raise Refusal(INVALID_REQUEST, str(error)) from None
 
 
-def _view(row: config.Setting, settings: config.Settings, stored: dict[str, str]) -> SettingView:
+def _view(row: config.Setting, settings: config.Settings, stored: dict[str, str], name: str = "") -> SettingView:
+    """`name`: how it stands in the database, if it is that of one model."""
     key = row.name.lower()
+    if name in stored and name != key:
+        return SettingView(row.name + name[len(key) :], stored[name], "database", True, row.unit, row.meaning)
     value = _text(getattr(settings, key))
     source = "default" if value == _text(getattr(config.load({}), key)) else "environment"
     if key in LIVE and key in stored:

@@ -66,3 +66,11 @@ def test_a_time_that_no_calendar_knows(cli: Cli) -> None:
     assert "year 10000" in cli("token", "create", "--user", "admin", "--expires", "999999999w", status=1).err
     cli("token", "create", "--user", "admin", "--expires", "9999-12-31")
     assert "9999-12-31" in cli("token", "list").out
+
+
+def test_what_a_broken_stream_is(cli: Cli) -> None:
+    made = cli("token", "create", "--user", "admin", "--on-break", "error", "--strict", "--json").json
+    assert made["options"] == {"broken_streams": "error", "strict": True}
+    assert "error" in cli("token", "show", "1").out
+    assert cli("token", "update", "1", "--on-break", "default", "--json").json["options"]["broken_streams"] == ""
+    assert "one of" in cli("token", "update", "1", "--on-break", "never", status=1).err

@@ -38,9 +38,21 @@ async def test_a_live_setting_is_set_and_taken_back(db: Database) -> None:
     assert (view.value, view.source) == ("refuse", "default")
 
 
+async def test_of_one_model(db: Database) -> None:
+    view = await settings.update_setting(db, SETTINGS, "Hedge_After_Ms:gpt-4o", "800")
+    assert (view.name, view.value, view.source) == ("HEDGE_AFTER_MS:gpt-4o", "800", "database")
+    listed = [one.name for one in await settings.list_settings(db, SETTINGS)]
+    assert listed[listed.index("HEDGE_AFTER_MS") + 1] == "HEDGE_AFTER_MS:gpt-4o"
+    view = await settings.update_setting(db, SETTINGS, "HEDGE_AFTER_MS:gpt-4o", "default")
+    assert (view.value, view.source) == ("0", "default")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
+        ("unpriced:gpt-4", "free", "for one model"),
+        ("hedge_after_ms:", "1", "for one model"),
+        ("broken_streams:gpt-4", "never", "must be one of"),
         ("port", "1", "set it in the environment"),
         ("nonsense", "1", "no setting"),
         ("unpriced", "perhaps", "must be one of"),
