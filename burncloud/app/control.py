@@ -26,10 +26,11 @@ from burncloud.app.processes import RETIRE
 from burncloud.database.changes import prune_changes
 from burncloud.database.engine import DATABASE_ERRORS, Database, DatabaseError, open_database, refused, transient
 from burncloud.database.migrate import ensure_schema
-from burncloud.service import nodes, secrets, users
+from burncloud.service import events, nodes, secrets, users
 from burncloud.service.credentials import Credentials
 from burncloud.service.journals import Books
 from burncloud.service.snapshots import Snapshots
+from burncloud.service.states import Keeper
 from burncloud.wire.tls import ca_file_fault
 
 LOCK_FILE: Final = "control.lock"
@@ -116,12 +117,16 @@ class Control:
         await snapshots.load()
         await books.start()
         links = Links(self._boot, books, snapshots)
+        keeper = Keeper(db, settings.node, key, links.states)
+        await keeper.load()
+        snapshots.on_changes = lambda changes: keeper.changed(int(c.id) for c in changes if c.kind == "channel")
         await links.start()
         gc.freeze()  # the snapshot's bytes stay
         gc.enable()
         self._chore(snapshots.follow(links.publish))
         self._chore(credentials.run(snapshots.renew_channels))
         self._chore(nodes.follow(db, settings.node, snapshots))
+        self._chore(keeper.run())
         self._chore(_prune(db))
         return Parts(db, books, snapshots, links)
 
@@ -220,11 +225,12 @@ def _load_rest() -> tuple[Any, Any, str]:
 
 
 async def _prune(db: Database) -> None:
-    """Forget changes that everybody has read long ago."""
+    """Forget changes that everybody has read long ago, and old events."""
     while True:
         await asyncio.sleep(PRUNE_S)
         try:
             await db.run(prune_changes)
+            await db.run(events.prune)
         except DATABASE_ERRORS as error:
             log.warning("old changes cannot be removed", extra={"error": str(error)})
 

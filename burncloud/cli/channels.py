@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from json import dumps
 from typing import Annotated, Any
 
 import typer
 
 from burncloud.adaptors.vendors import VENDORS, base_url_of
-from burncloud.cli import inputs, limits, output
+from burncloud.cli import inputs, limits, output, standing
 from burncloud.cli.inputs import After, AsJson, Limit, Yes
 from burncloud.cli.limits import Concurrency, Rpm, Tpm
 from burncloud.cli.session import Session, run
+from burncloud.cli.standing import NOTHING, Standing
 from burncloud.database.channels import ChannelRow
 from burncloud.domain.money import format_usd
 from burncloud.service import channels
@@ -61,18 +63,33 @@ Options = Annotated[
 @app.command("list")
 def list_(after: After = 0, limit: Limit = 1000, json: AsJson = False) -> None:
     """Show all channels."""
-    found = run(lambda s: channels.list_channels(s.db, after, limit), json)
+
+    async def work(s: Session) -> list[tuple[ChannelRow, Standing]]:
+        standings = await standing.of_all(s.db)
+        return [(row, standings.get(row.id, NOTHING)) for row in await channels.list_channels(s.db, after, limit)]
+
+    found = run(work, json)
     if json:
-        output.emit([as_json(channel) for channel in found])
+        output.emit([as_json(row) | {"state": stands.worst} for row, stands in found])
         return
-    titles = ["id", "name", "type", "models", "groups", "priority", "weight", "used", "enabled"]
-    output.table(titles, [_cells(channel) for channel in found], right=["id", "priority", "weight", "used"])
+    titles = ["id", "name", "type", "models", "groups", "priority", "weight", "used", "enabled", "state"]
+    cells = [[*_cells(row), stands.summary()] for row, stands in found]
+    output.table(titles, cells, right=["id", "priority", "weight", "used"])
 
 
 @app.command()
 def show(channel: Which, json: AsJson = False) -> None:
-    """Show one channel. Its keys cannot be shown again."""
-    _show(run(lambda s: channels.get_channel(s.db, channel), json), json)
+    """Show one channel, and how its keys and models stand. The keys cannot be shown again."""
+
+    async def work(s: Session) -> tuple[ChannelRow, Standing]:
+        row = await channels.get_channel(s.db, channel)
+        return row, await standing.of_channel(s, row)
+
+    row, stands = run(work, json)
+    if json:
+        output.emit(as_json(row) | stands.as_json())
+        return
+    _show(row, False, stands.facts())
 
 
 @app.command()
@@ -247,7 +264,7 @@ def _cells(channel: ChannelRow) -> list[str]:
     ]
 
 
-def _show(channel: ChannelRow, json: bool) -> None:
+def _show(channel: ChannelRow, json: bool, more: Sequence[tuple[str, str]] = ()) -> None:
     if json:
         output.emit(as_json(channel))
         return
@@ -264,5 +281,6 @@ def _show(channel: ChannelRow, json: bool) -> None:
             ("options", ", ".join(_option(*pair) for pair in shown(channel.options).items()) or "none"),
             ("enabled", output.flag(channel.enabled)),
             ("created", output.time_text(channel.created_at)),
+            *more,
         ]
     )

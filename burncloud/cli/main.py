@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from burncloud.cli import (
     channels,
+    events,
     groups,
     ledger,
     limits,
@@ -70,7 +71,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (channels, tokens, users, prices, groups, policies, limits, settings, logs, ledger):
+for part in (channels, tokens, users, prices, groups, policies, limits, settings, logs, events, ledger):
     app.add_typer(part.app)
 
 

@@ -185,7 +185,7 @@ changes = Table(
     Column("id", Text, nullable=False),
     sqlite_autoincrement=True,
 )
-"""Filled by triggers: user, token, channel, price, group, setting, limit, policy; quota_user, quota_token."""
+"""Filled by triggers: user, token, channel, price, group, setting, limit, probe, policy; quota_user, quota_token."""
 
 balances = Table(
     "balances",
@@ -343,3 +343,52 @@ quarantine = Table(
     UniqueConstraint("journal", "seq", name="quarantine_record"),
 )
 """Records that could not be booked, as they stood in the journal (`x` = their exchange, 0 = unknown)."""
+
+states = Table(
+    "states",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("channel", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", Text, primary_key=True),
+    _word("state"),
+    _word("reason"),
+    _number("status"),
+    _number("since"),
+    _number("until"),
+    _number("step_ms"),
+    sqlite_with_rowid=False,
+)
+"""How each part of a channel stood on a node a second ago: a key (`model` is "") or a model (`key` is 0)."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _number("at"),
+    _word("kind"),
+    _word("node"),
+    _number("channel"),
+    _number("key"),
+    _word("hint"),
+    _word("detail"),
+    sqlite_autoincrement=True,
+)
+"""What a person should know: key_off, key_ready, …; the newest are kept."""
+
+probes = Table(
+    "probes",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _number("asked_at"),
+    _number("channel"),
+    _number("key"),
+    _word("model"),
+    _word("kind"),
+    _word("node"),
+    _word("state", "asked"),
+    Column("result", JSON, nullable=False, server_default=text("'{}'")),
+    Index("probes_channel", "channel"),
+    sqlite_autoincrement=True,
+)
+"""Tests of channels: asked, running (at `node`), done; the change trigger tells the server of those that are asked."""

@@ -2,22 +2,35 @@
 
 A part is ready, cooling until some time, probing, or off (router/breaker.py).  Workers tell each change; it goes on
 to the others at once, and to a worker that comes later with its Snapshot.  Nothing here is asked on a request's way.
+
+What changed is written down once a second: to be seen by people, and so that a refused key is still known to be one
+after a restart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 import msgspec
 
-from burncloud import clock
+from burncloud import clock, logs
+from burncloud.database import channels as channel_rows
+from burncloud.database import states as rows
+from burncloud.database.connection import Conn
+from burncloud.database.engine import Database, transient
+from burncloud.database.states import StateRow
 from burncloud.domain.link import Part
+from burncloud.service import events
+from burncloud.service.secrets import MasterKey, WrongKey
 
 READY: Final = "ready"
 COOLING: Final = "cooling"
 PROBING: Final = "probing"
 OFF: Final = "off"
+WRITE_S: Final = 1.0
+log = logs.logger(__name__)
 
 PartName = tuple[int, int, str]
 """Channel, key, model: of a key the model is "", of a model the key 0."""
@@ -68,11 +81,117 @@ class States:
             if state.part.state == OFF or (state.part.state != READY and state.until_ms > now_ms)
         ]
 
-    def forget(self, channel: int, keys: Iterable[int], models: Iterable[str]) -> None:
-        """Of this channel only these keys and models are left."""
-        left = {(channel, key, "") for key in keys} | {(channel, 0, model) for model in models}
-        for name in [name for name in self.all if name[0] == channel and name not in left]:
+    def forget(self, channel: int, keys: Iterable[int]) -> list[PartName]:
+        """Of this channel's keys only these are left; the parts that are gone."""
+        left = {0, *keys}
+        gone = [name for name in self.all if name[0] == channel and name[1] not in left]
+        for name in gone:
             del self.all[name]
+        return gone
+
+
+class Keeper:
+    """Writes down what changes, and the events that it makes."""
+
+    def __init__(self, db: Database, node: str, key: MasterKey | None, states: States) -> None:
+        self._db = db
+        self._node = node
+        self._key = key
+        self._states = states
+        self._turns: list[Part] = []
+        self._channels: set[int] = set()
+        """Whose keys may be others now."""
+        states.on_turn = lambda part, before: self._turns.append(part)
+
+    async def load(self) -> None:
+        """What was known before a restart: keys that are off (other nodes', too), and what is to be left alone."""
+        async with self._db.begin() as conn:
+            await rows.prune_states(conn)
+            found = await rows.list_states(conn)
+        now, now_ms = clock.now_s(), clock.monotonic_ms()
+        for row in sorted(found, key=lambda row: row.node == self._node):
+            left_ms = max(0, row.until - now) * 1000
+            if row.state == OFF or (row.node == self._node and (left_ms or row.state == READY)):
+                part = Part(row.channel, row.key, row.model, row.state, row.reason, row.status, left_ms, row.step_ms)
+                self._states.all[name_of(part)] = State(part, now_ms + left_ms, row.since, row.node != self._node)
+
+    def changed(self, channels: Iterable[int]) -> None:
+        """These channels are not what they were: keys may be gone."""
+        self._channels.update(channels)
+
+    async def run(self) -> None:
+        """Write down what changes; ends only by cancellation."""
+        while True:
+            await asyncio.sleep(WRITE_S)
+            if not (self._turns or self._channels or any(state.changed for state in self._states.all.values())):
+                continue
+            try:
+                await self._db.run(self._write)
+            except Exception as error:
+                if not transient(error):
+                    raise
+                log.warning("the states of channels cannot be written down yet", extra={"error": str(error)})
+
+    async def _write(self, conn: Conn) -> None:
+        for channel in list(self._channels):
+            keys = await channel_rows.list_keys(conn, channel, channel)
+            await rows.drop_states(conn, self._node, self._states.forget(channel, [key.id for key in keys]))
+        fresh = [state for state in self._states.all.values() if state.changed]
+        await rows.put_states(conn, [self._row(state) for state in fresh])
+        for part in self._turns:
+            hint = await self._hint(conn, part)
+            kind = events.KEY_OFF if part.state == OFF else events.KEY_READY
+            detail = f"{part.reason}{f', status {part.status}' if part.status else ''}" if part.state == OFF else ""
+            await events.record(conn, kind, self._node, part.channel, part.key, hint, detail)
+        self._turns.clear()
+        self._channels.clear()
+        for state in fresh:
+            state.changed = False
+
+    def _row(self, state: State) -> StateRow:
+        part = state.part
+        until = clock.now_s() + max(0, state.until_ms - clock.monotonic_ms() + 999) // 1000
+        return StateRow(
+            self._node, *name_of(part), part.state, part.reason, part.status, state.since,
+            0 if part.state == READY else until, part.step_ms,
+        )  # fmt: skip
+
+    async def _hint(self, conn: Conn, part: Part) -> str:
+        for key in await channel_rows.list_keys(conn, part.channel, part.channel):
+            if key.id == part.key:
+                return hint_of_key(self._key, key)
+        return ""
+
+
+def hint_of_key(master: MasterKey | None, key: channel_rows.KeyRow) -> str:
+    """The end of a key, as far as it may be shown; "" where it cannot be opened."""
+    try:
+        return events.hint_of(master.open(key.secret, key.channel_id)) if master is not None else ""
+    except WrongKey:
+        return ""
+
+
+async def list_states(db: Database, channel: int = 0) -> dict[PartName, StateRow]:
+    """How the parts of a channel (or of all) stand; of several nodes the one that has most against it."""
+    async with db.read() as conn:
+        found = await rows.list_states(conn, channel)
+    now = clock.now_s()
+    ranked = sorted((as_is(row, now) for row in found), key=lambda row: (RANK[row.state], row.until))
+    return {(row.channel, row.key, row.model): row for row in ranked}
+
+
+RANK: Final = {READY: 0, PROBING: 1, COOLING: 2, OFF: 3}
+
+
+def as_is(row: StateRow, now: int) -> StateRow:
+    """The row as it is now: whose time has come waits for one request to see how it is."""
+    due = row.state in (COOLING, PROBING) and row.until <= now
+    return msgspec.structs.replace(row, state=PROBING, until=0) if due else row
+
+
+def worst(rows_: Collection[StateRow]) -> str:
+    """The state that says most against a channel."""
+    return max((row.state for row in rows_), key=RANK.__getitem__, default=READY)
 
 
 def name_of(part: Part) -> PartName:

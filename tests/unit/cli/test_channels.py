@@ -22,7 +22,9 @@ def test_the_life_of_a_channel(cli: Cli, tmp_path: Path) -> None:
     assert (made["groups"], made["weight"], made["priority"]) == (["default", "vip", "beta"], 80, 2)
     assert (tmp_path / "burncloud.data" / "master.key").stat().st_mode & 0o777 == 0o600
     for which in ("main", made["ref"], str(made["id"])):
-        assert cli("channel", "show", which, "--json").json == made
+        shown = cli("channel", "show", which, "--json").json
+        assert shown == shown | made
+        assert (shown["state"], [key["hint"] for key in shown["keys"]]) == ("ready", ["…1234"])
     shown = cli("channel", "list").out + cli("channel", "show", "main").out
     assert "fast=gpt-4o-mini" in shown
     assert "sk-upstream" not in shown

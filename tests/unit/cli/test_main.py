@@ -40,6 +40,7 @@ def test_exactly_these_commands() -> None:
         "limit": "list show set",
         "setting": "list get set",
         "log": "list usage",
+        "event": "list",
         "ledger": "verify",
     }
     expected = {(group, name) if name else (group,) for group, names in spelt.items() for name in names.split(" ")}

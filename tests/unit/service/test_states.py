@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import pytest
 
 from burncloud import clock
+from burncloud.database import channels as channel_rows
+from burncloud.database.engine import Database
+from burncloud.database.states import StateRow
 from burncloud.domain.link import Part
-from burncloud.service.states import States
+from burncloud.service import channels, events
+from burncloud.service import states as module
+from burncloud.service.secrets import MasterKey
+from burncloud.service.states import Keeper, States, as_is, list_states, worst
 
 OFF = Part(1, 7, "", "off", "refused", 401, 60_000, 60_000)
+
+
+@pytest.fixture
+def master_key() -> MasterKey:
+    """Some key."""
+    return MasterKey(bytes(32))
+
+
+async def until(true: Callable[[], Awaitable[object]]) -> None:
+    """Wait for something to become true."""
+    async with asyncio.timeout(5):
+        while not await true():  # noqa: ASYNC110 - a fact to wait for, not an event
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -42,8 +65,82 @@ def test_only_a_key_that_goes_off_or_comes_back_is_an_event(now: list[int]) -> N
     assert seen == [("off", "ready"), ("ready", "probing")]
 
 
-def test_what_a_channel_has_no_more_is_forgotten(now: list[int]) -> None:
+def test_keys_that_are_gone_are_forgotten(now: list[int]) -> None:
     states = States()
     states.learn([OFF, Part(1, 8, "", "off"), Part(1, 0, "m", "cooling"), Part(2, 9, "", "off")])
-    states.forget(1, [8], ["n"])
-    assert sorted(states.all) == [(1, 8, ""), (2, 9, "")]
+    assert states.forget(1, [8]) == [(1, 7, "")]
+    assert sorted(states.all) == [(1, 0, "m"), (1, 8, ""), (2, 9, "")]
+
+
+async def made(db: Database, master: MasterKey) -> tuple[int, int]:
+    """A channel and the id of its key."""
+    row = await channels.create_channel(db, master, "openai", ["sk-secret-abcd"], {"m": "m"})
+    async with db.read() as conn:
+        [key] = await channel_rows.list_keys(conn, row.id, row.id)
+    return row.id, key.id
+
+
+async def test_a_refused_key_is_known_after_a_restart_and_is_an_event(
+    db: Database, master_key: MasterKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key is told by its end; the vendor's word stays; a changed key has no past."""
+    monkeypatch.setattr(module, "WRITE_S", 0.01)
+    channel, key = await made(db, master_key)
+    states = States()
+    keeper = Keeper(db, "here", master_key, states)
+    await keeper.load()
+    running = asyncio.create_task(keeper.run())
+    states.learn([Part(channel, key, "", "off", "refused", 401, 60_000, 120_000)])
+    states.learn([Part(channel, 0, "m", "cooling", "broken", 500, 60_000, 2_000)])
+    await until(lambda: events.list_events(db))
+    [event] = await events.list_events(db, channel=channel)
+    assert (event.kind, event.hint, event.detail, event.node) == ("key_off", "…abcd", "refused, status 401", "here")
+    again = States()
+    await Keeper(db, "here", master_key, again).load()
+    assert sorted((part.state, part.left_ms > 55_000, part.step_ms) for part in again.parts()) == [
+        ("cooling", True, 2_000), ("off", True, 120_000),
+    ]  # fmt: skip
+    other = States()
+    await Keeper(db, "there", master_key, other).load()
+    assert [part.state for part in other.parts()] == ["off"], "a key is refused everywhere, a pause is of one node"
+    shown = await list_states(db, channel)
+    assert worst(list(shown.values())) == "off"
+    assert shown[channel, key, ""].status == 401
+    await channels.update_channel(db, str(channel), {}, master_key, ["sk-another-one-x"])
+    keeper.changed([channel])
+
+    async def gone() -> bool:
+        return (channel, key, "") not in await list_states(db)
+
+    await until(gone)
+    assert [part.state for part in states.parts()] == ["cooling"]
+    running.cancel()
+
+
+async def test_a_database_that_is_away_is_waited_for(
+    db: Database, master_key: MasterKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WRITE_S", 0.01)
+    states = States()
+    keeper = Keeper(db, "here", master_key, states)
+    broken = [2]
+    real = db.run
+
+    async def run(work: Any, *more: Any) -> Any:
+        if broken[0]:
+            broken[0] -= 1
+            raise ConnectionError("away")
+        return await real(work, *more)
+
+    monkeypatch.setattr(db, "run", run)
+    states.learn([OFF])
+    running = asyncio.create_task(keeper.run())
+    await until(lambda: events.list_events(db))
+    assert len(await events.list_events(db)) == 1
+    running.cancel()
+
+
+def test_whose_time_has_come_waits_for_a_probe() -> None:
+    assert as_is(StateRow("n", 1, 0, "m", "cooling", until=100), 99).state == "cooling"
+    assert as_is(StateRow("n", 1, 0, "m", "cooling", until=100), 100).state == "probing"
+    assert as_is(StateRow("n", 1, 7, "", "off", until=100), 200).state == "off"
