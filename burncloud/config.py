@@ -34,6 +34,7 @@ SLOTS: Final = 64
 """Places for workers in the load map and in shared limits."""
 WORKERS_MAX: Final = SLOTS - 1
 """One place stays free, so that a reload can put the next worker beside the one that goes."""
+REDIS_SCHEMES: Final = ("redis://", "rediss://", "valkey://", "valkeys://", "unix://")
 BOOT_VARIABLE: Final = "BURNCLOUD_BOOT"
 EXIT_HOPELESS: Final = 78
 """A child exits with this (sysexits' EX_CONFIG) when starting it again cannot help, like a database that it
@@ -93,6 +94,15 @@ def _parse_database_url(name: str, text: str) -> str:
         raise ConfigError(
             f"{name} must begin with one of {', '.join(DATABASE_SCHEMES)} (like sqlite:burncloud.db); "
             f"it begins with {text.split(':')[0]!r}."
+        )
+    return text
+
+
+def _parse_redis_url(name: str, text: str) -> str:
+    if not text.startswith(REDIS_SCHEMES):
+        raise ConfigError(
+            f"{name} must begin with one of {', '.join(REDIS_SCHEMES)} (like redis://cache:6379/0); "
+            f"it begins with {text.split(':')[0][:20]!r}."
         )
     return text
 
@@ -223,6 +233,14 @@ class Settings:
         _whole(0, 1_000_000),
     )
     queue_wait_ms: int = _setting(10_000, "ms", "Longest such wait; then 429.", _MS)
+    redis_url: str = _setting(
+        "",
+        "",
+        "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE] of a Redis or Valkey, with which limits hold across nodes; "
+        "rediss:// with TLS, unix:///PATH; empty: nodes divide the limits.",
+        _parse_redis_url,
+        secret=True,
+    )
     pool_idle_ms: int = _setting(60_000, "ms", "An idle connection to an upstream is closed after this.", _MS)
 
 

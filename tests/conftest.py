@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["tests.postgres", "tests.valkey"]
 
 # Two shared cores: how long one example takes says nothing.  A failure prints how to see it again.
 settings.register_profile("house", deadline=None, print_blob=True)

@@ -272,6 +272,7 @@ class Worker:
             _log.critical("the control process keeps another ledger now; this worker stops")
             self.stop()
             return
+        self.gateway.limits.join(message.ledger, message.node)
         self.gateway.world.reload()
         health = self.gateway.health
         if parts := health.report(self._loop.time(), everything=True):  # control may be another one than before
@@ -293,8 +294,8 @@ class Worker:
         self._loop.call_later(STATS_S, self._tell)
         gateway = self.gateway
         counters = {
-            **gateway.counters, "connections": len(gateway.clients), "live": len(gateway.live),
-            "tokens": len(gateway.world.tokens), "channels": len(gateway.world.outlets),
+            **gateway.counters, **gateway.limits.counters, "connections": len(gateway.clients),
+            "live": len(gateway.live), "tokens": len(gateway.world.tokens), "channels": len(gateway.world.outlets),
         }  # fmt: skip
         if self._writer is not None:
             self._writer.janitor()

@@ -93,6 +93,10 @@ class Limit(msgspec.Struct, array_like=True, gc=False):
     """In any 60 seconds, as are the tokens."""
     tokens: int = -1
     concurrency: int = -1
+    whole: tuple[int, int, int] | None = None
+    """The three for all nodes together, where those above are this node's part."""
+    nodes: int = 1
+    """How many are live."""
 
 
 class Policy(msgspec.Struct, array_like=True, gc=False):

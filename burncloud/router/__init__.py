@@ -11,6 +11,8 @@ breaker.py    whether a part of a channel may be asked now
 health.py     whose fault a failure is, and what follows
 desk.py       leases: what may be spent right now
 limits.py     requests, tokens and concurrency: at the door, at the choice, in line
+permits.py    the same over several nodes: fetched from a server before they are needed
+permit_script.py  what that server does
 exchange.py   the record of one request on its way
 arrival.py    the body on its way in: room, limits, large ones
 failover.py   when an attempt fails: who is next, and when it is enough

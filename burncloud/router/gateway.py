@@ -115,6 +115,7 @@ class Gateway:
         self.rescues = Rescues(self.world, self.health, self._loop, lambda: self._settings, *hands)
         self.answers.rescuer = self.rescues
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
+        self.limits.proceed = self._admitted
         self.translator: Translator | None = None
         """Who writes large requests for another dialect; None = this worker itself."""
         self.on_count: Callable[[int], None] = lambda change: None
@@ -201,10 +202,14 @@ class Gateway:
             if not self._scope(x):
                 return
             self._quote(x, peek)
-            if self._reserve(x):
-                self.choose(x)
+            if x.state is ARRIVING:
+                self._admitted(x)
         except Refusal as refusal:
             self.refuse(x, refusal)
+
+    def _admitted(self, x: Exchange) -> None:
+        if self._reserve(x):
+            self.choose(x)
 
     def _scope(self, x: Exchange) -> bool:
         """May the token use this model, and who has it; False = it is answered already."""

@@ -18,9 +18,13 @@ from burncloud import logs
 from burncloud.config import Settings
 from burncloud.domain.snapshot import Limit
 from burncloud.errors import RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE, Refusal
-from burncloud.router.exchange import DIALLING, Exchange, Seat
+from burncloud.router.exchange import DIALLING, LEASING, Exchange, Seat
 from burncloud.router.outlets import Ability, Outlet
+from burncloud.router.permit_script import SCRIPT
+from burncloud.router.permits import Permits
 from burncloud.router.world import World
+from burncloud.wire.permits import SharedWindows
+from burncloud.wire.redis import Redis, parse_url
 from burncloud.wire.windows import (
     FLIGHT_LIMIT,
     REQUEST_LIMIT,
@@ -94,6 +98,12 @@ class Limits:
         self._refuse = refuse
         self._settings = settings
         self._windows: Windows | None = None
+        self._permits: Permits | None = None
+        """Where the limits are shared with other nodes."""
+        self.proceed: Callable[[Exchange], None] = lambda x: None
+        """What comes after the door."""
+        self.counters = {"redis_away": 0, "redis_lost": 0}
+        self._accounts: dict[str, Account] = {}
         self._share: tuple[int, int] = (-1, 0)
         self._seen = 0
         self._resolved: dict[tuple[int, str, str], Known] = {}
@@ -110,6 +120,35 @@ class Limits:
         """All workers have the file `fd`; to be called before the first request."""
         self._share = (fd, index)
 
+    def join(self, ledger: str, node: str) -> None:
+        """Share the limits with all nodes that keep this ledger, where there is a server for it."""
+        url = self._settings.redis_url
+        if not url or self._permits is not None:
+            return
+        server = Redis(self._loop, parse_url(url), SCRIPT, self._server_changed, self._settings.upstream_ca_file)
+        windows = self._windows = SharedWindows(*self._share)
+        prefix = b"burncloud:{%b}" % ledger.encode()
+        self._seen = -1  # what is known of limits is to be looked at anew
+        self._permits = permits = Permits(self._loop, server, windows, prefix, node)
+        permits.on_news = self._news
+        server.start()
+
+    def _server_changed(self, why: str) -> None:
+        self.counters["redis_away"] = int(bool(why))
+        if why:
+            self.counters["redis_lost"] += 1
+            _log.warning("Redis is away (%s): each node keeps its part of the limits by itself", why)
+        else:
+            _log.warning("Redis is there: limits hold across nodes")
+            if self._permits is not None:
+                self._permits.back()
+
+    def _news(self) -> None:
+        """Permits may have come for channels that were thought full."""
+        if self._full or self.waiting:
+            self._full = dict.fromkeys(self._full, 0.0)
+            self._soon()
+
     @property
     def windows(self) -> Windows:
         """Made when the first limit is known."""
@@ -119,8 +158,8 @@ class Limits:
 
     # At the door
 
-    def admit(self, x: Exchange, tokens: int) -> None:
-        """Put the request down in all that it counts for.  Raises Refusal."""
+    def admit(self, x: Exchange, tokens: int) -> bool:
+        """Put the request down in all that it counts for; False = `proceed` will be called.  Raises Refusal."""
         if self._world.limits_seen != self._seen:
             self._renew()
         known = self._resolved.get((x.token.id, x.group, x.model))
@@ -130,24 +169,51 @@ class Limits:
         if not accounts:
             if self.channels:
                 x.seat = Seat(accounts, 0, tokens)
-            return
-        windows = self.windows
+            return True
+        permits = self._permits
         try:
-            full = windows.admit(accounts, tokens)
+            if permits is None:
+                full = self.windows.admit(accounts, tokens)
+            else:
+                found = permits.admit(accounts, tokens, lambda full: self._decided(x, known, tokens, full))
+                if found is False:
+                    x.state = LEASING
+                    return False
+                full = None if found is True else found
         except NoRoom:
             raise Refusal(SERVICE_UNAVAILABLE, "Too many limits are in use at once, try again", AGAIN_S) from None
         if full is None:
-            if known.lasting or self.channels:
-                x.seat = Seat(known.lasting, windows.cell, tokens)
-            x.fields = self._fields(known, None)
+            self._seat(x, known, tokens)
+            return True
+        raise self._refusal(x, known, full)
+
+    def _decided(self, x: Exchange, known: Known, tokens: int, full: Full | None) -> None:
+        """What it waited for is known."""
+        if x.done or x.state is not LEASING:
+            if full is None:
+                self._leave(known.accounts, self.windows.cell, -tokens)
             return
+        try:
+            if full is not None:
+                raise self._refusal(x, known, full)
+            self._seat(x, known, tokens)
+            self.proceed(x)
+        except Refusal as refusal:
+            self._refuse(x, refusal)
+
+    def _seat(self, x: Exchange, known: Known, tokens: int) -> None:
+        if known.lasting or self.channels:
+            x.seat = Seat(known.lasting, self.windows.cell, tokens)
+        x.fields = self._fields(known, None)
+
+    def _refusal(self, x: Exchange, known: Known, full: Full) -> Refusal:
         x.fields = self._fields(known, full)
         kind = full.account.name.partition(":")[0]
         if full.retry_ms < 0:
             text = f"The request alone is more than the {_SAID[full.what]} of this {kind}"
-            raise Refusal(RATE_LIMIT_EXCEEDED, text)
+            return Refusal(RATE_LIMIT_EXCEEDED, text)
         text = f"The limit of {_SAID[full.what]} of this {kind} is reached"
-        raise Refusal(RATE_LIMIT_EXCEEDED, text, -(-full.retry_ms // 1000))
+        return Refusal(RATE_LIMIT_EXCEEDED, text, -(-full.retry_ms // 1000))
 
     def leave(self, x: Exchange) -> None:
         """The request is over, in whatever way."""
@@ -158,7 +224,12 @@ class Limits:
         if seat.channel is not None:
             self._leave_channel(seat)
         if seat.accounts:
-            self.windows.leave(seat.accounts, seat.cell, seat.used - seat.tokens)
+            self._leave(seat.accounts, seat.cell, seat.used - seat.tokens)
+
+    def _leave(self, accounts: tuple[Account, ...], cell: int, more_tokens: int) -> None:
+        self.windows.leave(accounts, cell, more_tokens)
+        if self._permits is not None and more_tokens < 0:
+            self._permits.refund(accounts, cell, -more_tokens)
 
     # At the choice
 
@@ -190,7 +261,7 @@ class Limits:
             if account is None:
                 return ability, None
             windows = self.windows
-            full = windows.admit((account,), seat.tokens)
+            full = self._enter(account, seat.tokens)
             if full is None:
                 seat.channel, seat.channel_cell, seat.outlet = account, windows.cell, outlet
                 requests, _, flights = windows.left(account)
@@ -205,6 +276,14 @@ class Limits:
             ability = x.route.pick(tried)
         return None, soonest
 
+    def _enter(self, account: Account, tokens: int) -> Full | None:
+        if self._permits is None:
+            return self.windows.admit((account,), tokens)
+        found = self._permits.admit((account,), tokens, None)
+        if found is True:
+            return None
+        return found or Full(account, FLIGHT_LIMIT, 1000)  # there will be news within 4 ms
+
     def _fill(self, outlet: Outlet, seconds: float) -> None:
         """It is not chosen for so long."""
         self._full[outlet] = self._loop.time() + max(seconds, 0.001)
@@ -214,7 +293,7 @@ class Limits:
     def _leave_channel(self, seat: Seat) -> None:
         account, outlet = seat.channel, seat.outlet
         assert account is not None
-        self.windows.leave((account,), seat.channel_cell, seat.used - seat.tokens)
+        self._leave((account,), seat.channel_cell, seat.used - seat.tokens)
         seat.channel = None
         if account.concurrency >= 0 and outlet is not None and outlet.full:
             self._full[outlet] = 0.0
@@ -260,6 +339,8 @@ class Limits:
         """A quarter of a second has passed."""
         if self._world.limits_seen != self._seen:
             self._renew()
+        if self._permits is not None:
+            self._permits.tick()
         if self._full or self.waiting:
             self._serve()
 
@@ -315,18 +396,23 @@ class Limits:
     def _renew(self) -> None:
         self._seen = self._world.limits_seen
         self._resolved.clear()
+        limits = self._world.limits
+        shared = self._permits is not None
+        self._accounts = {
+            name: account for name, limit in limits.items() if (account := _account(limit, shared)) is not None
+        }
         self.channels = {
             int(name.partition(":")[2]): account
-            for name, limit in self._world.limits.items()
-            if name.startswith("channel:") and (account := _account(limit)) is not None
+            for name, account in self._accounts.items()
+            if name.startswith("channel:")
         }
+        if self._permits is not None:
+            self._permits.nodes = max((limit.nodes for limit in limits.values()), default=1)
 
     def _resolve(self, x: Exchange) -> Known:
-        limits, token = self._world.limits, x.token
+        token = x.token
         names = (f"token:{token.id}", f"user:{token.user}", f"group:{x.group}", f"model:{x.model}")
-        accounts = tuple(
-            account for name in names if name in limits and (account := _account(limits[name])) is not None
-        )
+        accounts = tuple(self._accounts[name] for name in names if name in self._accounts)
         if len(self._resolved) >= RESOLVED_MAX:
             self._resolved.clear()
         known = self._resolved[token.id, x.group, x.model] = Known(accounts)
@@ -334,13 +420,16 @@ class Limits:
 
     def _fields(self, known: Known, full: Full | None) -> bytes:
         """x-ratelimit-*: of requests and of tokens, those of the account that has least left."""
-        words = self.windows.words
+        windows, shared = self.windows, self._permits is not None
+        words = windows.words
         fields = b""
         for what, total, accounts in known.shown:
             least = -1
             field = b""
             for account, limit, text in accounts:
                 left = limit - words[account.slot + total] if account.slot >= 0 else limit
+                if shared:
+                    left = 0 if full is not None and full.what == what else windows.left(account)[total - REQUESTS]
                 if least < 0 or left < least:
                     least, field = left if left > 0 else 0, text
             reset_ms = full.retry_ms if full is not None and full.what == what and full.retry_ms > 0 else WINDOW_MS
@@ -348,8 +437,12 @@ class Limits:
         return fields
 
 
-def _account(limit: Limit) -> Account | None:
+def _account(limit: Limit, shared: bool) -> Account | None:
     if limit.requests < 0 and limit.tokens < 0 and limit.concurrency < 0:
         return None
     key = int.from_bytes(hashlib.blake2b(limit.name.encode(), digest_size=8).digest(), "little") >> 1 or 1
-    return Account(limit.name, key, limit.requests, limit.tokens, limit.concurrency)
+    account = Account(limit.name, key, limit.requests, limit.tokens, limit.concurrency)
+    if shared and limit.whole is not None:
+        account.part = (limit.requests, limit.tokens, limit.concurrency)
+        account.requests, account.tokens, account.concurrency = limit.whole
+    return account

@@ -61,8 +61,6 @@ class Snapshots:
         self._order = asyncio.Lock()
         """What is read is published before anything is read again: a worker never gets the older state last."""
         self._publish: Publish = lambda frames: None
-        self.on_changes: Callable[[Sequence[Change]], None] = lambda changes: None
-        """Called with all changes once they are published, those that no worker needs to know, too."""
         self._load: list[bytes] = []
         self._changes: list[tuple[int, bytes]] = []
         """(number of the newest change in it, frame), in order."""
@@ -107,7 +105,6 @@ class Snapshots:
                 self.seq = changes[-1].seq
                 self._changes += [(self.seq, frame) for frame in lasting]
                 publish(lasting + _quotas(changes))
-            self.on_changes(changes)
             if sum(len(frame) for _, frame in self._changes) > max(sum(map(len, self._load)), CHANGES_BYTES_MIN):
                 await self._load_anew()
 
@@ -309,11 +306,9 @@ async def _policies(conn: Conn) -> dict[str, Record]:
 
 def divided(limit: Limit, place: int, count: int) -> Limit:
     """A node's part of a limit."""
-    parts = [
-        whole if whole < 0 else whole // count + (place < whole % count)
-        for whole in (limit.requests, limit.tokens, limit.concurrency)
-    ]
-    return Limit(limit.name, *parts)
+    whole = (limit.requests, limit.tokens, limit.concurrency)
+    requests, tokens, places = [one if one < 0 else one // count + (place < one % count) for one in whole]
+    return Limit(limit.name, requests, tokens, places, whole if count > 1 else None, count)
 
 
 _NAMED: Final[dict[str, Callable[[Conn], Awaitable[dict[str, Record]]]]] = {

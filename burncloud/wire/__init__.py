@@ -10,6 +10,8 @@ proxy.py        through a proxy to an upstream: CONNECT, SOCKS5
 resolver.py     names to addresses, refreshed on the side
 tls.py          one TLS context for each distinct setting
 windows.py      sliding windows of limits, shared by all workers
+permits.py      the same where several nodes share them
+redis.py        a connection to Redis or Valkey
 mutex.py        a lock between processes that outlives its holder
 journal.py      the append-only file that money leaves a worker by
 files.py        reading and writing at a place in a file

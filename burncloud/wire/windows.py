@@ -32,7 +32,10 @@ WORKERS: Final = 64
 CELL, REQUESTS, TOKENS, FLYING, PARTS = 0, 1, 2, 3, 4
 REQUEST_CELLS: Final = PARTS + WORKERS
 TOKEN_CELLS: Final = REQUEST_CELLS + CELLS
-SLOT_WORDS: Final = TOKEN_CELLS + CELLS
+PERMITS: Final = TOKEN_CELLS + CELLS
+PERMIT_WORDS: Final = 17
+"""What permits.py keeps of an account that other nodes have, too."""
+SLOT_WORDS: Final = PERMITS + PERMIT_WORDS
 # Words of the table
 READY: Final = MUTEX_BYTES // 8
 USED: Final = READY + 1
@@ -52,7 +55,7 @@ REQUEST_LIMIT, TOKEN_LIMIT, FLIGHT_LIMIT = "requests", "tokens", "concurrency"
 class Account:
     """One limited thing and its limits (−1 = none)."""
 
-    __slots__ = ("concurrency", "key", "name", "requests", "slot", "tokens")
+    __slots__ = ("concurrency", "key", "name", "part", "requests", "slot", "tokens")
 
     def __init__(self, name: str, key: int, requests: int = -1, tokens: int = -1, concurrency: int = -1) -> None:
         """`key`: 63 bits that stand for it in all processes, not 0."""
@@ -62,6 +65,8 @@ class Account:
         """A minute, as are the tokens."""
         self.tokens = tokens
         self.concurrency = concurrency
+        self.part = (requests, tokens, concurrency)
+        """This node's part of the three, where several nodes divide them."""
         self.slot = -1
 
 
@@ -195,6 +200,7 @@ class Windows:
         at = FIRST + number * SLOT_WORDS
         words[KEYS + number] = account.key
         words[at : at + REQUEST_CELLS] = _NO_CELLS[:REQUEST_CELLS]
+        words[at + PERMITS : at + SLOT_WORDS] = _NO_CELLS[:PERMIT_WORDS]
         self._forget(at, cell)
         account.slot = at
         return at
@@ -214,7 +220,7 @@ class Windows:
         words[at + CELL] = cell
         words[at + REQUESTS] = words[at + TOKENS] = 0
         words[at + REQUEST_CELLS : at + TOKEN_CELLS] = _NO_CELLS
-        words[at + TOKEN_CELLS : at + SLOT_WORDS] = _NO_CELLS
+        words[at + TOKEN_CELLS : at + PERMITS] = _NO_CELLS
 
     def _advance(self, at: int, cell: int) -> None:
         """Forget the cells that have become too old."""
@@ -258,7 +264,7 @@ class Windows:
         for number in range(words[USED]):
             at = FIRST + number * SLOT_WORDS
             words[at + REQUESTS] = sum(words[at + REQUEST_CELLS : at + TOKEN_CELLS].tolist())
-            words[at + TOKENS] = sum(words[at + TOKEN_CELLS : at + SLOT_WORDS].tolist())
+            words[at + TOKENS] = sum(words[at + TOKEN_CELLS : at + PERMITS].tolist())
             words[at + FLYING] = sum(words[at + PARTS : at + REQUEST_CELLS].tolist())
 
     def _clear_part(self) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 from burncloud.domain import link
 from burncloud.domain.snapshot import Limit, Token
 from burncloud.router import limits as module
+from burncloud.router.permits import Permits
+from burncloud.wire.permits import SharedWindows
 from tests.dialogue import MODEL, Client, Dialogue, channels
 from tests.speech import answer, chat, completion, post, problem
+from tests.unit.router.test_permits import Far, given
 
 WINDOW_S = 60.25
 OTHER_KEY = "sk-other"
@@ -204,3 +207,74 @@ def test_what_was_worked_out_is_bounded(monkeypatch: Any) -> None:
         for key in ("", OTHER_KEY, "", OTHER_KEY):
             assert served(d, ask(d, key))
         assert len(d.gateway.limits._resolved) <= 2
+
+
+def shared(d: Dialogue) -> Far:
+    """The limits are those of two nodes, and this is their server."""
+    far, windows = Far(), SharedWindows(alone=True)
+    limits = d.gateway.limits
+    limits._permits = permits = Permits(d.loop, far, windows, b"p", "n")  # type: ignore[arg-type]  # enough of a loop
+    limits._windows, permits.on_news, limits._seen = windows, limits._news, -1
+    return far
+
+
+def test_permits_are_waited_for_at_the_door() -> None:
+    with Dialogue() as d:
+        far = shared(d)
+        d.put("limit", Limit("token:1", 1, whole=(2, -1, -1), nodes=2))
+        client = ask(d)
+        assert d.silent
+        far.answer(given(1, 0))
+        d.loop.tick()
+        assert served(d, client)
+        assert client.answers()[0].field("x-ratelimit-limit-requests") == "2"
+        refused = ask(d)
+        far.answer(given(1, 0, later_ms=30_000))
+        told = refused.answer()
+        assert (told.status, told.field("retry-after")) == (429, "30")
+        assert told.field("x-ratelimit-remaining-requests") == "0"
+
+
+def test_who_leaves_while_waiting_for_permits_takes_no_place() -> None:
+    with Dialogue() as d:
+        far = shared(d)
+        d.put("limit", Limit("token:1", concurrency=2, whole=(-1, -1, 4), nodes=2))
+        client = ask(d)
+        client.hang_up()
+        far.answer([0, 0, 0, 1, 0, 0, 0, 0, 0])
+        d.loop.tick()
+        assert d.silent
+        account = d.gateway.limits._accounts["token:1"]
+        assert d.gateway.limits.windows.left(account)[2] == 4
+
+
+def test_without_an_answer_the_node_s_part_holds() -> None:
+    with Dialogue() as d:
+        far = shared(d)
+        d.put("limit", Limit("token:1", 1, whole=(2, -1, -1), nodes=2))
+        client = ask(d)
+        d.later(0.005)
+        assert served(d, client)
+        far.late = True
+        assert ask(d).answer().status == 429
+
+
+def test_a_channel_waits_for_permits_too() -> None:
+    with Dialogue() as d:
+        far = shared(d)
+        d.put("limit", Limit("channel:1", 5, whole=(10, -1, -1), nodes=2))
+        client = ask(d)
+        assert d.silent
+        far.answer(given(1, 0))
+        d.loop.tick()
+        assert served(d, client)
+
+
+def test_a_server_that_goes_and_comes_is_told_once_each() -> None:
+    with Dialogue() as d:
+        shared(d)
+        limits = d.gateway.limits
+        limits._server_changed("it is gone")
+        assert limits.counters == {"redis_away": 1, "redis_lost": 1}
+        limits._server_changed("")
+        assert limits.counters == {"redis_away": 0, "redis_lost": 1}
