@@ -10,7 +10,8 @@ none), birth, joins, requests given, used, back, tokens given, used, back, place
 wanted, tokens needed, wanted, fewest, places needed, wanted, [[age, tokens] … given back], [[age, requests, tokens] …
 of a node that joins]].
 Answered: msgpack of [[status, requests given, tokens given, places given, room for requests, for tokens, when there is
-more of what was needed: requests, tokens (ms), 1 = joined just now] …], status 0 = so it is, 1 = wait, others come first, −1 = join anew.
+more of what was needed: requests, tokens (ms), 1 = joined just now] …]; status 0 = so it is, 1 = wait, others come
+first, −1 = join anew.
 KEYS: the nodes, then one for each account.
 """
 
