@@ -112,6 +112,7 @@ def python_side(samples: Path, lines: int, per_unit_us: float) -> str:
     """Functions and lines by self time, in µs of a unit."""
     functions: collections.Counter[str] = collections.Counter()
     spots: collections.Counter[str] = collections.Counter()
+    within: collections.Counter[str] = collections.Counter()
     total = 0
     for path in samples.parent.glob(samples.name + ".*"):
         for stack, count in json.loads(path.read_text()):
@@ -119,9 +120,16 @@ def python_side(samples: Path, lines: int, per_unit_us: float) -> str:
             short = file.replace(str(ROOT) + "/", "").rpartition("site-packages/")[2]
             functions[f"{short} {name}"] += count
             spots[f"{short}:{line} {name}"] += count
+            within.update(
+                dict.fromkeys((f"{where.replace(str(ROOT) + '/', '')} {what}" for where, what, _ in stack), count)
+            )
             total += count
     text = [f"{total} samples"]
-    for title, counter in (("functions (own time and C called from them)", functions), ("lines", spots)):
+    for title, counter in (
+        ("functions (own time and C called from them)", functions),
+        ("lines", spots),
+        ("functions with all that they call", within),
+    ):
         text.append(f"\n{title}")
         text += [f"{count / total:6.1%} {count / total * per_unit_us:6.2f} µs  {what}"
                  for what, count in counter.most_common(lines)]  # fmt: skip

@@ -4,6 +4,7 @@
     python bench/run.py streams …      memory of thousands of open streams
     python bench/run.py memory …       start, idle memory, 100,000 tokens
     python bench/run.py stalls …       how long one large body holds up a worker's loop
+    python bench/run.py pairs …        what translating a plain exchange costs, by pair of dialects
     python bench/run.py profile …      where a worker's microseconds go
 
 `--help` after each names its options.
@@ -16,7 +17,7 @@ import signal
 import sys
 from pathlib import Path
 
-COMMANDS = ("figures", "streams", "memory", "stalls", "profile")
+COMMANDS = ("figures", "streams", "memory", "stalls", "pairs", "profile")
 
 
 def main(words: list[str]) -> int:

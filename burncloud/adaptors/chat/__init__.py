@@ -10,7 +10,7 @@ model takes it, and what does not fit is named.
     tools.py      tools, legacy functions, the choice among them
     thinking.py   how much to think, in the words of each family
     families.py   what the families of models accept
-    usual.py      the answer that most requests get, read the short way
+    usual.py      requests and answers of texts alone, the short way
     answer.py     plain answers, usage, finish reasons, failures, both ways
     stream.py     chunks, both ways
     deltas.py     what the deltas of one choice say

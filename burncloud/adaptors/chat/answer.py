@@ -18,7 +18,7 @@ from burncloud.adaptors.bodies import answer_bytes, answer_of, no_answer
 from burncloud.adaptors.chat.blocks import Writing
 from burncloud.adaptors.chat.families import DIALECT
 from burncloud.adaptors.chat.turns import read_said, write_said
-from burncloud.adaptors.chat.usual import read_usual
+from burncloud.adaptors.chat.usual import read_usual, write_usual_answer
 from burncloud.adaptors.failures import failure_of
 from burncloud.adaptors.fields import Fields
 from burncloud.adaptors.openai_chat import ChatUsage, usage_of
@@ -177,6 +177,9 @@ def write_answer(answer: canon.Answer, losses: canon.Losses, *, legacy_functions
 
 def _body(answer: canon.Answer, losses: canon.Losses, legacy_functions: bool) -> dict[str, Any]:
     own = answer.dialect == DIALECT
+    usual = None if own else write_usual_answer(answer, losses)
+    if usual is not None:
+        return usual
     to = Writing(losses, own=own, answer=True)
     body: dict[str, Any] = {
         "id": answer.id or "chatcmpl-0",

@@ -22,6 +22,7 @@ from burncloud.adaptors.chat.tools import (
     write_tools,
 )
 from burncloud.adaptors.chat.turns import read_turns, write_turns
+from burncloud.adaptors.chat.usual import read_usual_request, write_usual_request
 from burncloud.adaptors.fields import Fields, malformed
 
 # Reading
@@ -29,7 +30,7 @@ from burncloud.adaptors.fields import Fields, malformed
 
 def read_request(body: bytes, *, model: str = "", stream: bool = False) -> canon.Request:
     """The request; `model` and `stream` where the URL gives them (Azure).  Refusal if it is malformed."""
-    return request_of(_read, body, model, stream)
+    return read_usual_request(body, model, stream, DIALECT) or request_of(_read, body, model, stream)
 
 
 _WORDS: Final = {
@@ -221,6 +222,9 @@ def _write_format(output: canon.OutputFormat | None, to: Writing) -> dict[str, A
 
 def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
     """What was asked in another dialect, as this model takes it."""
+    usual = write_usual_request(request)
+    if usual is not None:
+        return usual
     to = Writing(losses, own=False, model=request.model)
     family = to.family
     body = _frame(request, to)

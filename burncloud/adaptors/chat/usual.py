@@ -1,6 +1,7 @@
-"""The answer that most requests get: one text, no tools, counts of tokens; read in a third of the time.
+"""The requests and answers that most are, the short way (plainly.py).
 
-A body with any member that is not named here, or of another type, is none of these: answer.py reads it.
+The answer that most requests get: one text, no tools, counts of tokens.  A body with any member that is not named
+here, or of another type, is none of these: answer.py reads it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from burncloud.adaptors import canon
+from burncloud import clock
+from burncloud.adaptors import canon, plainly
+from burncloud.adaptors.chat.families import family_of
 from burncloud.adaptors.openai_chat import ChatUsage, Details, usage_of
+from burncloud.adaptors.plainly import Number, Said, turns
 from burncloud.adaptors.reading import BAD_JSON
 
 Nothing = Annotated[list[Any], msgspec.Meta(max_length=0)] | None
@@ -99,3 +103,125 @@ def _counted(said: _Details | None) -> Details | None:
         said.text_tokens,
         said.reasoning_tokens,
     )
+
+
+class _Options(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    include_usage: bool | None = None
+
+
+class _Asked(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    messages: Annotated[list[Said], msgspec.Meta(min_length=1)]
+    model: str = ""
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: Number = None
+    top_p: Number = None
+    stream: bool | None = None
+    stream_options: _Options | None = None
+
+
+_decode_asked: Final = msgspec.json.Decoder(_Asked).decode
+
+
+def read_usual_request(body: bytes, model: str, stream: bool, dialect: str) -> canon.Request | None:
+    """The request; None if it is not of the usual kind."""
+    try:
+        asked = _decode_asked(body)
+    except BAD_JSON:
+        return None
+    messages = asked.messages
+    system: list[canon.Block] = []
+    if messages[0].role == "system" and messages[0].content:
+        system = [canon.Text(messages[0].content)]
+        messages = messages[1:]
+    said = turns(messages)
+    model = asked.model or model
+    newer = asked.max_completion_tokens
+    if said is None or not model or (newer is not None and asked.max_tokens is not None):
+        return None
+    options = asked.stream_options
+    return canon.Request(
+        model,
+        said,
+        system,
+        asked.stream or stream,
+        options is not None and options.include_usage is True,
+        max_tokens=asked.max_tokens if newer is None else newer,
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        dialect=dialect,
+        said={} if newer is None else {"max_tokens": "max_completion_tokens"},
+    )
+
+
+def write_usual_request(request: canon.Request) -> dict[str, Any] | None:
+    """The body; None if it is not of the usual kind, or the model takes less."""
+    said = plainly.messages(request)
+    if said is None:
+        return None
+    family = family_of(request.model)
+    if not family.sampling:
+        return None
+    system, messages = said
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": [{"role": "system", "content": system}, *messages] if system else messages,
+    }
+    if request.stream:
+        body["stream"] = True
+        if request.include_usage:
+            body["stream_options"] = {"include_usage": True}
+    if request.max_tokens is not None:
+        body["max_completion_tokens" if family.completion_limit else "max_tokens"] = request.max_tokens
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.top_p is not None:
+        body["top_p"] = request.top_p
+    return body
+
+
+_ENDS: Final = ("stop", "length")
+_TIERS: Final = ("auto", "default", "flex", "scale", "priority")
+
+
+def write_usual_answer(answer: canon.Answer, losses: canon.Losses) -> dict[str, Any] | None:
+    """A completion of one text, from another dialect; None if there is more to it."""
+    text, usage, tier = plainly.only_text(answer), answer.usage, answer.service_tier
+    if not text or usage is None or usage.cache_write or usage.cache_write_1h:
+        return None
+    stop = answer.choices[0].stop
+    if stop is None or stop.reason not in _ENDS or usage.image_input or usage.image_output:
+        return None
+    if answer.extra:
+        losses.extra(answer.extra)
+    prompt = usage.input + usage.cache_read + usage.audio_input
+    completion = usage.output + usage.reasoning + usage.audio_output
+    body: dict[str, Any] = {
+        "id": answer.id or "chatcmpl-0",
+        "object": "chat.completion",
+        "created": answer.created or clock.now_s(),
+        "model": answer.model,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text, "refusal": None},
+                "logprobs": None,
+                "finish_reason": stop.reason,
+            }
+        ],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": usage.cache_read, "audio_tokens": usage.audio_input},
+            "completion_tokens_details": {
+                "reasoning_tokens": usage.reasoning,
+                "audio_tokens": usage.audio_output,
+            },
+        },
+    }
+    if tier in _TIERS:
+        body["service_tier"] = tier
+    elif tier:
+        losses.add("service_tier")
+    return body

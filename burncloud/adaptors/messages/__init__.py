@@ -11,6 +11,7 @@ vocabulary that Anthropic accepts, and what does not fit is named.
     tokens.py    count_tokens
     envelope.py  other dialects' signatures, carried through a Messages client and back
     answer.py    plain answers, usage, stop reasons, failures, both ways
+    usual.py     requests and answers of texts alone, the short way
     stream.py    events, both ways
     sequence.py  blocks of a stream one by one
     frames.py    the bytes of events

@@ -16,6 +16,7 @@ from burncloud.adaptors.bodies import answer_bytes, answer_of
 from burncloud.adaptors.failures import failure_of
 from burncloud.adaptors.fields import Fields
 from burncloud.adaptors.messages.blocks import DIALECT, Writing, read_content, write_blocks
+from burncloud.adaptors.messages.usual import write_usual_answer
 from burncloud.adaptors.reading import stated
 from burncloud.domain.usage import Usage
 from burncloud.errors import ANTHROPIC_TYPES
@@ -115,6 +116,9 @@ def write_answer(answer: canon.Answer, losses: canon.Losses) -> bytes:
 
 def _body(answer: canon.Answer, losses: canon.Losses) -> dict[str, Any]:
     own = answer.dialect == DIALECT
+    usual = None if own else write_usual_answer(answer, losses)
+    if usual is not None:
+        return usual
     to = Writing(losses, own=own, answer=True)
     choice = answer.choices[0] if answer.choices else canon.Choice([])
     if len(answer.choices) > 1:

@@ -7,6 +7,7 @@ DeepSeek, MiniMax behind a Messages endpoint) takes all of the older form, and t
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -55,6 +56,7 @@ _ALWAYS_THINKING: Final = ("fable", "mythos")
 _NAME: Final = re.compile(r"claude-(?:([a-z]+)-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)(?:-([a-z]+))?")
 
 
+@functools.lru_cache(1024)
 def family_of(model: str) -> Family:
     """The family of a model by its name at any vendor ("us.anthropic.claude-sonnet-4-5-20250929-v1:0")."""
     found = _NAME.search(model.lower())

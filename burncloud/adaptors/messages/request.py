@@ -18,6 +18,7 @@ from burncloud.adaptors.messages.blocks import DIALECT, Writing, read_content, w
 from burncloud.adaptors.messages.families import Family
 from burncloud.adaptors.messages.tools import read_choice, read_tool, strict_schema, write_choice, write_tools
 from burncloud.adaptors.messages.turns import mid_call, ordered
+from burncloud.adaptors.messages.usual import read_usual, write_usual
 from burncloud.adaptors.unsaid import name_unsaid
 from burncloud.errors import THREAD_UNSUPPORTED
 
@@ -37,7 +38,7 @@ _TIERS: Final = {"standard_only": "default"}
 
 def read_request(body: bytes, *, model: str = "", stream: bool = False) -> canon.Request:
     """The request; `model` and `stream` where the URL gives them.  Refusal if it is malformed."""
-    return request_of(_read, body, model, stream)
+    return read_usual(body, model, stream, DIALECT) or request_of(_read, body, model, stream)
 
 
 def _read(fields: Fields, model: str, stream: bool) -> canon.Request:
@@ -233,6 +234,9 @@ def _frame(
 
 def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any]:
     """What was asked in another dialect, as this model takes it."""
+    usual = write_usual(request, DEFAULT_MAX_TOKENS)
+    if usual is not None:
+        return usual
     to = Writing(losses, own=False, model=request.model)
     family = to.family
     name_unsaid(request, _UNSAID, losses)
