@@ -241,11 +241,18 @@ class Settings:
         _parse_redis_url,
         secret=True,
     )
+    affinity: str = _setting(
+        "on",
+        "",
+        "Whether a conversation stays at its channel, as far as the shares allow it: on or off (balancing.md).",
+        _one_of("on", "off"),
+    )
     pool_idle_ms: int = _setting(60_000, "ms", "An idle connection to an upstream is closed after this.", _MS)
 
 
 LIVE: Final = (
-    "unpriced", "interrupted_charge", "default_reserve_output", "attempts_max", "broken_streams", "hedge_after_ms",
+    "unpriced", "interrupted_charge", "default_reserve_output", "attempts_max", "broken_streams",
+    "hedge_after_ms", "affinity",
 )  # fmt: skip
 """Attributes of Settings that may also stand in the database, where they win, and change while the house runs."""
 

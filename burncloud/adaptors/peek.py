@@ -27,6 +27,10 @@ OUTPUT_TOKENS_MAX: Final = 1 << 31
 MODEL_CHARS_MAX: Final = 1024
 
 
+Members = dict[str, msgspec.Raw]
+"""Of a JSON object, their values as they came."""
+
+
 class NoModel(Refusal):
     """The body names no model, but is fit to be read otherwise; some APIs allow that."""
 
@@ -78,6 +82,11 @@ _decode_gemini: Final = msgspec.json.Decoder(GeminiWatched).decode
 
 def peek_json(body: bytes, dialect: str) -> Peek:
     """Read the watched values; Refusal(INVALID_REQUEST) for anything two readers could take differently."""
+    return peek_whole(body, dialect)[0]
+
+
+def peek_whole(body: bytes, dialect: str) -> tuple[Peek, Members]:
+    """The same, and all top-level members."""
     try:
         members = _split(body)
     except _BAD_JSON as error:
@@ -89,7 +98,7 @@ def peek_json(body: bytes, dialect: str) -> Peek:
     if len(body) > _SMALL_BYTES:
         watched = WATCHED[dialect]
         body = _join({key: raw for key, raw in members.items() if key in watched})
-    return _interpret(body, dialect)
+    return _interpret(body, dialect), members
 
 
 def _interpret(body: bytes, dialect: str) -> Peek:
@@ -355,6 +364,11 @@ class SlicedPeek:
     def keys(self) -> list[str]:
         """After finish(): the names of all members."""
         return [member.key for member in self._scanner.members]
+
+    def span(self, key: str) -> tuple[int, int] | None:
+        """After finish(): where the value of a member stands, the last where there are two."""
+        found = [member for member in self._scanner.members if member.key == key]
+        return (found[-1].value_start, found[-1].value_end) if found else None
 
     def value(self, key: str) -> bytes | None:
         """After finish(): the raw value of a watched member, or None where it is missing."""

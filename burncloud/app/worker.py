@@ -86,6 +86,7 @@ class Worker:
         local = boot.http_path if not boot.http_port else f"127.0.0.1:{boot.http_port}"
         self.gateway = Gateway(self, settings, local, self._uuid[:12])
         self.gateway.limits.share(boot.load_fd, boot.index)
+        self.gateway.affinity.share(str(Path(boot.run_dir, "places")) if boot.run_dir else "")
         self.gateway.health.find = self.gateway.world.outlets.get
         self.gateway.health.on_news = self._news
         self._translating = Translating() if hasattr(socket, "send_fds") else None

@@ -7,6 +7,7 @@ outlets.py    a channel made ready to send to: keys, paths, abilities
 reach.py      what differs on the way to a channel: places, options, signatures
 choose.py     which channel of a route is next: exact shares, tiers
 pairs.py      the same by who is less busy, or quicker
+affinity.py   a conversation stays where it was
 breaker.py    whether a part of a channel may be asked now
 health.py     whose fault a failure is, and what follows
 desk.py       leases: what may be spent right now

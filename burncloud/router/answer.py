@@ -25,6 +25,7 @@ from burncloud.adaptors.sieve import Logged, Sieve
 from burncloud.adaptors.spoken import SSE
 from burncloud.adaptors.translation import Translation
 from burncloud.router import settle, verdict
+from burncloud.router.affinity import made_by
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import ENDING, HOLDING, OVER, PASSING, SENT, TALKING, Exchange
 from burncloud.router.fault import Fault as Fault
@@ -183,6 +184,8 @@ class Answers:
             return
         x.bytes_down = len(content)
         x.answered = True
+        if x.thread is not None and x.thread.stateful:
+            x.thread.made = made_by(content)
         x.stripper = x.up = None
         up.origin.give(up, up.last)
         settle.attempt_over(x, 200, 1, now)
@@ -407,6 +410,8 @@ class Answers:
         """Write the head, and with it what was held."""
         content = x.held[0] if len(x.held) == 1 else b"".join(x.held)
         x.held = []
+        if x.thread is not None and x.thread.stateful:
+            x.thread.made = made_by(content)
         if x.rescue is not None:
             self._resume(x, up, content, ended)
             return

@@ -16,6 +16,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from weakref import WeakSet
 
+NEVER_AFFINE: Final = 1 << 62
 AHEAD_MAX: Final = 50
 """A channel that is asked for by name (affinity) may be this many picks ahead of its share: 0.5 % of 10,000."""
 
@@ -184,7 +185,7 @@ class Route(Generic[C]):
         self.members = [one.channel for one in ranked]
         self.counted = counted
         """It must be known how busy and how quick its channels are."""
-        self.affine_from = 1 << 62
+        self.affine_from = NEVER_AFFINE
         """Prompts of so many tokens and more are looked at: what is their conversation, where was it (affinity.py)."""
         tiers: dict[tuple[int, ...], list[tuple[C, int]]] = {}
         shared = {one.priority for one in ranked if one.weight > 0}
@@ -213,6 +214,10 @@ class Route(Generic[C]):
             if tier.other(()):
                 return False
         return False
+
+    def has(self, channel: C) -> bool:
+        """Whether it is one of them."""
+        return any(channel in tier for tier in self._tiers)
 
     def other(self, tried: Container[C]) -> bool:
         """Whether `pick` would find one; nobody's turn is used up."""

@@ -123,8 +123,8 @@ class Exchange(Inbound):
         "model", "money", "no_room", "opening_key", "outlet", "output", "pinned", "price", "prompt", "prompt_billed",
         "pump", "reading", "reason", "relay", "request_id", "rescue", "reserve", "room", "route", "seat", "session",
         "sieve", "sliced", "spooling", "sse", "stand_in", "started_ns", "state", "status", "stream", "stripper",
-        "target", "thread", "token", "touched", "translation", "tried", "unwait", "up", "upload", "upload_body", "upstream_model",
-        "upstream_request", "usage_asked", "way", "written", "x",
+        "target", "thread", "token", "touched", "translation", "tried", "unwait", "up", "upload", "upload_body",
+        "upstream_model", "upstream_request", "usage_asked", "way", "written", "x",
     )  # fmt: skip
 
     target: Target

@@ -36,6 +36,7 @@ from burncloud.errors import (
     error_body,
 )
 from burncloud.router import listing, relay, settle
+from burncloud.router.affinity import Affinity
 from burncloud.router.answer import Answers
 from burncloud.router.arrival import Arrivals
 from burncloud.router.desk import Desk
@@ -108,6 +109,8 @@ class Gateway:
         self.clients: set[Downstream] = set()
         self.clients_max = 1 << 30
         again = (self._go, lambda x: self._dial(x, x.outlet), self.refuse)
+        self.world.tune(settings.affinity == "on")
+        self.affinity = Affinity(self.world, self._loop.time)
         self.fallbacks = Fallbacks(self.world, self.desk, self, lambda: self._settings.attempts_timeout_ms)
         self.answers.elsewhere = self.fallbacks.has
         self.failover = Failover(house, self.desk, self.health, self._loop, self.fallbacks, *again)
@@ -124,6 +127,7 @@ class Gateway:
     def tune(self) -> None:
         """The settings in the Snapshot have changed: those that may change while we run win over the environment's."""
         self._settings = tuned(self._told, self.world.settings)
+        self.world.tune(self._settings.affinity == "on")
 
     # Connections
 
@@ -198,10 +202,12 @@ class Gateway:
                 self._answer(x, 200, listing.listing(self.world, x))
                 return
             self.counters["requests"] += 1
-            peek = look_at(self.world, x)
+            peek, members = look_at(self.world, x)
             if not self._scope(x):
                 return
             self._quote(x, peek)
+            if x.prompt >= x.route.affine_from:
+                self.affinity.look(x, members)
             if x.state is ARRIVING:
                 self._admitted(x)
         except Refusal as refusal:
@@ -316,11 +322,12 @@ class Gateway:
 
     def choose(self, x: Exchange) -> None:
         """The next channel, and a connection to it."""
-        ability = x.route.pick(x.tried)
+        ability = x.route.pick(x.tried) if x.thread is None else self.affinity.pick(x, x.thread)
         if ability is None:
             # the channels may have been changed while the request waited for its lease
             assert x.target.endpoint is not None
-            x.route = self.world.route(x.target.endpoint, x.group, x.model) or x.route
+            if not x.pinned:
+                x.route = self.world.route(x.target.endpoint, x.group, x.model) or x.route
             ability = x.route.pick(x.tried) or self.failover.nobody(x)
             if ability is None:
                 return
@@ -335,7 +342,8 @@ class Gateway:
         if x.route.counted:
             self._move(x, ability)
         x.outlet = outlet = ability.outlet
-        x.key = key = outlet.key(x.failed_keys) or outlet.any_key()
+        known = None if x.thread is None else self.affinity.key(x, x.thread, outlet)
+        x.key = key = known or outlet.key(x.failed_keys) or outlet.any_key()
         if self.health.resting and outlet in self.health.resting:
             self.health.chosen(ability, key, self._loop.time())
         if x.rescue is not None:
@@ -565,6 +573,8 @@ class Gateway:
             self.limits.leave(x)
         if x.counted is not None:
             self._move(x, None)
+        if x.thread is not None and x.first_ns and x.status < 400:
+            self.affinity.answered(x, x.thread)
         if x.no_room:
             x.no_room = False
             x.unwait()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from burncloud.adaptors.estimate import form_tokens, prompt_both
-from burncloud.adaptors.peek import NoModel, Peek, peek_json, splice
+from burncloud.adaptors.peek import Members, NoModel, Peek, peek_json, peek_whole, splice
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router import listing
 from burncloud.router.exchange import Exchange
@@ -17,13 +17,17 @@ from burncloud.router.routes import ENGINE_EMBEDDINGS, REALTIME
 from burncloud.router.world import World
 
 
-def look_at(world: World, x: Exchange) -> Peek:
-    """Read it off the body into the exchange, the size of the prompt included.  Raises Refusal."""
+def look_at(world: World, x: Exchange) -> tuple[Peek, Members | None]:
+    """Read it off the body into the exchange, the size of the prompt included.  Raises Refusal.
+
+    With it the members of a body that was read whole.
+    """
     endpoint = x.target.endpoint
     body = x.body
+    members: Members | None = None
     if body is None or endpoint is None:
         if endpoint is REALTIME:
-            return asked(x)
+            return asked(x), None
         raise Refusal(INVALID_REQUEST, "The request has no body")
     if x.form is not None:
         x.form_peek = form = x.form.finish()
@@ -41,11 +45,11 @@ def look_at(world: World, x: Exchange) -> Peek:
             # the body need not name the model again, and must not name another
             named = splice(whole, {"model": msgspec.json.encode(x.target.model)})
         try:
-            peek = peek_json(named, endpoint.dialect)
+            peek, members = peek_whole(named, endpoint.dialect)
         except NoModel:
             named = splice(whole, {"model": msgspec.json.encode(listing.default_model(world, x))})
             body.replace(named)
-            peek = peek_json(named, endpoint.dialect)
+            peek, members = peek_whole(named, endpoint.dialect)
             whole = named
         if named is not whole and b'"model"' in whole and peek_json(whole, endpoint.dialect).model != peek.model:
             raise Refusal(INVALID_REQUEST, "The path and the body name different models")
@@ -54,4 +58,4 @@ def look_at(world: World, x: Exchange) -> Peek:
     x.endpoint = endpoint.name
     x.stream = peek.stream or x.target.stream
     x.usage_asked = peek.include_usage
-    return peek
+    return peek, members

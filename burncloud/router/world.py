@@ -32,6 +32,10 @@ from burncloud.wire.tls import TlsSetting
 
 _log = logs.logger(__name__)
 
+STATEFUL: Final = "responses"
+"""The API whose answers can be gone on from: only the account that made one knows it."""
+AFFINE_TOKENS: Final = 1_024
+"""Prompts below this are not cached by vendors (OpenAI's prompt caching, Anthropic's shortest)."""
 RESOLVED_MAX: Final = 1_000
 """Models that names with a star stood for are remembered, so many of them."""
 CHOOSERS: Final[dict[str, Callable[[list[tuple[Ability, int]]], Any]]] = {
@@ -71,7 +75,14 @@ class World:
         self._resolved: dict[str, None] = {}
         """Models that routes were made for by such a name, the oldest first."""
         self.loaded = False
+        self._affine = False
         self._seen: dict[str, set[Any]] | None = None
+
+    def tune(self, affine: bool) -> None:
+        """Whether conversations stay at their channels, where no policy says something else."""
+        if affine != self._affine:
+            self._affine = affine
+            self._routes.clear()
 
     # Questions
 
@@ -102,6 +113,8 @@ class World:
         if not members:
             return None
         route = Route(members, CHOOSERS.get(balance, Tier), balance in COUNTED)
+        if sum(len(one.channel.outlet.keys) for one in members) > 1 and policies.affinity(said, self._affine):
+            route.affine_from = 0 if api == STATEFUL else AFFINE_TOKENS
         self._routes.setdefault((group, model), {})[api] = route
         return route
 
@@ -144,6 +157,31 @@ class World:
         named = {model for served, model in self._members if served == group}
         starred = self._starred.get(group, {})
         return sorted(named | {model for model in self.tariffs if any(fits(pattern, model) for pattern in starred)})
+
+    def lend(self, group: str, channel_id: int, key_id: int, model: str) -> Outlet | None:
+        """For a probe: the channel with one of its keys, alone in a group that nobody is in, and available.
+
+        It shares what is known of the two with the channel itself.  None = it has no such key or model.
+        """
+        own = self.outlets.get(channel_id)
+        ability = own.ability(model) if own is not None else None
+        key = next((key for key in own.keys if key.id == key_id), None) if own is not None else None
+        if own is None or ability is None or key is None or not key.secret:
+            return None
+        only = {"keys": ((key.id, key.secret),), "models": {model: own.models[model]}, "groups": (group,)}
+        outlet = self._outlet(msgspec.structs.replace(own.channel, enabled=True, **only), own.vendor)
+        outlet.keys[0].breaker = key.breaker
+        lent = outlet.abilities[model]
+        lent.breaker = ability.breaker
+        self._members[group, model] = {channel_id: lent}
+        return outlet
+
+    def take_back(self, group: str, outlet: Outlet) -> None:
+        """The probe is over."""
+        outlet.close()
+        for model in outlet.abilities:
+            self._members.pop((group, model), None)
+            self._routes.pop((group, model), None)
 
     def ratio_ppm(self, group: str) -> int:
         """The price ratio of a group."""

@@ -17,7 +17,7 @@ HEAD_BYTES_MAX: Final = 64 << 10
 HEAD_FIELDS_MAX: Final = 100
 
 KEEP, DROP, AUTH, HOST, EXPECT, TYPE, CHUNKED, CONNECTION, REQUEST_ID, FORWARDED_FOR = range(10)
-LENGTH, ENCODING, RETRY_AFTER, CONTROL_ONLY, STRICT, LEFT = range(10, 16)
+LENGTH, ENCODING, RETRY_AFTER, CONTROL_ONLY, STRICT, LEFT, THREAD = range(10, 17)
 
 REQUEST_FIELDS: Final[dict[bytes, int]] = {
     # hop-by-hop (RFC 9110 §7.6.1) and framing, which is ours
@@ -49,6 +49,7 @@ REQUEST_FIELDS: Final[dict[bytes, int]] = {
     b"x-request-id": REQUEST_ID,
     b"x-client-request-id": REQUEST_ID,
     b"x-burncloud-strict": STRICT,
+    b"x-burncloud-affinity": THREAD,
 }
 """Lower-case request field name → what becomes of it.  Unnamed fields pass, but see `_classify`."""
 
@@ -214,6 +215,7 @@ class Head:
     __slots__ = (
         "auth", "chunked", "client_request", "content_type", "error", "error_text",
         "expect", "fields", "foreign", "forward", "forwarded_for", "memo", "multipart", "offer", "strict",
+        "thread",
     )  # fmt: skip
 
     def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
@@ -231,6 +233,8 @@ class Head:
         self.chunked = False
         self.strict = False
         """x-burncloud-strict: true: a translation that loses something is refused."""
+        self.thread = b""
+        """x-burncloud-affinity: the conversation that the request belongs to."""
         self.offer: Offer | None = None
         """It asks for a WebSocket."""
         self.error: ErrorRow | None = None
@@ -291,6 +295,8 @@ def judge(fields: list[tuple[bytes, bytes]], http11: bool) -> Head:
             named += tuple(part.strip().lower() for part in value.split(b","))
         elif action == STRICT:
             head.strict = value.strip().lower() == b"true"
+        elif action == THREAD:
+            head.thread = value.strip()[:256]
         elif action == FORWARDED_FOR:
             head.forwarded_for = value.strip()
     if hosts > 1 or (http11 and hosts != 1):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from burncloud.adaptors.peek import Peek, SlicedPeek, force_usage, peek_json, peek_url, splice, with_usage
+from burncloud.adaptors.peek import Peek, SlicedPeek, force_usage, peek_json, peek_url, peek_whole, splice, with_usage
 from burncloud.adaptors.scan import MEMBERS_MAX
 from burncloud.errors import Refusal
 
@@ -319,3 +319,20 @@ def test_a_mark_is_found_on_the_way(step: int, place: int) -> None:
             sliced.feed(text[at : at + step])
         assert (sliced.marked, sliced.fed) == (expected, len(text))
         assert sliced.finish().model == "m"
+
+
+def test_members_of_a_body_and_where_they_stand() -> None:
+    """What affinity looks at, of a body in memory and of one that came in slices."""
+    body = b'{"model": "m", "input": [1, 2], "prompt_cache_key": "k"}'
+    peek, members = peek_whole(body, "openai")
+    assert peek == peek_json(body, "openai")
+    assert bytes(members["prompt_cache_key"]) == b'"k"'
+    sliced = SlicedPeek("openai")
+    for at in range(0, len(body), 7):
+        sliced.feed(body[at : at + 7])
+    sliced.finish()
+    for member in ("input", "prompt_cache_key"):
+        span = sliced.span(member)
+        assert span is not None
+        assert body[slice(*span)] == bytes(members[member])
+    assert sliced.span("nothing") is None

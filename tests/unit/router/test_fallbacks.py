@@ -20,7 +20,7 @@ from tests.speech import answer, chat, completion, delta, post, problem, stream_
 HASH = hashlib.sha256(KEY.encode()).digest()
 SPARE = msgspec.structs.replace(PRICE, model="spare", input=60 * 10**9, output=120 * 10**9)
 CHEAP = msgspec.structs.replace(PRICE, model="cheap", input=10**9, output=10**9)
-LIMITED = {"user": User(1, limited=True), "token": Token(1, HASH, 1)}
+LIMITED: dict[str, Any] = {"user": User(1, limited=True), "token": Token(1, HASH, 1)}
 
 
 def policy(scope: str = "*", models: str = "gpt-4", **lists: tuple[str, ...]) -> Policy:

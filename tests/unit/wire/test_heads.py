@@ -216,3 +216,10 @@ def test_methods_and_status_lines() -> None:
     assert STATUS_LINES[404] == b"HTTP/1.1 404 Not Found\r\n"
     assert STATUS_LINES[599] == b"HTTP/1.1 599 Unknown\r\n"
     assert set(STATUS_LINES) == set(range(100, 600))
+
+
+def test_the_name_of_a_conversation_is_for_us() -> None:
+    """x-burncloud-affinity, shortened; it never goes up."""
+    head = judge([(b"Host", b"x"), (b"X-BurnCloud-Affinity", b" mine "), (b"x-a", b"1")], True)
+    assert (head.thread, head.forward) == (b"mine", b"x-a: 1\r\n")
+    assert judge([(b"Host", b"x"), (b"x-burncloud-affinity", b"y" * 900)], True).thread == b"y" * 256
