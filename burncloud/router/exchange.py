@@ -146,6 +146,8 @@ class Exchange(Inbound):
     """Its head went out before any content came."""
     chunked: bool
     """The answer goes down in chunks."""
+    output: int
+    """The most output tokens, as stated; where nothing is: minus the number of answers that are asked for."""
     session: Session
     """Of a request for a WebSocket; `opening_key` is what its upstream must answer to."""
     opening_key: bytes
@@ -171,8 +173,6 @@ class Exchange(Inbound):
         self.usage_asked = False
         """The client itself wants the stream's usage."""
         self.prompt = 0  # estimated tokens, for the reserve
-        self.output = 0
-        """The most output tokens, as stated; where nothing is: minus the number of answers that are asked for."""
         self.prompt_billed = 0
         """Estimated prompt tokens, for a bill where nobody counted."""
         self.asked: Asked | None = None  # in the canonical form, once it had to be read
