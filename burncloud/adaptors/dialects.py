@@ -32,7 +32,7 @@ READERS: Final[dict[str, dict[str, Reader[Any, Any]]]] = {
         "": openai_other.READER,
     },
     "anthropic": {"": anthropic_messages.READER},
-    "gemini": {"": gemini_generate.READER},
+    "gemini": {"predict": gemini_generate.PREDICT, "": gemini_generate.READER},
     "bedrock": {
         "invoke": anthropic_messages.READER,
         "embeddings": openai_embeddings.READER,

@@ -1,4 +1,4 @@
-"""The dialects of embeddings, as rows of the same table as conversations: OpenAI's, Gemini's, Bedrock's.
+"""The dialects of embeddings, as rows of the same table as conversations: OpenAI's, Gemini's, Vertex AI's, Bedrock's.
 
 They have a canonical form of their own (vectors.py) and no streams; all else goes the way of conversations.
 """
@@ -48,12 +48,17 @@ def read_bedrock_answer(body: bytes, request: EmbedRequest) -> EmbedAnswer:
     return bedrock.read_answer(body, model=request.model)
 
 
+def write_vertex(request: EmbedRequest, losses: canon.Losses) -> bytes:
+    """Vertex AI's :predict.  Raises Refusal."""
+    return gemini.write_request(request, losses, "predict")
+
+
 class Nothing:
-    """In the place of a stream's reader and writer: embeddings do not come in streams."""
+    """In the place of a stream's reader and writer: embeddings, ranks and counts do not come in streams."""
 
     def feed(self, data: bytes) -> list[canon.Event]:
         """Raises Unreadable."""
-        raise canon.Unreadable("embeddings do not come in streams")
+        raise canon.Unreadable("this answer does not come in streams")
 
     def finish(self) -> list[canon.Event]:
         """Nothing is left."""

@@ -171,6 +171,42 @@ def absorb_body(body: Body, tally: Tally) -> None:
     tally.terminal = tally.content = True
 
 
+class Statistics(msgspec.Struct, gc=False):
+    """Of one text that was embedded."""
+
+    token_count: Count = None
+
+
+class Embedded(msgspec.Struct, gc=False):
+    """One vector, which is not looked at."""
+
+    statistics: Statistics | None = None
+
+
+class Prediction(msgspec.Struct, gc=False):
+    """What Vertex AI says of one text."""
+
+    embeddings: Embedded | None = None
+
+
+class Predicted(msgspec.Struct, gc=False):
+    """The answer of Vertex AI's :predict."""
+
+    predictions: list[Prediction] | None = None
+    error: Any = None
+
+
+def absorb_predicted(body: Predicted, tally: Tally) -> None:
+    """Add the tokens of all texts."""
+    tally.terminal = tally.content = True
+    tally.error = tally.error or bool(body.error)
+    said = [one.embeddings.statistics for one in body.predictions or () if one.embeddings is not None]
+    stated = [whole(one.token_count) for one in said if one is not None and one.token_count is not None]
+    if stated:
+        tally.usage = Usage(sum(stated))
+
+
+PREDICT: Final = Reader(Predicted, absorb_predicted, Predicted, absorb_predicted, frozenset({"error"}))
 READER: Final = Reader(
     Chunk, absorb_chunk, Body, absorb_body,
     frozenset({"usageMetadata", "promptFeedback", "error"}), usage_key="usageMetadata",

@@ -27,6 +27,8 @@ class Meta(msgspec.Struct, gc=False):
     """Cohere's corner."""
 
     billed_units: BilledUnits | None = None
+    tokens: BilledUnits | None = None
+    """What SiliconFlow says in place of them."""
 
 
 class Body(msgspec.Struct, gc=False):
@@ -44,7 +46,7 @@ def usage_of(body: Body) -> Usage | None:
         return openai_chat.usage_of(body.usage)
     if body.inputTextTokenCount is not None:
         return Usage(whole(body.inputTextTokenCount))
-    units = body.meta.billed_units if body.meta is not None else None
+    units = (body.meta.billed_units or body.meta.tokens) if body.meta is not None else None
     if units is None:
         return None
     return Usage(whole(units.input_tokens), whole(units.output_tokens), image_input=whole(units.image_tokens))

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from burncloud.adaptors import canon, embedded, vectors
+from burncloud.adaptors import canon, counts, embedded, ranks, vectors
 from burncloud.adaptors.chat import answer as chat_answer
 from burncloud.adaptors.chat import request as chat_request
 from burncloud.adaptors.chat import stream as chat_stream
@@ -30,6 +30,7 @@ from burncloud.adaptors.gemini import stream as gemini_stream
 from burncloud.adaptors.messages import answer as messages_answer
 from burncloud.adaptors.messages import request as messages_request
 from burncloud.adaptors.messages import stream as messages_stream
+from burncloud.adaptors.ranks import RankAnswer, RankRequest
 from burncloud.adaptors.responses import answer as responses_answer
 from burncloud.adaptors.responses import request as responses_request
 from burncloud.adaptors.responses import stream as responses_stream
@@ -37,6 +38,8 @@ from burncloud.adaptors.sigv4 import path_segment
 from burncloud.adaptors.vectors import EmbedAnswer, EmbedRequest
 
 SSE: Final = b"text/event-stream"
+Question = canon.Request | EmbedRequest | RankRequest
+"""A request of any kind, as read."""
 
 
 class StreamReader(Protocol):
@@ -59,7 +62,7 @@ class StreamWriter(Protocol):
 class Asked(msgspec.Struct):
     """What a writer of answers may need to know of the request: the client's own, as read."""
 
-    request: canon.Request | EmbedRequest
+    request: Question
     model: str
     """The public model name, as the client asked for it."""
     framing: str = ""
@@ -77,11 +80,21 @@ class Asked(msgspec.Struct):
         assert isinstance(self.request, EmbedRequest)
         return self.request
 
+    @property
+    def ranking(self) -> RankRequest:
+        """The request of a dialect of reranking."""
+        assert isinstance(self.request, RankRequest)
+        return self.request
+
     def without_content(self) -> Asked:
         """The same without what only the upstream needs."""
         request = self.request
         if isinstance(request, canon.Request):
             return Asked(msgspec.structs.replace(request, turns=[], system=[], leading=[]), self.model, self.framing)
+        if isinstance(request, RankRequest):  # the answer may have to repeat the documents
+            return (
+                self if request.return_documents else Asked(msgspec.structs.replace(request, documents=[]), self.model)
+            )
         return Asked(msgspec.structs.replace(request, inputs=[]), self.model, self.framing)
 
 
@@ -94,7 +107,7 @@ class Dialect(msgspec.Struct, frozen=True):
     endpoint: str
     paths: tuple[str, str]
     """Upstream path and query of a plain request and of a stream; {} is the model's name."""
-    read_request: Callable[..., canon.Request | EmbedRequest]
+    read_request: Callable[..., Question]
     write_request: Callable[[Any, canon.Losses], bytes]
     read_answer: Callable[[bytes, Asked], Any]
     write_answer: Callable[[Any, Asked, canon.Losses], bytes]
@@ -105,14 +118,16 @@ class Dialect(msgspec.Struct, frozen=True):
     stream_type: bytes = SSE
     """Content type of its streams."""
     kind: str = "conversation"
-    """conversation · embeddings: only the same kind can be translated."""
+    """conversation · embeddings · rerank · count: only the same kind can be translated."""
+    named: Callable[[str], str] = str
+    """What the path calls a model."""
 
     def path(self, model: str, stream: bool) -> tuple[str, str]:
         """(path, query with its "?" or "") to ask upstream."""
         template = self.paths[stream]
         if "{" not in template:
             return template, ""
-        path, question, query = template.format(path_segment(model)).partition("?")
+        path, question, query = template.format(path_segment(self.named(model))).partition("?")
         return path, question + query
 
 
@@ -158,7 +173,7 @@ def _converse_reader(asked: Asked) -> StreamReader:
     return converse_stream.StreamReader(renamed(asked.conversation))
 
 
-def _plainly(write: Callable[[canon.Answer, canon.Losses], bytes]) -> Callable[..., bytes]:
+def _plainly(write: Callable[[Any, canon.Losses], bytes]) -> Callable[..., bytes]:
     """A writer of answers that need know nothing of the request."""
     return lambda answer, asked, losses: write(answer, losses)
 
@@ -239,6 +254,61 @@ _EMBEDDINGS: Final = (
         _write_embedding(embedded.write_openai), converse_answer.read_failure, converse_answer.write_failure,
         embedded.no_reader, embedded.no_writer, kind="embeddings",
     ),
+    Dialect(
+        "vertex-embeddings", "gemini", "predict", ("/v1/publishers/google/models/{}:predict",) * 2,
+        embedded.no_request, embedded.write_vertex, _read_embedding(embedded.read_gemini_answer),
+        _write_embedding(embedded.write_openai), gemini_answer.read_failure, gemini_answer.write_failure,
+        embedded.no_reader, embedded.no_writer, kind="embeddings",
+    ),
 )  # fmt: skip
 
-SPOKEN: Final[dict[str, Dialect]] = {row.name: row for row in (*_ROWS, *_EMBEDDINGS)}
+
+def _write_ranks(write: Callable[[RankAnswer, RankRequest, canon.Losses], bytes]) -> Callable[..., bytes]:
+    return lambda answer, asked, losses: write(answer, asked.ranking, losses)
+
+
+def _ranks(
+    name: str,
+    path: str,
+    write: Callable[[RankRequest, canon.Losses], bytes],
+    *,
+    read: Callable[..., RankRequest] = ranks.read_none,
+    write_answer: Callable[[RankAnswer, RankRequest, canon.Losses], bytes] = ranks.write_common_answer,
+    family: str = "openai",
+) -> Dialect:
+    failures = converse_answer if family == "bedrock" else chat_answer
+    return Dialect(
+        name, family, "rerank", (path, path), read, write, _alone(ranks.read_answer), _write_ranks(write_answer),
+        failures.read_failure, failures.write_failure, embedded.no_reader, embedded.no_writer, kind="rerank",
+    )  # fmt: skip
+
+
+_RANKS: Final = (
+    _ranks("rerank", "/v1/rerank", ranks.write_common, read=ranks.read_common),
+    _ranks(
+        "cohere-rerank", "/v2/rerank", ranks.write_cohere,
+        read=ranks.read_cohere, write_answer=ranks.write_cohere_answer,
+    ),
+    _ranks("voyage-rerank", "/v1/rerank", ranks.write_voyage),
+    _ranks("dashscope-rerank", "/api/v1/services/rerank/text-rerank/text-rerank", ranks.write_dashscope),
+    _ranks("bedrock-rerank", "/model/{}/invoke", ranks.write_bedrock, family="bedrock"),
+)  # fmt: skip
+
+
+def _counts(form: counts.Form, failures: Any, family: str, path: str, **more: Any) -> Dialect:
+    return Dialect(
+        form.name, family, form.name, (path, path), form.read_request, form.write_request, _alone(form.read_count),
+        _plainly(form.write_count), failures.read_failure, failures.write_failure,
+        embedded.no_reader, embedded.no_writer, kind="count", **more,
+    )  # fmt: skip
+
+
+_COUNTS: Final = (
+    _counts(counts.MESSAGES, messages_answer, "anthropic", "/v1/messages/count_tokens"),
+    _counts(counts.GEMINI, gemini_answer, "gemini", "/v1beta/models/{}:countTokens"),
+    _counts(counts.VERTEX, gemini_answer, "gemini", "/v1/publishers/google/models/{}:countTokens"),
+    _counts(counts.RESPONSES, responses_answer, "openai", "/v1/responses/input_tokens"),
+    _counts(counts.BEDROCK, converse_answer, "bedrock", "/model/{}/count-tokens", named=counts.foundation_model),
+)
+
+SPOKEN: Final[dict[str, Dialect]] = {row.name: row for row in (*_ROWS, *_EMBEDDINGS, *_RANKS, *_COUNTS)}

@@ -15,8 +15,7 @@ import msgspec
 from burncloud.adaptors import assemble, canon
 from burncloud.adaptors.encodings import AT_ONCE_BYTES_MAX, Inflater
 from burncloud.adaptors.overrides import NOTHING, Overrides
-from burncloud.adaptors.spoken import SPOKEN, Asked, Dialect, StreamReader, StreamWriter
-from burncloud.adaptors.vectors import EmbedRequest
+from burncloud.adaptors.spoken import SPOKEN, Asked, Dialect, Question, StreamReader, StreamWriter
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, THREAD_UNSUPPORTED, Refusal
 
 MARK: Final = b'"burncloud.'
@@ -32,13 +31,13 @@ def read(dialect: str, body: bytes, model: str, stream: bool) -> canon.Request:
     return request
 
 
-def _read(dialect: str, body: bytes, model: str, stream: bool) -> canon.Request | EmbedRequest:
+def _read(dialect: str, body: bytes, model: str, stream: bool) -> Question:
     request = SPOKEN[dialect].read_request(body, model=model, stream=stream)
     request.model, request.stream = model, stream
     return request
 
 
-def write(dialect: str, request: canon.Request | EmbedRequest, model: str, losses: canon.Losses) -> bytes:
+def write(dialect: str, request: Question, model: str, losses: canon.Losses) -> bytes:
     """The request for an upstream of `dialect`, which knows the model as `model`; it is asked for a stream's usage."""
     public, usage = request.model, request.include_usage
     request.model, request.include_usage = model, request.stream

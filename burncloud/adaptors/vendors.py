@@ -62,6 +62,9 @@ class Vendor(msgspec.Struct, frozen=True):
     """By conversation dialect or endpoint; "" = all others."""
     models: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """(part of an upstream's model name, what is spoken of such models): the first that fits wins over `speaks`."""
+    forms: tuple[tuple[str, str, str], ...] = ()
+    """(kind, part of an upstream's model name, dialect): in what form it has what is no conversation (spoken.py), if
+    not in that of its family; the first that fits wins, "" = not at all."""
     options: tuple[tuple[str, str], ...] = ()
     """Options that its URLs are made of, with their defaults; "" = must be given."""
     mint: Literal["", "google", "entra"] = ""
@@ -70,6 +73,21 @@ class Vendor(msgspec.Struct, frozen=True):
     """What SigV4 signs for, where `auth` is aws."""
 
 
+FORMS: Final[dict[str, dict[str, str]]] = {
+    "embeddings": {"openai": "embeddings", "gemini": "gemini-embeddings"},
+    "rerank": {"openai": "rerank"},
+    "count": {"anthropic": "count_tokens", "gemini": "countTokens"},
+}
+"""Kind → family → the dialect in which its vendors have it."""
+_COUNTED_BY_BEDROCK: Final = (
+    "claude-3-5-",
+    "claude-3-7-",
+    "claude-sonnet-4-2025",
+    "claude-opus-4-2025",
+    "claude-haiku-4-5",
+)
+"""Claude models whose tokens Bedrock's CountTokens counts; it refuses others (AWS user guide, "CountTokens")."""
+_DASHSCOPE_RERANK: Final = "/api/v1/services/rerank/text-rerank/text-rerank"
 _ANTHROPIC: Final = (("anthropic-version", "2023-06-01"),)
 _RESPONSES: Final = ("chat", "responses", "completions")
 _EVERYTHING: Final = ("chat", "responses", "messages", "completions")
@@ -92,7 +110,10 @@ SPEAKS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Family → what its vendors speak, if their row does not say more."""
 _ROWS: Final = (
-    Vendor("openai", "openai", "https://api.openai.com/v1", speaks=_RESPONSES),
+    Vendor(
+        "openai", "openai", "https://api.openai.com/v1",
+        speaks=_RESPONSES, forms=(("count", "", "input_tokens"),),
+    ),
     Vendor("anthropic", "anthropic", "https://api.anthropic.com", "x-api-key", _ANTHROPIC),
     Vendor("gemini", "gemini", "https://generativelanguage.googleapis.com", "x-goog-api-key"),
     # the OpenAI-compatible ones
@@ -104,15 +125,17 @@ _ROWS: Final = (
     ),
     Vendor(
         "cohere", "openai", "https://api.cohere.ai/compatibility/v1",
-        paths=(("/v1/rerank", "/v2/rerank"),),
+        paths=(("/v2/rerank", "/v2/rerank"),), forms=(("rerank", "", "cohere-rerank"),),
     ),
     Vendor(
         "dashscope", "openai", "https://dashscope.aliyuncs.com/compatible-mode/v1",
-        speaks=_EVERYTHING, paths=(*_messages("/apps/anthropic"), ("/v1/realtime", "/api-ws/v1/realtime")),
+        speaks=_EVERYTHING, forms=(("rerank", "", "dashscope-rerank"),),
+        paths=(*_messages("/apps/anthropic"), ("/v1/realtime", "/api-ws/v1/realtime"), (_DASHSCOPE_RERANK,) * 2),
     ),
     Vendor(
         "dashscope-intl", "openai", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
-        speaks=_EVERYTHING, paths=(*_messages("/apps/anthropic"), ("/v1/realtime", "/api-ws/v1/realtime")),
+        speaks=_EVERYTHING, forms=(("rerank", "", "dashscope-rerank"),),
+        paths=(*_messages("/apps/anthropic"), ("/v1/realtime", "/api-ws/v1/realtime"), (_DASHSCOPE_RERANK,) * 2),
     ),
     Vendor(
         "deepseek", "openai", "https://api.deepseek.com/v1",
@@ -158,7 +181,7 @@ _ROWS: Final = (
     Vendor("together", "openai", "https://api.together.xyz/v1"),
     Vendor("venice", "openai", "https://api.venice.ai/api/v1"),
     Vendor("volcengine", "openai", "https://ark.cn-beijing.volces.com/api/v3", speaks=_RESPONSES),
-    Vendor("voyage", "openai", "https://api.voyageai.com/v1"),
+    Vendor("voyage", "openai", "https://api.voyageai.com/v1", forms=(("rerank", "", "voyage-rerank"),)),
     Vendor("xai", "openai", "https://api.x.ai/v1", speaks=_RESPONSES),
     Vendor(
         "zai", "openai", "https://api.z.ai/api/paas/v4",
@@ -183,6 +206,10 @@ _ROWS: Final = (
     Vendor(
         "bedrock", "bedrock", "https://bedrock-runtime.{region}.amazonaws.com", "aws", options=(("region", ""),),
         models=(("anthropic.", ("converse", "messages")),),
+        forms=(
+            ("embeddings", "", "bedrock-embeddings"), ("rerank", "", "bedrock-rerank"),
+            *(("count", part, "bedrock-count") for part in _COUNTED_BY_BEDROCK),
+        ),
         places={
             "converse": Place("/model/{model}/converse", "/model/{model}/converse-stream"),
             "messages": Place(
@@ -202,10 +229,15 @@ _ROWS: Final = (
     Vendor(
         "vertex", "gemini", "https://{vertex_host}", mint="google", options=(("project", ""), ("location", "global")),
         models=(("claude", ("messages",)),),
+        forms=(
+            ("count", "claude", "count_tokens"), ("count", "", "vertex-count"),
+            ("embeddings", "claude", ""), ("embeddings", "", "vertex-embeddings"),
+        ),
         places={
             "gemini": Place(_VERTEX + "google/models/{model}:generateContent",
                             _VERTEX + "google/models/{model}:streamGenerateContent"),
-            "countTokens": Place(_VERTEX + "google/models/{model}:countTokens"),
+            "vertex-count": Place(_VERTEX + "google/models/{model}:countTokens"),
+            "vertex-embeddings": Place(_VERTEX + "google/models/{model}:predict"),
             "messages": Place(
                 _VERTEX + "anthropic/models/{model}:rawPredict", _VERTEX + "anthropic/models/{model}:streamRawPredict",
                 Overrides({"anthropic_version": b'"vertex-2023-10-16"'}, remove=("model",)),
@@ -218,10 +250,11 @@ _ROWS: Final = (
     ),
     Vendor(
         "vertex-express", "gemini", "https://aiplatform.googleapis.com", "x-goog-api-key",
+        forms=(("count", "", "vertex-count"), ("embeddings", "", "")),  # :predict takes no API keys
         places={
             "gemini": Place("/v1/publishers/google/models/{model}:generateContent",
                             "/v1/publishers/google/models/{model}:streamGenerateContent"),
-            "countTokens": Place("/v1/publishers/google/models/{model}:countTokens"),
+            "vertex-count": Place("/v1/publishers/google/models/{model}:countTokens"),
         },
     ),
     Vendor(
@@ -256,6 +289,14 @@ def speaks(vendor: Vendor, options: dict[str, object], model: str = "") -> tuple
     return vendor.speaks or SPEAKS[vendor.dialect]
 
 
+def form_of(vendor: Vendor, kind: str, model: str) -> str:
+    """The dialect in which this vendor has something that is no conversation; "" = it has it not."""
+    for of, part, form in vendor.forms:
+        if of == kind and part in model:
+            return form
+    return FORMS[kind].get(vendor.dialect, "")
+
+
 _VERTEX_HOSTS: Final = {
     "global": "aiplatform.googleapis.com",
     "us": "aiplatform.us.rep.googleapis.com",
@@ -282,7 +323,7 @@ def base_url_of(vendor: Vendor, given: str, options: dict[str, object]) -> str:
     return (given or vendor.base_url.format(**values)).rstrip("/")
 
 
-_CLIENT_VERSION: Final = re.compile(r"/v1(?:beta)?(?=/)")
+_CLIENT_VERSION: Final = re.compile(r"/v[12](?:beta)?(?=/)")
 _BASE_VERSION: Final = re.compile(r"/v\d+\w*$")
 _ENDPOINT: Final = re.compile(
     r"/(?:chat/completions|completions|embeddings|responses|moderations|rerank|messages|models|images/\w+|audio/\w+)$"

@@ -7,10 +7,9 @@ the channel, lets requests through; that is kept as a plain attribute, since eve
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Final
 
 from burncloud.adaptors.spoken import SPOKEN
-from burncloud.adaptors.vendors import Vendor, speaks, upstream_path
+from burncloud.adaptors.vendors import Vendor, form_of, speaks, upstream_path
 from burncloud.domain.names import STAR, carried, most_specific
 from burncloud.domain.snapshot import Channel
 from burncloud.router.breaker import Breaker
@@ -18,9 +17,6 @@ from burncloud.router.pairs import Measured
 from burncloud.router.reach import Reach
 from burncloud.router.routes import Endpoint
 from burncloud.wire.pool import Origin
-
-EMBEDDED: Final = {"openai": "embeddings", "gemini": "gemini-embeddings", "bedrock": "bedrock-embeddings"}
-"""Family → the dialect of its embeddings (Vertex AI has another one, which is not written)."""
 
 
 class Key:
@@ -86,14 +82,15 @@ class Outlet:
     def way(self, endpoint: Endpoint, model: str) -> str | None:
         """How a request of this API gets there: "" as it came, else translated to that dialect; None = not at all."""
         spoken, vendor = endpoint.conversation, self.vendor
-        known = speaks(vendor, self.channel.options, self.models.get(model, model))
+        name = self.models.get(model, model)
+        known = speaks(vendor, self.channel.options, name)
         if spoken in known:
             return ""
-        embedding = spoken in EMBEDDED.values()
-        if spoken and not embedding:
-            return next((name for name in known if name in SPOKEN and spoken in SPOKEN), None)
-        if embedding and EMBEDDED.get(vendor.dialect) != spoken:
-            return EMBEDDED.get(vendor.dialect) if vendor.mint != "google" else None
+        if spoken:
+            if SPOKEN[spoken].kind == "conversation":
+                return next((one for one in known if one in SPOKEN), None)
+            form = form_of(vendor, SPOKEN[spoken].kind, name)
+            return "" if form == spoken else form or None
         if self.by_model:
             own = endpoint.name in vendor.places and any(SPOKEN[name].family == endpoint.dialect for name in known)
         else:

@@ -46,7 +46,12 @@ OPENAI_PATHS: Final[dict[str, Endpoint]] = {
     "responses": Endpoint("responses", "openai", "body", conversation="responses"),
     "responses/compact": Endpoint("responses.compact", "openai", "body"),
     "responses/input_tokens": Endpoint(
-        "input_tokens", "openai", "body", free=True, counted='{"object":"response.input_tokens","input_tokens":%d}'
+        "input_tokens",
+        "openai",
+        "body",
+        free=True,
+        counted='{"object":"response.input_tokens","input_tokens":%d}',
+        conversation="input_tokens",
     ),
     "moderations": Endpoint("moderations", "openai", "body", default_model="omni-moderation-latest"),
     "images/generations": Endpoint("images", "openai", "body", default_model="dall-e-2"),
@@ -55,21 +60,30 @@ OPENAI_PATHS: Final[dict[str, Endpoint]] = {
     "audio/speech": Endpoint("audio", "openai", "body"),
     "audio/transcriptions": Endpoint("audio", "openai", "form"),
     "audio/translations": Endpoint("audio", "openai", "form"),
-    "rerank": Endpoint("rerank", "openai", "body"),
+    "rerank": Endpoint("rerank", "openai", "body", conversation="rerank"),
 }
 
 POST_PATHS: Final[dict[bytes, Endpoint]] = {
     **{b"/v1/" + path.encode(): endpoint for path, endpoint in OPENAI_PATHS.items()},
+    b"/v2/rerank": Endpoint("rerank", "openai", "body", conversation="cohere-rerank"),
     b"/v1/messages": Endpoint("messages", "anthropic", "body", "anthropic", conversation="messages"),
     b"/v1/messages/count_tokens": Endpoint(
-        "count_tokens", "anthropic", "body", "anthropic", free=True, counted='{"input_tokens":%d}'
+        "count_tokens",
+        "anthropic",
+        "body",
+        "anthropic",
+        free=True,
+        counted='{"input_tokens":%d}',
+        conversation="count_tokens",
     ),
 }
 
 GEMINI_METHODS: Final[dict[str, Endpoint]] = {
     "generateContent": Endpoint("generateContent", "gemini", "url", "gemini", conversation="gemini"),
     "streamGenerateContent": Endpoint("streamGenerateContent", "gemini", "url", "gemini", conversation="gemini"),
-    "countTokens": Endpoint("countTokens", "gemini", "url", "gemini", free=True, counted='{"totalTokens":%d}'),
+    "countTokens": Endpoint(
+        "countTokens", "gemini", "url", "gemini", free=True, counted='{"totalTokens":%d}', conversation="countTokens"
+    ),
     "embedContent": Endpoint("embedContent", "gemini", "url", "gemini", conversation="gemini-embeddings"),
     "batchEmbedContents": Endpoint("embedContent", "gemini", "url", "gemini", conversation="gemini-embeddings"),
 }

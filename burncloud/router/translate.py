@@ -21,6 +21,8 @@ from burncloud.wire.body import Body
 
 FOREIGN_PREFIXES: Final = (b"anthropic-", b"openai-", b"x-goog-", b"x-stainless-", b"accept:", b"content-type:")
 """Fields of a client's head that mean nothing in another dialect."""
+ANTHROPIC: Final = ("messages", "count_tokens")
+"""Dialects whose requests state a version."""
 SEALED: Final = {"messages": MARK, "responses": MARK, "gemini": GEMINI_MARK}
 """Dialects whose clients send signatures back as they came: an envelope of ours must not reach a vendor."""
 
@@ -113,7 +115,7 @@ def head_of(x: Exchange) -> bytes:
         own = [line for line in lines if line and not line.lower().startswith(FOREIGN_PREFIXES)]
         kept = head.foreign = b"\r\n".join([*own, b"content-type: application/json\r\naccept: "])
     kept += SPOKEN[x.way].stream_type if x.stream else b"application/json"
-    return kept + (b"\r\nanthropic-version: 2023-06-01\r\n" if x.way == "messages" else b"\r\n")
+    return kept + (b"\r\nanthropic-version: 2023-06-01\r\n" if x.way in ANTHROPIC else b"\r\n")
 
 
 def fields_of(x: Exchange, translation: Translation | Passage | Continued, upstream_request: bytes) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""countTokens: what would be asked, in the form of AI Studio and that of Vertex AI, and the count."""
+"""countTokens: what would be asked, in the form of AI Studio and that of Vertex AI."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.bodies import count_in
 from burncloud.adaptors.fields import body_fields
 from burncloud.adaptors.gemini.names import Names
 from burncloud.adaptors.gemini.request import read_request, write_request
@@ -30,13 +29,3 @@ def write_count_request(request: canon.Request, losses: canon.Losses, *, vertex:
     if vertex:
         return msgspec.json.encode({name: body[name] for name in _ON_TOP if name in body})
     return msgspec.json.encode({WHOLE: {"model": f"models/{request.model}", **body}})
-
-
-def read_count(body: bytes) -> int:
-    """The count; Unreadable if the body tells none."""
-    return count_in(body, "totalTokens")
-
-
-def write_count(tokens: int) -> bytes:
-    """The answer."""
-    return msgspec.json.encode({"totalTokens": tokens})

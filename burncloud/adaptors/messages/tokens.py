@@ -1,4 +1,4 @@
-"""count_tokens: what would be asked, and the count."""
+"""count_tokens: what would be asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.bodies import count_in
 from burncloud.adaptors.messages.request import read_request, write_request
 
 _COUNTED: Final = frozenset({
@@ -27,13 +26,3 @@ def write_count_request(request: canon.Request, losses: canon.Losses) -> bytes:
     """The body; Refusal if it cannot be written.  What counts for nothing is left out without a word."""
     body: dict[str, Any] = msgspec.json.decode(write_request(request, losses))
     return msgspec.json.encode({name: value for name, value in body.items() if name in _COUNTED})
-
-
-def read_count(body: bytes) -> int:
-    """The count; Unreadable if the body tells none."""
-    return count_in(body, "input_tokens")
-
-
-def write_count(tokens: int) -> bytes:
-    """The answer."""
-    return msgspec.json.encode({"input_tokens": tokens})

@@ -348,9 +348,19 @@ def test_one_channel_speaks_of_each_model_what_its_vendor_speaks_of_it() -> None
             up = d.upstream()
             assert up.request.target.endswith(end)
             up << problem(400)
-        client = d.client()
-        client >> post(MESSAGES | {"model": "g"}, "/v1/messages/count_tokens")
-        assert client.answer().status in (200, 404)
+        for path, body, end in (
+            ("/v1/messages/count_tokens", MESSAGES, "anthropic/models/count-tokens:rawPredict"),
+            ("/v1/messages/count_tokens", MESSAGES | {"model": "g"}, "gemini-x:countTokens"),
+            ("/v1beta/models/m:countTokens", CONTENTS, "anthropic/models/count-tokens:rawPredict"),
+            ("/v1/embeddings", {"model": "g", "input": "x"}, "gemini-x:predict"),
+            ("/v1beta/models/g:embedContent", {"content": CONTENTS["contents"][0]}, "gemini-x:predict"),
+        ):
+            client = d.client()
+            client >> post(body, path)
+            up = d.upstream()
+            assert up.request.target.endswith(end)
+            assert b"Hi" in up.request.body or b'"x"' in up.request.body
+            up << problem(400)
 
 
 # Options

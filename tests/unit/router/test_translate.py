@@ -277,3 +277,86 @@ def test_embeddings_of_another_vendor() -> None:
         [end] = d.receipts()
         assert (end.state, end.estimated) == ("done", True)
         assert end.usage.input > 0
+
+
+RANKED = {"results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]}
+TO_RANK = {"model": MODEL, "query": "q", "documents": ["a", "b"], "top_n": 1, "return_documents": True}
+
+
+@pytest.mark.parametrize(
+    ("vendor", "target", "said", "more"),
+    [
+        ("cohere", "/v2/rerank", {**RANKED, "meta": {"billed_units": {"search_units": 1}}}, {}),
+        ("voyage", "/v1/rerank", {"data": RANKED["results"], "usage": {"total_tokens": 12}}, {}),
+        (
+            "dashscope", "/api/v1/services/rerank/text-rerank/text-rerank",
+            {"output": RANKED, "usage": {"total_tokens": 12}}, {},
+        ),
+        ("bedrock", "/model/cohere.rerank-v3-5%3A0/invoke", RANKED, {"region": "eu-west-1"}),
+    ],
+)  # fmt: skip
+def test_ranks_of_another_vendor(vendor: str, target: str, said: dict[str, Any], more: dict[str, Any]) -> None:
+    """A client of Jina's form, and one of Cohere's, at vendors with forms of their own: one result, its document."""
+    given = Channel(1, "ch_1", vendor, "", ((1, "k"),), {MODEL: "cohere.rerank-v3-5:0"}, options=more)
+    with Dialogue([given]) as d:
+        for path in ("/v1/rerank", "/v2/rerank"):
+            client = d.client()
+            client >> post(TO_RANK, path)
+            up = d.upstream()
+            assert up.request.target == target
+            assert "a" in up.request.json.get("input", up.request.json)["documents"]
+            up << answer(said)
+            told = client.answer().json
+            if target == path == "/v2/rerank":
+                assert told == said, "its own form passes as it is"
+            else:
+                assert told["results"] == [{"index": 1, "relevance_score": 0.9, "document": {"text": "b"}}]
+        ends = d.receipts()
+        assert [end.state for end in ends if end.state] == ["done"] * len(ends)
+        tokens = [end.usage.input for end in ends]
+        assert all(count == 12 for count in tokens) or vendor in ("cohere", "bedrock")
+        assert vendor != "cohere" or tokens == [0] * len(tokens), "a search unit is no token"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "upstream", "target", "said"),
+    [
+        ("gemini", "gemini-2.5-pro", "/v1beta/models/gemini-2.5-pro:countTokens", {"totalTokens": 9}),
+        ("openai", "gpt-4o", "/v1/responses/input_tokens", {"input_tokens": 9}),
+        ("anthropic", "claude-opus-4-8", "/v1/messages/count_tokens", {"input_tokens": 9}),
+        (
+            "bedrock", "us.anthropic.claude-sonnet-4-20250514-v1:0",
+            "/model/anthropic.claude-sonnet-4-20250514-v1%3A0/count-tokens", {"inputTokens": 9},
+        ),
+    ],
+)  # fmt: skip
+def test_tokens_are_counted_by_whoever_can(vendor: str, upstream: str, target: str, said: dict[str, Any]) -> None:
+    """Each client's count at each vendor that counts; nobody pays for it, and it is no estimate."""
+    options: dict[str, object] = {"region": "us-east-1"} if vendor == "bedrock" else {}
+    counts = {
+        "/v1/messages/count_tokens": ({"model": MODEL, "messages": [{"role": "user", "content": "x"}]}, "input_tokens"),
+        "/v1/responses/input_tokens": ({"model": MODEL, "input": "x"}, "input_tokens"),
+        f"/v1beta/models/{MODEL}:countTokens": ({"contents": [{"parts": [{"text": "x"}]}]}, "totalTokens"),
+    }
+    with Dialogue([Channel(1, "ch_1", vendor, "", ((1, "k"),), {MODEL: upstream}, options=options)]) as d:
+        for path, (body, member) in counts.items():
+            client = d.client()
+            client >> post(body, path)
+            up = d.upstream()
+            assert up.request.target == target
+            up << answer(said)
+            told = client.answer()
+            assert told.json[member] == 9
+            assert not told.field("x-burncloud-estimated")
+        assert not any(end.charge for end in d.receipts())
+
+
+def test_vendors_that_do_not_count() -> None:
+    for vendor, upstream in (("deepseek", "deepseek-chat"), ("bedrock", "amazon.nova-lite-v1:0")):
+        given = Channel(1, "ch_1", vendor, "", ((1, "k"),), {MODEL: upstream}, options={"region": "us-east-1"})
+        with Dialogue([given]) as d:
+            client = d.client()
+            client >> post({"model": MODEL, "input": "x"}, "/v1/responses/input_tokens")
+            told = client.answer()
+            assert told.json["input_tokens"] > 0
+            assert told.field("x-burncloud-estimated") == "true"
