@@ -17,6 +17,7 @@ def collect(events: Iterable[canon.Event]) -> canon.Answer:
     answer = canon.Answer("", "", [])
     choices: dict[int, canon.Choice] = {}
     blocks: dict[tuple[int, int], canon.Block] = {}
+    texts: dict[tuple[int, int], list[str]] = {}
     ended = False
     for event in events:
         if isinstance(event, canon.Started):
@@ -27,8 +28,12 @@ def collect(events: Iterable[canon.Event]) -> canon.Answer:
             block = msgspec.structs.replace(event.block)
             choices.setdefault(event.choice, canon.Choice([])).blocks.append(block)
             blocks[event.choice, event.index] = block
+            texts[event.choice, event.index] = []
         elif isinstance(event, canon.Delta):
-            _grow(blocks.get((event.choice, event.index)), event)
+            place = (event.choice, event.index)
+            if event.text and place in texts:
+                texts[place].append(event.text)
+            _grow(blocks.get(place), event)
             if event.logprobs:
                 _add_logprobs(choices.setdefault(event.choice, canon.Choice([])), event.logprobs)
         elif isinstance(event, canon.Stopped):
@@ -42,28 +47,35 @@ def collect(events: Iterable[canon.Event]) -> canon.Answer:
             ended = True
     if not ended:
         raise canon.Unreadable("the stream broke off")
+    for place, block in blocks.items():
+        if texts[place]:
+            _say(block, "".join(texts[place]))
     answer.choices = [choices[index] for index in sorted(choices)]
     return answer
 
 
 def _grow(block: canon.Block | None, delta: canon.Delta) -> None:
-    """Add a delta to its block."""
+    """Add to a block what a delta says beside its text."""
     if isinstance(block, canon.Text):
-        block.text += delta.text
         if delta.citation is not None:
             block.citations = [*block.citations, delta.citation]
-    elif isinstance(block, canon.Refusal):
-        block.text += delta.text
     elif isinstance(block, canon.Reasoning):
-        block.text += delta.text
         block.signature = delta.signature or block.signature
         block.encrypted = delta.encrypted or block.encrypted
     elif isinstance(block, canon.ToolCall):
-        block.arguments += delta.text
         block.signature = delta.signature or block.signature
     elif isinstance(block, canon.Audio):
-        block.source = msgspec.structs.replace(block.source, data=block.source.data + delta.text)
         block.transcript += delta.transcript
+
+
+def _say(block: canon.Block, text: str) -> None:
+    """The text of all its deltas, joined once: added one by one, a long answer would be copied for each."""
+    if isinstance(block, canon.Text | canon.Refusal | canon.Reasoning):
+        block.text += text
+    elif isinstance(block, canon.ToolCall):
+        block.arguments += text
+    elif isinstance(block, canon.Audio):
+        block.source = msgspec.structs.replace(block.source, data=block.source.data + text)
 
 
 def _add_logprobs(choice: canon.Choice, more: dict[str, object]) -> None:

@@ -14,10 +14,14 @@ import msgspec
 
 from burncloud.adaptors import assemble, canon
 from burncloud.adaptors.encodings import AT_ONCE_BYTES_MAX, Inflater
+from burncloud.adaptors.framed import FrameMeter
+from burncloud.adaptors.meter import Meter, Reading
 from burncloud.adaptors.overrides import NOTHING, Overrides
-from burncloud.adaptors.spoken import SPOKEN, Asked, Dialect, Question, StreamReader, StreamWriter
+from burncloud.adaptors.passage import INVOKE
+from burncloud.adaptors.spoken import SPOKEN, SSE, Asked, Dialect, Question, StreamReader, StreamWriter
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, THREAD_UNSUPPORTED, Refusal
 
+READ_BYTES: Final = 64 << 10
 MARK: Final = b'"burncloud.'
 """Begins a signature of another vendor's in an envelope of ours (decision 0050)."""
 GEMINI_MARK: Final = b"YnVybmNsb3Vk"
@@ -47,7 +51,7 @@ def write(dialect: str, request: Question, model: str, losses: canon.Losses) -> 
         request.model, request.include_usage = public, usage
 
 
-class Job(msgspec.Struct):
+class Job(msgspec.Struct, tag="request"):
     """A request to be written for an upstream of another dialect."""
 
     client: str
@@ -83,6 +87,56 @@ def work(job: Job, body: bytes, asked: Asked | None = None) -> tuple[bytes, Done
     losses = canon.Losses()
     content = write(job.way, asked.request, job.name, losses)
     return job.edits.onto(content), Done(asked, losses.names())
+
+
+class Whole(msgspec.Struct, tag="whole"):
+    """An answer to be written for a client of another dialect, all of it at once."""
+
+    client: str
+    """The client's dialect."""
+    upstream: str
+    """The upstream's, or "invoke" (passage.py)."""
+    asked: Asked
+    status: int
+    streamed: bool
+    """It came as a stream though the client wants it whole."""
+    encoding: str
+    """The upstream compressed it."""
+    losses: list[str]
+    """The request's."""
+
+
+class Rendered(msgspec.Struct):
+    """What is known of an answer that was written, beside its bytes."""
+
+    losses: list[str]
+    reading: Reading
+
+
+def tell(job: Whole, body: bytes) -> tuple[bytes, Rendered]:
+    """Do a job: the bytes for the client, and what the answer used.  Raises Unreadable."""
+    upstream = INVOKE if job.upstream == INVOKE.endpoint else SPOKEN[job.upstream]
+    translation = Translation(SPOKEN[job.client], upstream, job.asked, canon.Losses(job.losses))
+    translation.encoded(job.encoding)
+    framed = job.streamed and upstream.stream_type is not SSE
+    meter = (
+        FrameMeter(upstream.endpoint)
+        if framed
+        else Meter(upstream.family, upstream.endpoint, job.streamed, job.encoding)
+    )
+    for at in range(0, len(body), READ_BYTES):
+        piece = body[at : at + READ_BYTES]
+        meter.feed(piece)
+        if job.streamed:
+            translation.strip(piece)
+    if job.status >= 400:
+        content = translation.failed(job.status, body)
+    elif job.streamed:
+        translation.finish()
+        content = translation.collected()
+    else:
+        content = translation.whole(body)
+    return content, Rendered(translation.losses.names(), meter.finish())
 
 
 class Translation:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
 
-from burncloud.adaptors.translation import Done, Job, work
+from burncloud.adaptors.canon import Request, Unreadable
+from burncloud.adaptors.spoken import Asked
+from burncloud.adaptors.translation import Done, Job, Whole, work
 from burncloud.app import translating
 from burncloud.app.translating import Translating
+from burncloud.domain.usage import Usage
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
 from burncloud.wire.body import Body
+from tests.speech import completion
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "send_fds"), reason="descriptors cannot be sent here")
 JOB = Job("messages", "chat", "public", "up", False)
@@ -66,24 +72,100 @@ async def test_refusals(translator: Translating) -> None:
 
 
 async def test_a_translator_that_dies_is_replaced(translator: Translating) -> None:
-    """Who waits is told to try again; the next job has a new process."""
+    """Nobody notices: what it was at is done by the next one, and so is what waited behind it."""
     await submitted(translator, request_of(1))
     process = translator._process
     assert process is not None
     process.send_signal(signal.SIGSTOP)
-    waiting = asyncio.ensure_future(submitted(translator, request_of(2)))
+    waiting = [asyncio.ensure_future(submitted(translator, request_of(n))) for n in range(20)]
     await asyncio.sleep(0.05)
     process.kill()
-    result = await waiting
-    assert isinstance(result, Refusal)
-    assert result.row is SERVICE_UNAVAILABLE
-    assert not isinstance(await submitted(translator, request_of(3)), Refusal)
+    for n, result in enumerate(await asyncio.gather(*waiting)):
+        assert not isinstance(result, Refusal)
+        assert result[0].whole() == work(JOB, request_of(n))[0]
+    assert translator._process is not process
+
+
+DYING = [sys.executable, "-c", "import os, socket; socket.socket(fileno=os.dup(0)).recv(1)"]
+"""A process that ends with its first job."""
+
+
+async def test_a_body_that_ends_the_translator_twice_is_refused(
+    translator: Translating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those behind it are served."""
+    commands = iter([DYING] * translating.TRIES_MAX)
+    command = translating.command
+    monkeypatch.setattr(translating, "command", lambda: next(commands, None) or command())
+    first, *others = await asyncio.gather(*(submitted(translator, request_of(n)) for n in range(3)))
+    assert isinstance(first, Refusal)
+    assert first.row is SERVICE_UNAVAILABLE
+    assert not any(isinstance(result, Refusal) for result in others)
 
 
 async def test_one_that_does_not_answer(translator: Translating, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ended when its time is over, and the job given to another."""
     await submitted(translator, request_of(1))
-    monkeypatch.setattr(translating, "TIMEOUT_S", 0.1)
+    process = translator._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    with monkeypatch.context() as patch:
+        patch.setattr(translating, "TIMEOUT_S", 0.1)
+        waiting = asyncio.ensure_future(submitted(translator, request_of(2)))
+        await asyncio.sleep(0.01)
+    assert not isinstance(await waiting, Refusal)
+    assert translator._process is not process
+
+
+async def test_no_translator_can_be_started(translator: Translating, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody is told, and the loop is not kept busy."""
+
+    monkeypatch.setattr(translating, "command", lambda: ["/nowhere/python"])
+    results = await asyncio.gather(*(submitted(translator, request_of(n)) for n in range(5)))
+    assert all(isinstance(result, Refusal) and result.row is SERVICE_UNAVAILABLE for result in results)
+
+
+async def test_the_queue_is_bounded(translator: Translating, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests beyond it are refused at once; answers, which are paid for, are not."""
+    monkeypatch.setattr(translating, "REQUESTS_MAX", 3)
+    monkeypatch.setattr(translating, "SENT_MAX", 2)
+    waiting = [submitted(translator, request_of(n)) for n in range(10)] + [told(translator, 5) for _ in range(5)]
+    results = await asyncio.gather(*waiting)
+    refused = [isinstance(result, Refusal) for result in results]
+    assert refused[:5] == [False] * 5
+    assert all(refused[5:10])
+    assert not any(refused[10:])
+
+
+async def test_its_memory_is_given_back(translator: Translating, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a large body the process ends as soon as nothing waits."""
+    monkeypatch.setattr(translating, "LARGE_BYTES", 1000)
+    await submitted(translator, request_of(10))
     assert translator._process is not None
-    translator._process.send_signal(signal.SIGSTOP)
-    assert isinstance(await submitted(translator, request_of(2)), Refusal)
+    await submitted(translator, request_of(2000))
     assert translator._process is None
+
+
+async def told(translator: Translating, words: int) -> Any:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    asked = Asked(Request("public", [], dialect="messages"), "public")
+    job = Whole("messages", "chat", asked, 200, False, "", [])
+    translator.tell(job, Body(completion("word " * words)), future.set_result)
+    return await asyncio.wait_for(future, 20)
+
+
+async def test_answers(translator: Translating) -> None:
+    """Small ones come in memory, large ones in a file."""
+    for words in (5, 400_000):
+        body, rendered = await told(translator, words)
+        assert body.spooled is (words > 5)
+        assert msgspec.json.decode(body.everything())["content"][0]["text"] == "word " * words
+        assert rendered.reading.usage == Usage(10, 20)
+        body.close()
+
+
+async def test_what_is_no_answer(translator: Translating) -> None:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    asked = Asked(Request("public", [], dialect="messages"), "public")
+    translator.tell(Whole("messages", "chat", asked, 200, False, "", []), Body(b"<html>"), future.set_result)
+    assert isinstance(await asyncio.wait_for(future, 20), Unreadable)
