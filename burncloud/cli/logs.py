@@ -100,7 +100,8 @@ def usage_as_json(row: UsageRow) -> dict[str, Any]:
 
 
 def _attempt_as_json(attempt: AttemptRow) -> dict[str, Any]:
-    return msgspec.structs.asdict(attempt) | output.money("charge", attempt.charge)
+    found = msgspec.structs.asdict(attempt)
+    return found | output.money("charge", attempt.charge) | output.money("cost", attempt.cost)
 
 
 def _time(time_ns: int) -> str:

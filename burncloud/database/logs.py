@@ -84,6 +84,8 @@ class AttemptRow(msgspec.Struct, frozen=True):
     status: int
     charge: int
     duration_us: int
+    cost: int
+    """Of a hedge's loser: what it presumably cost the house; nobody is charged for it."""
 
 
 class UsageRow(msgspec.Struct, frozen=True):

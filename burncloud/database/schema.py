@@ -291,6 +291,7 @@ attempts = Table(
     _number("status"),
     _number("charge"),
     _number("duration_us"),
+    _number("cost"),
     sqlite_with_rowid=False,
 )
 """One row per send: the fields of domain Attempt in their order."""

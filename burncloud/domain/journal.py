@@ -52,6 +52,8 @@ class Attempt(msgspec.Struct, array_like=True, gc=False):
     charge: int = 0
     """Its part of the row's charge, nano-dollars."""
     duration_us: int = 0
+    cost: int = 0
+    """Of a hedge's loser: what it presumably cost the house, nano-dollars; nobody is charged for it."""
 
 
 class Intent(msgspec.Struct, array_like=True, tag="I", gc=False):

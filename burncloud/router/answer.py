@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from burncloud import crash
 from burncloud.adaptors.canon import Unreadable
@@ -50,16 +50,6 @@ TRANSLATED_BYTES_MAX: Final = 64 << 20
 """Longest plain answer that is translated."""
 
 
-class Rescuer(Protocol):
-    """Who has a broken stream gone on with (rescue.py)."""
-
-    def record(self, x: Exchange) -> Record | None:
-        """What a stream that begins is recorded in; None = nobody would go on with it."""
-
-    def broke(self, x: Exchange, record: Record | None, withheld: bytes) -> bool:
-        """A stream broke off and its attempt is noted; True = it is his now."""
-
-
 class Answers:
     """The way back, for all exchanges of a worker (the `Sink` of its upstream connections)."""
 
@@ -86,7 +76,12 @@ class Answers:
         """Whether a 101 opens a WebSocket that was asked for (realtime.py)."""
         self.elsewhere: Callable[[Exchange, str], bool] = lambda x, kind: False
         """Whether another model is to be asked after a complaint of this kind (complaints.py)."""
-        self.rescuer: Rescuer
+        self.record: Callable[[Exchange], Record | None]
+        """What a stream that begins is recorded in; None = nobody would go on with it (rescue.py)."""
+        self.goes_on: Callable[[Exchange, Record | None, bytes], bool]
+        """A stream broke off, its attempt is noted, an error event withheld; True = somebody goes on with it."""
+        self.winner: Callable[[Exchange], Exchange]
+        """Of two that ask for the same this one can answer: the exchange that goes on (hedge.py)."""
         self.counters: dict[str, int] = {
             "requests": 0, "refused": 0, "streams_broken": 0, "streams_continued": 0, "events_dropped": 0,
         }  # fmt: skip
@@ -182,6 +177,8 @@ class Answers:
         # what states its usage was JSON
         if (reading.usage is None or reading.error) and self._is_none(x, content, reading):
             return
+        if x.race is not None:
+            x = self.winner(x)
         x.bytes_down = len(content)
         x.answered = True
         if x.thread is not None and x.thread.stateful:
@@ -240,6 +237,8 @@ class Answers:
         except Unreadable:
             self._failed(x, Fault("broken", 200))
             return
+        if x.race is not None:
+            x = self.winner(x)
         x.bytes_down = len(told)
         x.answered = True
         x.up = None
@@ -389,7 +388,7 @@ class Answers:
         if translation is None:
             x.meter = Meter(endpoint.dialect, endpoint.name, sse, head.encoding)
             if sse and status == 200 and not head.encoding and endpoint.name in STREAMING:
-                x.sieve = Sieve(endpoint.dialect, endpoint.name, after, self.rescuer.record(x))
+                x.sieve = Sieve(endpoint.dialect, endpoint.name, after, self.record(x))
             return True
         spoken = translation.upstream
         x.sse = sse = status == 200 and head.content_type.startswith(spoken.stream_type)
@@ -397,7 +396,7 @@ class Answers:
         x.meter = FrameMeter(spoken.endpoint) if framed else Meter(spoken.family, spoken.endpoint, sse, head.encoding)
         translation.encoded(head.encoding)
         if sse:
-            record = None if head.encoding else self.rescuer.record(x)
+            record = None if head.encoding else self.record(x)
             plain = not framed and not head.encoding
             x.sieve = (
                 Sieve(spoken.family, spoken.endpoint, translation, record) if plain else Logged(translation, record)
@@ -408,6 +407,8 @@ class Answers:
 
     def _commit(self, x: Exchange, up: Upstream, ended: bool) -> None:
         """Write the head, and with it what was held."""
+        if x.race is not None:
+            x = self.winner(x)
         content = x.held[0] if len(x.held) == 1 else b"".join(x.held)
         x.held = []
         if x.thread is not None and x.thread.stateful:
@@ -535,7 +536,7 @@ class Answers:
             self._health.failed(x, kind, 0, 0, self._loop.time())
         if sieve is not None:
             withheld = sieve.failed if isinstance(sieve.failed, bytes) else b""
-            if kind and self.rescuer.broke(x, sieve.record, withheld):
+            if kind and self.goes_on(x, sieve.record, withheld):
                 self.counters["events_dropped"] += sieve.dropped
                 self._pass(x, content)
                 return

@@ -119,12 +119,13 @@ class Exchange(Inbound):
     __slots__ = (
         "ability", "again", "answer_head", "asked", "attempt_ns", "attempts", "bytes_down", "bytes_up", "charge_lost",
         "chunked", "counted", "day", "digest", "endpoint", "failed_keys", "fields", "first_ns", "form", "form_peek",
-        "group", "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "hurried", "key", "last", "meter",
-        "model", "money", "no_room", "opening_key", "outlet", "output", "pinned", "price", "prompt", "prompt_billed",
-        "pump", "reading", "reason", "relay", "request_id", "rescue", "reserve", "room", "route", "seat", "session",
-        "sieve", "sliced", "spooling", "sse", "stand_in", "started_ns", "state", "status", "stream", "stripper",
-        "target", "thread", "token", "touched", "translation", "tried", "unwait", "up", "upload", "upload_body",
-        "upstream_model", "upstream_request", "usage_asked", "way", "written", "x",
+        "group", "group_ratio_ppm", "held", "held_bytes", "hold_token", "hold_user", "hurried", "is_rival", "key",
+        "last", "meter", "model", "money", "n", "no_room", "opening_key", "outlet", "output", "pinned", "price",
+        "prompt", "prompt_billed", "pump", "race", "raced", "reading", "reason", "relay", "request_id", "rescue",
+        "reserve", "room", "route", "seat", "session", "sieve", "sliced", "spooling", "sse", "stand_in", "started_ns",
+        "state", "status", "stream", "stripper", "target", "thread", "token", "touched", "translation", "tried",
+        "unwait", "up", "upload", "upload_body", "upstream_model", "upstream_request", "usage_asked", "way",
+        "written", "x",
     )  # fmt: skip
 
     target: Target
@@ -142,6 +143,13 @@ class Exchange(Inbound):
     """What the events of a stream go through on their way to the client."""
     rescue: Rescued | None
     """Its stream broke off after the commit point: the attempts under way go on with it."""
+    race: Exchange | None
+    """Who asks another channel for the same (hedge.py); `is_rival`: this one is the second."""
+    is_rival: bool
+    raced: bool
+    """It had a rival, or there was none to be had."""
+    n: int
+    """Number of the attempt under way, where two are; 0 = the next one."""
     hurried: bool
     """Its head went out before any content came."""
     chunked: bool
@@ -189,7 +197,7 @@ class Exchange(Inbound):
         self.group = ""
         self.group_ratio_ppm = self.reserve = 0
         self.hold_user = self.hold_token = self.charge_lost = 0
-        self.x = 0  # number in the journal; 0 = no intent yet
+        self.x = self.n = 0  # the first: number in the journal; 0 = no intent yet
         # Attempts
         self.tried: tuple[Ability, ...] = ()
         self.failed_keys: tuple[Key, ...] = ()
@@ -214,13 +222,13 @@ class Exchange(Inbound):
         self.meter: Meter | FrameMeter | None = None
         self.translation: Translation | Passage | Continued | None = None
         self.stripper: UsageStripper | None = None
-        self.sieve = self.rescue = None
+        self.sieve = self.rescue = self.race = None
+        self.raced = self.is_rival = False
         self.reading: Reading | None = None
-        self.upstream_request = ""
+        self.request_id = self.upstream_request = ""
         self.bytes_up = self.bytes_down = 0
         self.last = b""
         """Bytes that go down when the receipt is written."""
-        self.request_id = ""
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request_id} {self.state}, {len(self.attempts)} attempts>"

@@ -38,6 +38,8 @@ class Fault(msgspec.Struct):
 def fault_of(x: Exchange, up: Upstream) -> Fault | None:
     """What a head alone says of the channel; None = it may be an answer, or the client's own fault."""
     status, head = up.status, up.head
+    if x.is_rival and status in CLIENT_FAULTS:
+        return Fault("unfit", status)  # the first may take what this one does not
     if x.rescue is not None:
         streams = x.translation is not None and head.content_type.startswith(x.translation.upstream.stream_type)
         if status in CLIENT_FAULTS or (status == 200 and not streams):

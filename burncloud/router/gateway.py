@@ -56,7 +56,9 @@ from burncloud.router.exchange import (
 from burncloud.router.failover import Failover
 from burncloud.router.fallbacks import Fallbacks
 from burncloud.router.fault import Fault
+from burncloud.router.heading import own_answer
 from burncloud.router.health import Health
+from burncloud.router.hedge import Hedges
 from burncloud.router.limits import Limits
 from burncloud.router.outlets import Ability, Outlet
 from burncloud.router.ports import House, Translator
@@ -67,9 +69,9 @@ from burncloud.router.routes import ANY_GEMINI, REALTIME, Target, target
 from burncloud.router.translate import Lossy, forget, job_of, take, translate, way_of
 from burncloud.router.upload import hash_first, make_upload
 from burncloud.router.world import World
-from burncloud.wire.body import SPOOL_FROM, Body
+from burncloud.wire.body import Body
 from burncloud.wire.downstream import Downstream
-from burncloud.wire.heads import STATUS_LINES, Head
+from burncloud.wire.heads import Head
 from burncloud.wire.pool import Pool
 from burncloud.wire.resolver import Resolver
 from burncloud.wire.upstream import Upstream
@@ -116,9 +118,13 @@ class Gateway:
         self.failover = Failover(house, self.desk, self.health, self._loop, self.fallbacks, *again)
         hands = (self._go, lambda x: self._dial(x, x.outlet), self.answers.lament, self.arrivals.is_roomy)
         self.rescues = Rescues(self.world, self.health, self._loop, lambda: self._settings, *hands)
-        self.answers.rescuer = self.rescues
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
         self.limits.proceed = self._admitted
+        counted = (lambda x: self._move(x, None), self.limits.counts)
+        self.hedges = Hedges(self.world, self.health, self._loop, self.live, self._go, *counted)
+        self.hedges.tune(settings)
+        self.answers.winner, self.answers.record = self.hedges.won, self.rescues.record
+        self.answers.goes_on = self.rescues.broke
         self.translator: Translator | None = None
         """Who writes large requests for another dialect; None = this worker itself."""
         self.on_count: Callable[[int], None] = lambda change: None
@@ -127,6 +133,7 @@ class Gateway:
     def tune(self) -> None:
         """The settings in the Snapshot have changed: those that may change while we run win over the environment's."""
         self._settings = tuned(self._told, self.world.settings)
+        self.hedges.tune(self._settings)
         self.world.tune(self._settings.affinity == "on")
 
     # Connections
@@ -479,6 +486,8 @@ class Gateway:
             else:
                 self._no_control(x)
             return
+        if x.race is not None and self.hedges.failed(x, fault):
+            return
         if x.rescue is not None:
             self.rescues.failed(x, fault)
         else:
@@ -493,6 +502,10 @@ class Gateway:
 
     def refuse(self, x: Exchange, refusal: Refusal) -> None:
         """Answer with an error in the caller's dialect."""
+        if x.race is not None:
+            self.hedges.drop(x if x.is_rival else x.race)
+            if x.is_rival:
+                return
         if x.rescue is not None:
             self.answers.lament(x)
             return
@@ -521,14 +534,7 @@ class Gateway:
         self.free(x)
         if x.done:
             return
-        if not x.complete and (x.length > SPOOL_FROM or x.head.chunked or x.head.expect):
-            x.keep_alive = False
-        close = b"" if x.keep_alive else b"connection: close\r\n"
-        shown = b"" if x.method == b"HEAD" else body
-        x.client.transport.write(
-            b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b%bx-request-id: %b\r\n\r\n%b"
-            % (STATUS_LINES[status], len(body), close, extra, x.request_id.encode(), shown)
-        )
+        x.client.transport.write(own_answer(x, status, body, extra))
         x.client.finished(x)
 
     def on_gone(self, x: Exchange) -> None:
@@ -539,6 +545,8 @@ class Gateway:
         if state is TALKING:
             x.session.on_gone()
             return
+        if x.race is not None:
+            self.hedges.drop(x.race)
         if state in (DIALLING, SENT, HOLDING) and not x.relay and x.outlet in self.health.resting:
             self.health.spared(x.ability, x.key)
         if x.x and state in (DIALLING, SENT, HOLDING, PASSING):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from burncloud.router.exchange import Exchange
 from burncloud.router.translate import fields_of
+from burncloud.wire.body import SPOOL_FROM
 from burncloud.wire.heads import STATUS_LINES
 from burncloud.wire.upstream import Upstream
 
@@ -43,3 +44,14 @@ def head_for(x: Exchange, up: Upstream, length: int) -> bytes:
     else:
         parts.append(b"x-request-id: %b\r\n%b%b\r\n" % (x.request_id.encode(), x.outlet.ref_field, x.fields))
     return b"".join(parts)
+
+
+def own_answer(x: Exchange, status: int, body: bytes, extra: bytes) -> bytes:
+    """A whole answer of our own; `extra`: more fields of its head."""
+    if not x.complete and (x.length > SPOOL_FROM or x.head.chunked or x.head.expect):
+        x.keep_alive = False
+    close = b"" if x.keep_alive else b"connection: close\r\n"
+    shown = b"" if x.method == b"HEAD" else body
+    return b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b%bx-request-id: %b\r\n\r\n%b" % (
+        STATUS_LINES[status], len(body), close, extra, x.request_id.encode(), shown,
+    )  # fmt: skip

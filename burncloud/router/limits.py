@@ -233,6 +233,10 @@ class Limits:
 
     # At the choice
 
+    def counts(self, ability: Ability) -> bool:
+        """Whether requests to this channel take places there."""
+        return ability.outlet.id in self.channels
+
     def enter(self, x: Exchange, ability: Ability) -> Ability | None:
         """Take a place at the channel, or at another where it is full; None = at none, the request waits for `go`.
 

@@ -115,7 +115,7 @@ class Rescues:
         `withheld`: the error event that ended it, in the upstream's dialect.
         """
         reading = x.reading
-        if x.done or x.client.transport.is_closing() or reading is None:
+        if x.done or x.pinned or x.client.transport.is_closing() or reading is None:
             return False
         rescue = x.rescue
         if rescue is None:

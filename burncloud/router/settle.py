@@ -43,7 +43,7 @@ def intent(x: Exchange) -> Intent:
 def again(x: Exchange) -> Again:
     """The record that a further attempt is about to leave; the first at another model brings what it is billed by."""
     instead = intent(x) if x.stand_in is not None and x.stand_in.noted != x.model else None
-    return Again(x.x, len(x.attempts) + 1, x.outlet.id, x.key.id, x.reason, instead)
+    return Again(x.x, x.n or len(x.attempts) + 1, x.outlet.id, x.key.id, x.reason, instead)
 
 
 def note(x: Exchange, stand_in: StandIn) -> str:
@@ -54,7 +54,8 @@ def note(x: Exchange, stand_in: StandIn) -> str:
 
 def attempt_over(x: Exchange, status: int, sent: int, now_ns: int) -> None:
     """Note how the attempt under way ended; `sent`: 1 received, 0 it never left, 2 unknown."""
-    outlet, n = x.outlet, len(x.attempts) + 1
+    outlet, n = x.outlet, x.n or len(x.attempts) + 1
+    x.n = 0
     x.attempts += (Attempt(n, outlet.id, x.key.id, x.reason, sent, status, 0, (now_ns - x.attempt_ns) // 1000),)
 
 
@@ -103,6 +104,8 @@ def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -
         ended = x.translation is not None and x.translation.ended
         last = x.rescue.share(x.attempts, cost, price, x.group_ratio_ppm, ended)
         channel, key = last.channel, last.key
+    if x.raced:
+        x.attempts = tuple(sorted(x.attempts, key=lambda attempt: attempt.n))
     lossy = "" if x.translation is None else ",".join(x.translation.losses.names())
     if x.sieve is not None and x.sieve.dropped:
         lossy = f"{lossy},{MALFORMED}" if lossy else MALFORMED

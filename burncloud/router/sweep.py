@@ -70,6 +70,8 @@ class Sweep:
             # of the whole head: one that dribbles is none
             if now - x.touched > min(self._first_s(x), settings.first_byte_timeout_ms / 1000):
                 gateway.attempt_failed(x, Fault("timeout"))
+            elif not x.raced and 0 < gateway.hedges.after_s(x) <= now - x.touched:
+                gateway.hedges.begin(x)
         elif state in (HOLDING, PASSING) and up is not None:
             if now - x.touched > settings.total_timeout_ms / 1000:
                 up.abort()

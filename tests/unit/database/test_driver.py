@@ -14,7 +14,7 @@ from burncloud.database.driver import Tx
 from burncloud.database.engine import DATABASE_ERRORS, Database
 from burncloud.database.schema import attempts, balances
 
-ATTEMPT = (1, 1, 1, 3, 4, 5, "first", 1, 200, 0, 9)
+ATTEMPT = (1, 1, 1, 3, 4, 5, "first", 1, 200, 0, 9, 0)
 KEYS, SUMS = ("kind", "id"), ("used", "leased")
 
 
@@ -24,7 +24,7 @@ async def _count(db: Database, table: str) -> Any:
 
 
 async def test_rows_go_in_and_come_out(db: Database) -> None:
-    rows = [(1, x, n, 3, 4, 5, "first", 1, 200, x * 10, 9) for x in range(50) for n in (1, 2)]
+    rows = [(1, x, n, 3, 4, 5, "first", 1, 200, x * 10, 9, 7) for x in range(50) for n in (1, 2)]
 
     def work(tx: Tx) -> str:
         tx.insert_rows(attempts, rows)

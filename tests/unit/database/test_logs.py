@@ -44,7 +44,7 @@ async def test_a_row_has_names_usage_and_attempts(db: Database) -> None:
     assert (first.user, first.token, first.channel, first.channel_id) == ("alice", "ci", None, 99)
     assert (first.charge, first.usage, first.time_ns) == (15_000_000, {"input": 100, "output": 200}, 1_000_000_000)
     assert first.attempts == [
-        AttemptRow(1, 99, 4, "first", 0, 0, 0, 0), AttemptRow(2, 99, 4, "first", 1, 200, 15_000_000, 0)
+        AttemptRow(1, 99, 4, "first", 0, 0, 0, 0, 0), AttemptRow(2, 99, 4, "first", 1, 200, 15_000_000, 0, 0)
     ]  # fmt: skip
     assert (second.token, second.attempts, second.usage) == ("sk-…abcd", [], {})
     assert (unknown.user, unknown.user_id) == (None, 77)

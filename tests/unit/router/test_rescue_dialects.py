@@ -1,4 +1,4 @@
-"""A broken stream of each dialect, gone on with by a channel of each: wherever it was cut, the client sees one answer."""
+"""A broken stream of each dialect, gone on with by a channel of each: the client sees one answer."""
 
 from __future__ import annotations
 

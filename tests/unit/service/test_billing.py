@@ -37,11 +37,11 @@ def test_a_receipt_becomes_a_row_column_by_column() -> None:
 
 
 def test_every_attempt_becomes_a_row() -> None:
-    sends = (Attempt(1, 5, 50, "first", 1, 500, 0, 11), Attempt(2, 6, 60, "failover", 1, 200, 30, 22))
+    sends = (Attempt(1, 5, 50, "first", 1, 500, 0, 11, 7), Attempt(2, 6, 60, "failover", 1, 200, 30, 22))
     booked = make_booking(4, [end(7, 30, attempts=sends)])
     assert booked.attempts == [
-        (4, 7, 1, 19_675, 5, 50, "first", 1, 500, 0, 11),
-        (4, 7, 2, 19_675, 6, 60, "failover", 1, 200, 30, 22),
+        (4, 7, 1, 19_675, 5, 50, "first", 1, 500, 0, 11, 7),
+        (4, 7, 2, 19_675, 6, 60, "failover", 1, 200, 30, 22, 0),
     ]
     assert [row for row in booked.balances if row[0] == "channel"] == [("channel", 6, 30, 0)]
 

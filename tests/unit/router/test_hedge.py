@@ -1,0 +1,224 @@
+"""A second request where the first is slow to begin: who wins, who pays, what the row says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from burncloud.domain.journal import Again
+from burncloud.domain.snapshot import Limit, Setting
+from tests.dialogue import MODEL, Client, Dialogue, UpstreamEnd, channels
+from tests.speech import DONE, LAST, answer, chat, chunk, completion, delta, post, problem, stream_head, usage_chunk
+
+STOP = delta("", finish="stop")
+AFTER = "1000"
+
+
+def raced(
+    d: Dialogue, stream: bool = False, path: str = "/v1/chat/completions"
+) -> tuple[Client, UpstreamEnd, UpstreamEnd]:
+    """A request that two channels have."""
+    client = d.client()
+    client >> post(chat(stream=stream), path)
+    first = d.upstream()
+    d.later(0.6)
+    assert d.silent
+    d.later(0.8)
+    second = d.upstream()
+    assert second.origin is not first.origin
+    assert second.request.body == first.request.body
+    return client, first, second
+
+
+def sends(d: Dialogue) -> list[tuple[int, int, str, int]]:
+    [end] = d.receipts()
+    return [(a.n, a.channel, a.reason, a.sent) for a in end.attempts]
+
+
+def test_the_second_wins() -> None:
+    """Its answer is the client's; the first is cut off, and costs the house something, the client nothing."""
+    with Dialogue(channels(2), hedge_after_ms=AFTER) as d:
+        client, first, second = raced(d)
+        second << answer(completion("second"))
+        heard = client.answer()
+        assert heard.body == completion("second")
+        assert heard.field("x-burncloud-channel") == "ch_2"
+        assert first.wire.aborted
+        assert sends(d) == [(1, 1, "first", 1), (2, 2, "hedge", 1)]
+        [end] = d.receipts()
+        assert (end.channel, end.charge) == (2, 1_500_000)
+        assert [a.charge for a in end.attempts] == [0, end.charge]
+        assert end.attempts[0].cost > 0 == end.attempts[1].cost
+        assert [(r.n, r.reason) for r in d.written() if isinstance(r, Again)] == [(2, "hedge")]
+        assert not d.gateway.health.resting
+
+
+def test_the_first_wins_after_all() -> None:
+    """The other is the loser, then."""
+    with Dialogue(channels(2), hedge_after_ms=AFTER) as d:
+        client, first, second = raced(d)
+        first << answer(completion("first"))
+        assert client.answer().body == completion("first")
+        assert second.wire.aborted
+        assert sends(d) == [(1, 1, "first", 1), (2, 2, "hedge", 1)]
+        [end] = d.receipts()
+        assert (end.channel, [a.charge > 0 for a in end.attempts]) == (1, [True, False])
+        assert end.attempts[1].cost > 0
+        client >> post(chat())
+        d.upstream() << answer(completion())
+        assert client.answer().status == 200
+
+
+@pytest.mark.parametrize("winner", [0, 1])
+def test_a_stream_is_won_by_its_first_content(winner: int) -> None:
+    """A head and signs of life win nothing; the loser's bytes never show."""
+    with Dialogue(channels(2), hedge_after_ms=AFTER) as d:
+        client, *ends = raced(d, stream=True)
+        for one in ends:
+            one << stream_head() + chunk(b": ping\n\n" + delta("", role="assistant"))
+        assert client.received == b""
+        ends[winner] << chunk(delta(f"from {winner}"))
+        assert ends[1 - winner].wire.aborted
+        ends[winner] << chunk(delta("!") + STOP + usage_chunk() + DONE) + LAST
+        body = client.answer().body
+        assert body.count(b": ping") == 1
+        assert f"from {winner}".encode() in body
+        [end] = d.receipts()
+        assert (end.state, end.channel, end.usage.output) == ("done", winner + 1, 20)
+
+
+@pytest.mark.parametrize("loser", [0, 1])
+@pytest.mark.parametrize("how", ["reset", "503"])
+def test_one_fails_and_the_other_goes_on(loser: int, how: str) -> None:
+    """Without a third; who failed is blamed."""
+    with Dialogue(channels(3), hedge_after_ms=AFTER) as d:
+        client, *ends = raced(d)
+        if how == "reset":
+            ends[loser].reset()
+        else:
+            ends[loser] << problem(503)
+        assert d.silent
+        ends[1 - loser] << answer(completion())
+        assert client.answer().status == 200
+        assert len(sends(d)) == 2
+        assert {outlet.id for outlet in d.gateway.health.resting} == {loser + 1}
+        assert [a.cost for a in d.receipts()[0].attempts] == [0, 0]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_both_fail(order: tuple[int, int]) -> None:
+    """The third is asked, as ever; the body is still there."""
+    with Dialogue(channels(3), hedge_after_ms=AFTER) as d:
+        client, *ends = raced(d)
+        for number in order:
+            ends[number] << problem(500)
+        third = d.upstream()
+        assert third.request.body == ends[0].request.body
+        third << answer(completion())
+        assert client.answer().status == 200
+        assert sends(d) == [(1, 1, "first", 1), (2, 2, "hedge", 1), (3, 3, "failover", 1)]
+
+
+def test_the_second_does_not_take_the_request() -> None:
+    """Its 400 may be its own: the first decides."""
+    with Dialogue(channels(2), hedge_after_ms=AFTER) as d:
+        client, first, second = raced(d)
+        second << problem(400)
+        assert client.received == b""
+        first << problem(400, "bad")
+        assert client.answer().json["error"]["message"] == "bad"
+        assert not d.gateway.health.resting
+
+
+@pytest.mark.parametrize("dialled", [False, True])
+def test_the_client_leaves(dialled: bool) -> None:
+    """Both are cut off; the prompt is billed once."""
+    with Dialogue(channels(2), hedge_after_ms=AFTER) as d:
+        client = d.client()
+        client >> post(chat())
+        first = d.upstream()
+        d.dialling = "accept" if dialled else "wait"
+        d.later(1.4)
+        client.hang_up()
+        assert first.wire.aborted
+        [end] = d.receipts()
+        assert (end.state, len(end.attempts)) == ("gone", 1 + dialled)
+        assert end.attempts[0].charge == end.charge > 0
+        if not dialled:
+            late = d.dials[-1].accept()
+            assert late.received == b""
+
+
+def test_the_first_fails_while_the_second_is_being_reached() -> None:
+    """An ordinary failover; nothing is sent twice."""
+    with Dialogue(channels(2), hedge_after_ms=AFTER) as d:
+        client = d.client()
+        client >> post(chat())
+        first = d.upstream()
+        d.dialling = "wait"
+        d.later(1.4)
+        d.dialling = "accept"
+        first << problem(503)
+        d.upstream() << answer(completion())
+        d.dials[1].accept()
+        assert client.answer().status == 200
+        assert [(channel, reason) for _, channel, reason, _ in sends(d)] == [(1, "first"), (2, "failover")]
+
+
+def test_when_there_is_none() -> None:
+    """Off, no other channel, a channel that counts its requests, another model's delay."""
+    cases: list[tuple[int, str, Any]] = [
+        (2, "0", None), (1, AFTER, None), (2, AFTER, ("limit", Limit("channel:2", 100))),
+        (2, AFTER, ("setting", Setting(f"hedge_after_ms:{MODEL}", "60000"))),
+    ]  # fmt: skip
+    for count, after, put in cases:
+        with Dialogue(channels(count), hedge_after_ms=after) as d:
+            if put is not None:
+                d.put(*put)
+                d.gateway.tune()
+                d.later(0.5)
+            client = d.client()
+            client >> post(chat())
+            first = d.upstream()
+            d.later(3)
+            assert d.silent
+            first << answer(completion())
+            assert client.answer().status == 200
+
+
+def test_of_one_model() -> None:
+    """Its own delay, where the house has none."""
+    with Dialogue(channels(2)) as d:
+        d.put("setting", Setting(f"hedge_after_ms:{MODEL}", AFTER))
+        d.gateway.tune()
+        client, _, second = raced(d)
+        second << answer(completion())
+        assert client.answer().status == 200
+
+
+def test_a_winner_s_stream_that_breaks_goes_on() -> None:
+    """A race and a rescue in one row."""
+    with Dialogue(channels(3), hedge_after_ms=AFTER) as d:
+        client, _, second = raced(d, stream=True)
+        second << stream_head() + chunk(delta("", role="assistant") + delta("The quick"))
+        second.reset()
+        third = d.upstream()
+        third << stream_head() + chunk(delta("The quick fox") + STOP + usage_chunk() + DONE) + LAST
+        assert client.answer().body.endswith(DONE)
+        assert [(n, channel, reason) for n, channel, reason, _ in sends(d)] == [
+            (1, 1, "first"), (2, 2, "hedge"), (3, 3, "continue")]  # fmt: skip
+        [end] = d.receipts()
+        assert (end.state, sum(a.charge for a in end.attempts)) == ("done", end.charge)
+
+
+def test_of_another_dialect() -> None:
+    """The second may need the request written for it."""
+    given = channels(2)
+    with Dialogue(given, hedge_after_ms=AFTER) as d:
+        client = d.client()
+        client >> post(chat(), "/v1/messages", "anthropic-version: 2023-06-01")
+        d.upstream()
+        d.later(1.4)
+        d.upstream() << answer(completion("Hi"))
+        assert client.answer().json["content"][0]["text"] == "Hi"
