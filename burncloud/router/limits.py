@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
-from burncloud import logs
+from burncloud import clock, logs
 from burncloud.config import Settings
 from burncloud.domain.snapshot import Limit
 from burncloud.errors import RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE, Refusal
@@ -41,6 +41,9 @@ from burncloud.wire.windows import (
 RESOLVED_MAX: Final = 20_000
 LOOK_S: Final = 0.25
 """As often a channel full of concurrent requests is looked at: other workers end some, too."""
+POLL_S: Final = 0.005
+"""The same while requests wait for it; less often where looking itself takes long."""
+POLL_SHARE: Final = 20
 AGAIN_S: Final = 1
 """Retry-After where nobody knows better."""
 _log = logs.logger(__name__)
@@ -115,6 +118,9 @@ class Limits:
         """Token and model → those who wait, and until when; the first line is served next."""
         self.waiting = 0
         self._due = False
+        self._polling = False
+        self._queued: dict[int, Account] = {}
+        """Channels of which other workers know that requests wait here."""
 
     def share(self, fd: int, index: int) -> None:
         """All workers have the file `fd`; to be called before the first request."""
@@ -267,13 +273,17 @@ class Limits:
             windows = self.windows
             full = self._enter(account, seat.tokens)
             if full is None:
+                windows.entered(account)
                 seat.channel, seat.channel_cell, seat.outlet = account, windows.cell, outlet
                 requests, _, flights = windows.left(account)
                 if not requests or not flights:
-                    self._fill(outlet, LOOK_S)
+                    self._fill(outlet, POLL_S if self.waiting else LOOK_S)
                 return ability, None
             if full.what != TOKEN_LIMIT:
-                self._fill(outlet, LOOK_S if full.what == FLIGHT_LIMIT else full.retry_ms / 1000)
+                look_s = POLL_S if self.waiting else LOOK_S
+                self._fill(outlet, look_s if full.what == FLIGHT_LIMIT else full.retry_ms / 1000)
+            if self.waiting:
+                self._queue(account)
             if soonest is None or 0 <= full.retry_ms < soonest.retry_ms or soonest.retry_ms < 0:
                 soonest = full
             tried = (*tried, ability)
@@ -281,6 +291,8 @@ class Limits:
         return None, soonest
 
     def _enter(self, account: Account, tokens: int) -> Full | None:
+        if self.windows.others_first(account):
+            return Full(account, FLIGHT_LIMIT, 1000)
         if self._permits is None:
             return self.windows.admit((account,), tokens)
         found = self._permits.admit((account,), tokens, None)
@@ -322,6 +334,31 @@ class Limits:
             line = self._lines[name] = deque()
         line.append((x, self._loop.time() + settings.queue_wait_ms / 1000))
         self.waiting += 1
+        self._queue(full.account)
+        if full.what == FLIGHT_LIMIT:
+            self._fill(ability.outlet, POLL_S)
+        if not self._polling:
+            self._polling = True
+            self._loop.call_later(POLL_S, self._poll)
+
+    def _queue(self, account: Account) -> None:
+        """The other workers leave this one its turn at the channel."""
+        if account.key not in self._queued:
+            self._queued[account.key] = account
+            self.windows.queue(account, True)
+
+    def _poll(self) -> None:
+        """Requests of other workers end without a word."""
+        begun = clock.monotonic_ns()
+        self._serve()
+        if self.waiting:
+            took_s = (clock.monotonic_ns() - begun) / 1e9
+            self._loop.call_later(max(POLL_S, POLL_SHARE * took_s), self._poll)
+            return
+        self._polling = False
+        for account in self._queued.values():
+            self.windows.queue(account, False)
+        self._queued.clear()
 
     def _make_way(self, length: int, refusal: Refusal) -> bool:
         """The lines are full: the newest of the longest goes, if that is longer than the newcomer's would be."""

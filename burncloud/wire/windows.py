@@ -35,7 +35,12 @@ TOKEN_CELLS: Final = REQUEST_CELLS + CELLS
 PERMITS: Final = TOKEN_CELLS + CELLS
 PERMIT_WORDS: Final = 17
 """What permits.py keeps of an account that other nodes have, too."""
-SLOT_WORDS: Final = PERMITS + PERMIT_WORDS
+QUEUED, LAST, YIELDED = range(PERMITS + PERMIT_WORDS, PERMITS + PERMIT_WORDS + 3)
+"""Which workers have requests that wait for room (bits), which one let in the last, since when that one stands back."""
+SLOT_WORDS: Final = YIELDED + 1
+YIELD_MS: Final = 12
+"""So long a worker stands back for others whose requests wait, too: each looks more often."""
+QUEUE_BITS: Final = 62
 # Words of the table
 READY: Final = MUTEX_BYTES // 8
 USED: Final = READY + 1
@@ -90,6 +95,7 @@ class Windows:
     def __init__(self, fd: int = -1, index: int = 0, *, alone: bool = False) -> None:
         """`fd`: the workers' shared file, −1 = a table of our own; `alone`: no other process has it."""
         self._me = PARTS + index
+        self._bit = 1 << index % QUEUE_BITS
         self.cell = 0
         """When the last request was admitted: `leave` asks for it."""
         if fd < 0:
@@ -168,6 +174,33 @@ class Windows:
         finally:
             self._give()
 
+    def queue(self, account: Account, waits: bool) -> None:
+        """Whether requests of this worker wait for room in the account."""
+        words, at = self._words, account.slot
+        if at < 0 or bool(words[at + QUEUED] & self._bit) == waits:
+            return
+        if self._take():
+            self._mend()
+        if words[KEYS + (at - FIRST) // SLOT_WORDS] == account.key:
+            words[at + QUEUED] = words[at + QUEUED] | self._bit if waits else words[at + QUEUED] & ~self._bit
+        self._give()
+
+    def others_first(self, account: Account) -> bool:
+        """Whether it is the turn of another worker, whose requests wait: who had the last room stands back a moment."""
+        words, at = self._words, account.slot
+        if at < 0 or not words[at + QUEUED] & ~self._bit or words[at + LAST] != self._bit:
+            return False
+        now_ms = clock.monotonic_ms()
+        if not words[at + YIELDED]:
+            words[at + YIELDED] = now_ms
+        return now_ms - words[at + YIELDED] < YIELD_MS
+
+    def entered(self, account: Account) -> None:
+        """A request of this worker was let in."""
+        at = account.slot
+        self._words[at + LAST] = self._bit
+        self._words[at + YIELDED] = 0
+
     def left(self, account: Account) -> tuple[int, int, int]:
         """Requests, tokens and concurrent requests that the account has left (−1 = no limit), as last counted."""
         words, at = self._words, account.slot
@@ -200,7 +233,7 @@ class Windows:
         at = FIRST + number * SLOT_WORDS
         words[KEYS + number] = account.key
         words[at : at + REQUEST_CELLS] = _NO_CELLS[:REQUEST_CELLS]
-        words[at + PERMITS : at + SLOT_WORDS] = _NO_CELLS[:PERMIT_WORDS]
+        words[at + PERMITS : at + SLOT_WORDS] = _NO_CELLS[: SLOT_WORDS - PERMITS]
         self._forget(at, cell)
         account.slot = at
         return at
@@ -278,5 +311,6 @@ class Windows:
                 if words[at + me]:
                     words[at + FLYING] -= words[at + me]
                     words[at + me] = 0
+                words[at + QUEUED] &= ~self._bit
         finally:
             self._give()

@@ -278,3 +278,23 @@ def test_a_server_that_goes_and_comes_is_told_once_each() -> None:
         assert limits.counters == {"redis_away": 1, "redis_lost": 1}
         limits._server_changed("")
         assert limits.counters == {"redis_away": 0, "redis_lost": 1}
+
+
+def test_a_place_that_another_worker_freed_is_soon_seen() -> None:
+    with Dialogue() as d:
+        d.put("limit", Limit("channel:1", concurrency=1))
+        limits = d.gateway.limits
+        first = ask(d)
+        up = d.upstream()
+        waiting = ask(d)
+        assert limits.waiting == 1
+        account = limits.channels[1]
+        limits.windows.leave((account,), limits.windows.cell, 0)  # as if it had been another worker's
+        d.later(0.011)
+        assert limits.waiting == 0
+        d.upstream() << answer(completion())
+        assert waiting.answer().status == 200
+        up << answer(completion())
+        assert first.answer().status == 200
+        d.later(0.02)
+        assert not limits._queued

@@ -188,3 +188,37 @@ def test_idle_accounts_make_room(now: Clock, monkeypatch: pytest.MonkeyPatch) ->
     table.leave([old], 1, 5)  # its place is another's now
     assert table.left(busy[0])[0] == table.left(busy[1])[0] == 0
     assert table.admit([flying], 0) is not None
+
+
+@linux
+def test_workers_take_turns_where_both_have_requests_that_wait(now: Clock) -> None:
+    with shared_file() as fd:
+        mine, other = Windows(fd, 0), Windows(fd, 1)
+        here, there = (Account("channel:1", 7, concurrency=1) for _ in range(2))
+        assert mine.admit([here], 0) is None
+        mine.entered(here)
+        assert other.admit([there], 0) is not None
+        other.queue(there, True)
+        mine.leave([here], mine.cell, 0)
+        assert mine.others_first(here)  # it had the last one
+        assert not other.others_first(there)
+        now.now_ms += windows.YIELD_MS
+        assert not mine.others_first(here)  # the other did not come
+        assert other.admit([there], 0) is None
+        other.entered(there)
+        assert not mine.others_first(here)
+        other.queue(there, False)
+        mine.queue(here, True)
+        assert other.others_first(there)
+        Windows(fd, 0)  # the successor of a worker that died with requests in its line
+        assert not other.others_first(there)
+
+
+def test_nobody_stands_back_for_nobody(now: Clock) -> None:
+    table, account = Windows(), Account("channel:1", 7, concurrency=1)
+    assert not table.others_first(account)
+    table.queue(account, True)
+    assert table.admit([account], 0) is None
+    table.entered(account)
+    table.queue(account, True)
+    assert not table.others_first(account)
