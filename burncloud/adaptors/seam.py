@@ -31,15 +31,22 @@ class Seam:
     """write() the other stream's events, get the bytes that the client lacks.  Raises Diverged."""
 
     def __init__(
-        self, told: Told, writer: StreamWriter, given: str, echoes: bool, bill: Callable[[Usage], Usage]
+        self,
+        told: Told,
+        writer: StreamWriter,
+        given: str,
+        echoes: bool,
+        bill: Callable[[Usage], Usage],
+        foreign: bool = False,
     ) -> None:
         """`given`: the text that the model was told to go on from, "" for a restart; `echoes`: its vendor repeats it.
 
-        `bill`: from the other stream's usage to that of the whole answer.
+        `bill`: from the other stream's usage to that of the whole answer; `foreign`: it is not of the client's dialect.
         """
         self.told = told
         self._writer = writer
         self._bill = bill
+        self._foreign = foreign
         self._given = given
         self._echoes = echoes
         self._awaited = [] if given else told.answer
@@ -155,6 +162,8 @@ class Seam:
     def _on_stopped(self, event: canon.Stopped) -> bytes:
         if event.choice:
             return b""
+        if self._foreign:
+            event.stop.raw = ""  # the writer may believe that all of the stream is of its own dialect
         out = self._settle()
         if self._awaited and (len(self._awaited) > 1 or self._at < len(self._awaited[0].text)):
             raise Diverged

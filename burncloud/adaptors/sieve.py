@@ -69,8 +69,8 @@ class Sieve:
     def strip(self, data: bytes) -> bytes:
         """The bytes to pass on now."""
         if not self._size and (data[-2:] == b"\n\n" or data[-4:] == b"\r\n\r\n") and not self._passing:
-            start = 6 if data[:7] == b"data: {" else data.find(b"\ndata: {", 0, 80) + 7
-            if start > 5 and data[:12] != b"event: error" and (data.isascii() or _is_utf8(data)):
+            start = 6 if data[:7] == b"data: {" else _behind_name(data)
+            if start and data[:12] != b"event: error" and (data.isascii() or _is_utf8(data)):
                 try:
                     look = _look(data[start:])
                 except BAD_JSON:
@@ -161,13 +161,14 @@ class Sieve:
         return PASS
 
     def finish(self) -> bytes:
-        """At the end of the stream: a last event that lacks its empty line, if it is sound, and what others hold."""
+        """At the end of the stream: a last event that lacks only its empty line, with it, and what others hold."""
         rest, self._rest, self._size = b"".join(self._rest), [], 0
         out = b""
         if rest and not self.failed:
             verdict = self._judge(rest)
             if verdict == PASS:
-                out = self._give(rest)
+                if events.event_data(events.unify(rest).rstrip(b"\n")):
+                    out = self._give(rest + (b"\n" if rest[-1:] == b"\n" else b"\n\n"))
             elif verdict == STOP:
                 self.failed = rest
             else:
@@ -233,8 +234,8 @@ def _are_sound(block: bytes) -> bool:
     if b"\r" in block:
         return False
     for event in block[:-2].split(b"\n\n"):
-        start = 6 if event[:7] == b"data: {" else event.find(b"\ndata: {", 0, 80) + 7
-        if start < 6 or event[:12] == b"event: error":
+        start = 6 if event[:7] == b"data: {" else _behind_name(event)
+        if not start or event[:12] == b"event: error":
             return False
         try:
             look = _look(event[start:])
@@ -243,6 +244,12 @@ def _are_sound(block: bytes) -> bool:
         if look.error is not None or look.type in _ERRORS or look.object == "error":
             return False
     return True
+
+
+def _behind_name(data: bytes) -> int:
+    """Where the JSON of an event begins that has its name in its first line; 0 = it is otherwise."""
+    end = data.find(b"\n", 0, 80)
+    return end + 7 if data[:6] == b"event:" and data[end : end + 8] == b"\ndata: {" else 0
 
 
 def _may_end(before: bytes, data: bytes) -> bool:

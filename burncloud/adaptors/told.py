@@ -6,7 +6,7 @@ with it from then on fits: the same id, the next index, the next number.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from burncloud.adaptors import canon
 from burncloud.adaptors.reading import text_size
@@ -24,6 +24,14 @@ _KINDS: Final[dict[type, str]] = {
 }
 SIGNING: Final = frozenset(("messages", "converse", "gemini"))
 """Dialects whose thinking is signed at its end: a part of it is worth nothing."""
+
+
+@runtime_checkable
+class Numbering(Protocol):
+    """A writer that numbers its events."""
+
+    def number_behind(self, delivered: bytes) -> bool:
+        """Go on above the last number that these bytes hold; False = that cannot be."""
 
 
 class Part:
@@ -147,4 +155,6 @@ def stand(reader: StreamReader, delivered: bytes, writer: StreamWriter | None) -
         told.note(event)
         if writer is not None:
             writer.write(event)
+    if isinstance(writer, Numbering) and not writer.number_behind(delivered):
+        told.hopeless = told.hopeless or "a block without a word"
     return told

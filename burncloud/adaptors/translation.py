@@ -222,8 +222,13 @@ class Translation:
         return b"".join(out)
 
     def finish(self) -> bytes:
-        """At the end of the upstream's bytes: what is left."""
-        return self._look(self._reader.finish()) if self._reader is not None else b""
+        """At the end of the upstream's bytes: what is left.  The blocks of a stream that was cut stay open."""
+        if self._reader is None:
+            return b""
+        found = self._reader.finish()
+        if not (self.ended or any(isinstance(event, canon.Ended) for event in found)):
+            found = [event for event in found if not isinstance(event, canon.Closed)]
+        return self._look(found)
 
     def cut(self, text: str) -> bytes:
         """The upstream broke off: an error in the client's dialect, never a false stop."""

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from burncloud import clock
+from burncloud import clock, crash
 from burncloud.adaptors.canon import Losses, Unreadable
 from burncloud.adaptors.complaints import complaint_in
 from burncloud.adaptors.estimate import output_tokens
@@ -128,6 +128,8 @@ class Rescues:
             rescue = x.rescue = Rescued(record, reading, x.prompt_billed, len(x.attempts) - 1, shown)
         else:
             rescue.broke(len(x.attempts) - 1)
+        if crash.ARMED:
+            crash.point("worker.stream_broken")
         x.tried = (*x.tried, x.ability)
         self._clear(x)
         self._queue.append(x)
@@ -176,6 +178,7 @@ class Rescues:
             request = read(client.name, x.body.everything(), x.model, True)
             asked = Asked(request, x.model, "" if asked is None else asked.framing)
         rescue.asked = asked
+        rescue.dialect = client.name
         writer = getattr(translation, "writer", None)
         if writer is None:
             # of a stream that came as it was, the client has the upstream's own name of the model

@@ -30,8 +30,8 @@ class Rescued:
     """The answer of an exchange whose stream broke off."""
 
     __slots__ = (
-        "_billed", "_parts", "_stated", "_withheld", "asked", "given", "how", "may_prefill", "record", "sends", "told",
-        "writer",
+        "_billed", "_parts", "_stated", "_withheld", "asked", "dialect", "given", "how", "may_prefill", "record",
+        "sends", "told", "writer",
     )  # fmt: skip
 
     def __init__(self, record: Record, reading: Reading, prompt: int, attempt: int, withheld: bytes) -> None:
@@ -49,6 +49,8 @@ class Rescued:
         """Attempts to go on."""
         # known when the record was read
         self.asked: Asked
+        self.dialect: str
+        """The client's."""
         self.told: Told
         self.writer: StreamWriter
         self.may_prefill = True
@@ -69,7 +71,7 @@ class Rescued:
     def answer(self, upstream: Dialect, losses: Losses) -> Continued:
         """What reads the answer of the attempt under way."""
         echoes = self.how is not None and self.how.echoes
-        seam = Seam(self.told, self.writer, self.given, echoes, self.bill)
+        seam = Seam(self.told, self.writer, self.given, echoes, self.bill, upstream.name != self.dialect)
         return Continued(upstream, self.asked, seam, self.writer, losses, self.asked.framing)
 
     def lament(self, text: str) -> bytes:

@@ -50,8 +50,8 @@ class _Made:
 class Output:
     """open(), delta() and close() of blocks give bytes; `end` at the end.  `own`: it was read from Responses."""
 
-    __slots__ = ("_done", "_losses", "_message", "_next", "_numbers", "_open", "_seen", "_tools", "made", "own",
-                 "refused")  # fmt: skip
+    __slots__ = ("_done", "_losses", "_message", "_open", "_seen", "_tools", "made", "next_item", "next_number",
+                 "own", "refused")  # fmt: skip
 
     def __init__(self, losses: canon.Losses, request: canon.Request | None) -> None:
         self._losses = losses
@@ -60,8 +60,10 @@ class Output:
         self._done: dict[int, dict[str, Any]] = {}
         self._message: tuple[dict[str, Any], int, Any] | None = None
         """The message that is open: (item, output_index, how its first part was said)."""
-        self._next = 0
-        self._numbers = 0
+        self.next_number = 0
+        """Of the next event."""
+        self.next_item = 0
+        """The output_index of the next item."""
         self._seen: dict[str, int] = {}
         """Ids of items of servers' tools to their output_index."""
         self.own = False
@@ -75,8 +77,8 @@ class Output:
 
     def event(self, kind: str, **members: Any) -> bytes:
         """One event with the next sequence number."""
-        number = self._next
-        self._next = number + 1
+        number = self.next_number
+        self.next_number = number + 1
         return frames.event(kind, number, members)
 
     def delta(self, event: canon.Delta) -> bytes:
@@ -91,8 +93,8 @@ class Output:
             and not (event.signature or event.encrypted or event.citation or event.logprobs or event.part)
         ):
             made.said.append(text)
-            number = self._next
-            self._next = number + 1
+            number = self.next_number
+            self.next_number = number + 1
             return made.head + b"%d" % number + made.middle + frames.string(text) + made.tail
         return _MORE.get(type(made.block), Output._more_nothing)(self, made, event)
 
@@ -127,8 +129,8 @@ class Output:
         return out + self.event("response.output_item.added", output_index=made.number, item=item)
 
     def _take(self) -> int:
-        self._numbers += 1
-        return self._numbers - 1
+        self.next_item += 1
+        return self.next_item - 1
 
     def _end(self, made: _Made) -> bytes:
         self._done[made.number] = made.item
@@ -140,8 +142,8 @@ class Output:
 
     def _say(self, made: _Made, text: str) -> bytes:
         made.said.append(text)
-        number = self._next
-        self._next = number + 1
+        number = self.next_number
+        self.next_number = number + 1
         return made.head + b"%d" % number + made.middle + frames.string(text) + made.tail
 
     # Messages

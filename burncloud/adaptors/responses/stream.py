@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.events import payloads, unify
 from burncloud.adaptors.failures import failure_in
 from burncloud.adaptors.reading import BAD_JSON, lenient
 from burncloud.adaptors.responses.making import Output
@@ -263,6 +264,16 @@ class StreamReader(EventReader[bytes]):
 
 _TOLD: Final = frozenset({"message", "reasoning", *CALLS})
 """Items whose beginning is told by their blocks."""
+
+
+class _Place(msgspec.Struct, gc=False):
+    """Where an event stands."""
+
+    sequence_number: int = -1
+    output_index: int = -1
+
+
+_place: Final = msgspec.json.Decoder(_Place).decode
 _END: Final = frozenset({"type", "response", "sequence_number"})
 _HANDLERS: Final[dict[str, Callable[[StreamReader, _Event, bytes, list[canon.Event]], None]]] = {
     "response.created": StreamReader._on_start,
@@ -358,6 +369,22 @@ class StreamWriter(EventWriter):
         if type(event) is canon.Delta:
             return self._output.delta(event)
         return self._step(event)
+
+    def number_behind(self, delivered: bytes) -> bool:
+        """What is written next has larger numbers than these bytes, the beginning of the same stream.
+
+        False where they announce an item of which nothing is told: nobody could end it, and so not the response.
+        """
+        output = self._output
+        for payload in payloads(unify(delivered)):
+            try:
+                place = _place(payload)
+            except BAD_JSON:
+                continue
+            output.next_number = max(output.next_number, place.sequence_number + 1)
+            if place.output_index >= output.next_item:
+                return False
+        return True
 
     def _on_started(self, event: canon.Started) -> bytes:
         if self._shell:

@@ -62,6 +62,17 @@ def texts(writer: Writer) -> list[str]:
     return [part.text for part in writer.told.parts]
 
 
+def test_the_stop_of_another_dialect() -> None:
+    """Its own word for it means nothing to a client of ours."""
+    for foreign, raw in ((False, "end_turn"), (True, "")):
+        writer = Writer()
+        seam = Seam(Told(), writer, "", False, lambda usage: usage, foreign)
+        seam.write(canon.Stopped(canon.Stop("stop", "end_turn")))
+        [stopped] = writer.events
+        assert isinstance(stopped, canon.Stopped)
+        assert stopped.stop.raw == raw
+
+
 def test_a_continuation() -> None:
     """Goes into the block that is open; one beginning, one end, the usage of the whole."""
     writer = join(text("The quick"), [*text(" fox"), canon.Closed(0), *END], "The quick")

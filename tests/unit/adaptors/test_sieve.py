@@ -86,7 +86,16 @@ def test_a_client_never_stands_in_the_middle_of_an_event() -> None:
     assert made.strip(b'data: {"cut":') == b""
     assert (made.finish(), made.dropped) == (b"", 1)
     assert sieved(delta("a") + b"data: [DONE]").record is not None
-    assert passed(sieved(delta("a") + b"data: [DONE]")) == delta("a") + b"data: [DONE]"
+    assert passed(sieved(delta("a") + b"data: [DONE]")) == delta("a") + b"data: [DONE]\n\n"
+    assert passed(sieved(delta("a")[:-1])) == delta("a")
+    assert passed(sieved(delta("a") + b"event: message\ndata: ")) == delta("a")
+
+
+def test_a_first_line_that_is_none() -> None:
+    """A sound event does not vouch for what stands before it."""
+    made = Sieve("openai", "chat.completions", None, None)
+    assert (made.strip(b"data: oops\n\n" + delta("a")), made.dropped) == (delta("a"), 1)
+    assert (made.strip(b"data: oops\n" + delta("a")), made.dropped) == (b"", 2)
 
 
 def test_an_event_too_long_to_be_held(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from burncloud.adaptors.spoken import SPOKEN, Asked
 from burncloud.adaptors.told import CALL, TEXT, THOUGHT, Told, stand
 from burncloud.adaptors.translation import read
 from tests.speech import body_of, chat, delta
+from tests.speech import event as sse
 
 
 def told(*events: canon.Event) -> Told:
@@ -53,6 +54,22 @@ def test_a_call_is_no_beginning() -> None:
 def test_what_nobody_can_go_on_with(events: list[canon.Event]) -> None:
     """And why."""
     assert told(*events).reason()
+
+
+def test_responses_are_numbered_on() -> None:
+    """Above the numbers of the upstream, whose events are not told as ours; an item without a word is nobody's."""
+    asked = Asked(read("responses", body_of({"model": "gpt-4", "input": "Hi", "stream": True}), "gpt-4", True), "")
+    item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+    created = {"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1", "object": "response"}}
+    added = {"type": "response.output_item.added", "sequence_number": 40, "output_index": 0, "item": item}
+    text = {"type": "response.output_text.delta", "sequence_number": 70, "output_index": 0, "content_index": 0,
+            "item_id": "msg_1", "delta": "Hi"}  # fmt: skip
+    for events, reason in (((created, added, text), ""), ((created, added), "a block without a word")):
+        writer = SPOKEN["responses"].writer(asked, canon.Losses())
+        made = stand(SPOKEN["responses"].reader(asked), b"".join(map(sse, events)), writer)
+        assert made.reason() == reason
+        if not reason:
+            assert b'"sequence_number":71' in writer.write(canon.Delta(made.parts[0].index, " there"))
 
 
 def test_a_writer_stands_where_the_client_stands() -> None:
