@@ -39,7 +39,7 @@ class Flaky(asyncio.Protocol):
     """One connection of the gateway."""
 
     def __init__(self, told: argparse.Namespace, chance: random.Random, counts: collections.Counter[str]) -> None:
-        """`told`: percent, plain_ms."""
+        """`told`: percent, faults, plain_ms."""
         self._told = told
         self._chance = chance
         self._counts = counts
@@ -80,7 +80,7 @@ class Flaky(asyncio.Protocol):
         self._counts["requests"] += 1
         last = asked["messages"][-1]
         begun = last["content"] if last["role"] == "assistant" else ""
-        fault = self._chance.choice(FAULTS) if self._chance.random() * 100 < self._told.percent else ""
+        fault = self._chance.choice(self._told.faults) if self._chance.random() * 100 < self._told.percent else ""
         if fault == "cut" and not asked.get("stream"):
             fault = "reset"
         if fault:
@@ -190,6 +190,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--percent", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", nargs="*", default=FAULTS, choices=FAULTS)
     parser.add_argument("--plain-ms", type=float, default=500.0, help="until a plain answer comes")
     told = parser.parse_args()
     loop = asyncio.get_running_loop()
