@@ -247,6 +247,12 @@ class Settings:
         "Whether a conversation stays at its channel, as far as the shares allow it: on or off (balancing.md).",
         _one_of("on", "off"),
     )
+    probe_every_s: int = _setting(
+        0,
+        "s",
+        "All enabled channels are tested this often with cheap requests, which cost a little; 0 = only when asked to.",
+        _whole(0, 1 << 30),
+    )
     pool_idle_ms: int = _setting(60_000, "ms", "An idle connection to an upstream is closed after this.", _MS)
 
 

@@ -14,7 +14,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,12 +23,13 @@ from burncloud.app import child, loop
 from burncloud.app.links import Links
 from burncloud.app.lock import Held, SupervisorLock
 from burncloud.app.processes import RETIRE
-from burncloud.database.changes import prune_changes
+from burncloud.database.changes import Change, prune_changes
 from burncloud.database.engine import DATABASE_ERRORS, Database, DatabaseError, open_database, refused, transient
 from burncloud.database.migrate import ensure_schema
 from burncloud.service import events, nodes, secrets, users
 from burncloud.service.credentials import Credentials
 from burncloud.service.journals import Books
+from burncloud.service.probes import Probes
 from burncloud.service.snapshots import Snapshots
 from burncloud.service.states import Keeper
 from burncloud.wire.tls import ca_file_fault
@@ -119,14 +120,22 @@ class Control:
         links = Links(self._boot, books, snapshots)
         keeper = Keeper(db, settings.node, key, links.states)
         await keeper.load()
-        snapshots.on_changes = lambda changes: keeper.changed(int(c.id) for c in changes if c.kind == "channel")
+        probes = Probes(db, settings.node, links.probe, settings.probe_every_s)
+
+        def noticed(changes: Sequence[Change]) -> None:
+            keeper.changed(int(change.id) for change in changes if change.kind == "channel")
+            if any(change.kind == "probe" for change in changes):
+                probes.ring()
+
+        snapshots.on_changes = noticed
         await links.start()
         gc.freeze()  # the snapshot's bytes stay
         gc.enable()
         self._chore(snapshots.follow(links.publish))
         self._chore(credentials.run(snapshots.renew_channels))
         self._chore(nodes.follow(db, settings.node, snapshots))
-        self._chore(keeper.run())
+        for work in (keeper.run(), probes.run(), *([probes.schedule()] if settings.probe_every_s else ())):
+            self._chore(work)
         self._chore(_prune(db))
         return Parts(db, books, snapshots, links)
 

@@ -85,6 +85,10 @@ class RunningHouse:
             }
         return found
 
+    async def states(self) -> list[dict[str, object]]:
+        """How the parts of channels stand, by what the workers of this node say."""
+        return self._links.states.as_json()
+
     async def principal(self, key: str, peer: str) -> Principal:
         """Who holds this token."""
         try:

@@ -23,6 +23,8 @@ from burncloud.domain.link import (
     Hello,
     Learned,
     Opened,
+    Probe,
+    Probed,
     Rewrite,
     Stats,
     ToControl,
@@ -37,6 +39,8 @@ from burncloud.wire.link import LinkServer, Peer
 
 WorkerPeer = Peer[ToControl]
 RETRY_S: Final = 0.5
+PROBE_GRACE_S: Final = 5.0
+"""A worker's own time-out comes first."""
 
 log = logs.logger(__name__)
 
@@ -68,6 +72,7 @@ class Links:
         self._peers: set[WorkerPeer] = set()
         self._by_journal: dict[str, WorkerPeer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._probes: dict[int, tuple[WorkerPeer, asyncio.Future[Probed]]] = {}
         self.changed = asyncio.Event()
         """Set whenever a worker came, got its Snapshot or went."""
         books.on_ack = lambda uuid, seq: self._send(uuid, Ack(seq))
@@ -140,6 +145,8 @@ class Links:
             worker.counters = message.counters
         elif isinstance(message, Learned):
             self._learn(peer, message)
+        elif isinstance(message, Probed):
+            self._probed(message)
         elif isinstance(message, Opened):
             self._spawn(self._open(peer, worker, message.journal))
 
@@ -147,6 +154,9 @@ class Links:
         worker: Worker | None = peer.context
         self._peers.discard(peer)
         self.changed.set()
+        for n, (other, _) in list(self._probes.items()):
+            if other is peer:
+                self._probed(Probed(n, 0, "lost"))
         # a worker that is back already has another link for the same journal
         if worker is not None and self._by_journal.get(worker.journal) is peer:
             del self._by_journal[worker.journal]
@@ -161,6 +171,28 @@ class Links:
         self._peers.add(peer)
         self.changed.set()
         peer.send(Welcome(self._books.ledger, self._books.guard.node))
+
+    async def probe(self, probe: Probe) -> Probed:
+        """Have one of the workers do it, each in turn.  Raises LookupError where there is none."""
+        ready = sorted((peer for peer in self._peers if peer.context.loaded), key=lambda peer: int(peer.context.pid))
+        if not ready:
+            raise LookupError("no worker")
+        peer = ready[probe.n % len(ready)]
+        done: asyncio.Future[Probed] = asyncio.get_running_loop().create_future()
+        self._probes[probe.n] = (peer, done)
+        peer.send(probe)
+        try:
+            async with asyncio.timeout(probe.timeout_ms / 1000 + PROBE_GRACE_S):
+                return await done
+        except TimeoutError:
+            return Probed(probe.n, 0, "timeout")
+        finally:
+            self._probes.pop(probe.n, None)
+
+    def _probed(self, message: Probed) -> None:
+        _, done = self._probes.get(message.n, (None, None))
+        if done is not None and not done.done():
+            done.set_result(message)
 
     def _learn(self, peer: WorkerPeer, message: Learned) -> None:
         """What one worker has found out, the others need not find out by themselves."""

@@ -21,6 +21,7 @@ from typing import Final
 from burncloud import clock, config, logs
 from burncloud.app import child, loop
 from burncloud.app.listening import open_listening
+from burncloud.app.probing import Prober
 from burncloud.app.processes import RETIRE
 from burncloud.app.translating import Translating
 from burncloud.domain.link import (
@@ -32,6 +33,7 @@ from burncloud.domain.link import (
     Hello,
     Learned,
     Opened,
+    Probe,
     Put,
     Quota,
     Ready,
@@ -91,6 +93,7 @@ class Worker:
         self.gateway.health.on_news = self._news
         self._translating = Translating() if hasattr(socket, "send_fds") else None
         self.gateway.translator = self._translating
+        self._prober = Prober(self.gateway, settings, lambda done: self._link.send(done))
         self._sweep = Sweep(self.gateway, settings)
         self._link = LinkClient(
             boot.link_path if not boot.link_port else f"127.0.0.1:{boot.link_port}",
@@ -235,6 +238,8 @@ class Worker:
                 gateway.tune()
         elif isinstance(message, Grant):
             gateway.desk.granted(message)
+        elif isinstance(message, Probe):
+            self._prober.start(message)
         elif isinstance(message, Learned):
             gateway.health.learn(message.parts, self._loop.time())
         elif isinstance(message, Ack):

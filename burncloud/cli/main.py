@@ -19,6 +19,7 @@ from burncloud.cli import (
     output,
     policies,
     prices,
+    probes,
     reload,
     settings,
     tokens,
@@ -71,6 +72,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+channels.app.command("test")(probes.check)
 for part in (channels, tokens, users, prices, groups, policies, limits, settings, logs, events, ledger):
     app.add_typer(part.app)
 

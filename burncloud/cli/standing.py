@@ -17,20 +17,9 @@ from burncloud.database.engine import Database
 from burncloud.database.probes import ProbeRow
 from burncloud.database.states import StateRow
 from burncloud.service import states
+from burncloud.service.probes import CAUSES
 from burncloud.service.secrets import KeyMismatch, MasterKey
 from burncloud.service.states import OFF, READY
-
-WORDS: Final[dict[str, str]] = {
-    "connect": "no connection",
-    "lost": "the connection broke",
-    "timeout": "no answer in time",
-    "broken": "a bad answer",
-    "empty": "an empty answer",
-    "forbidden": "forbidden",
-    "busy": "too many requests",
-    "refused": "the key is refused",
-}
-"""Kind of fault → what it means."""
 
 
 class Standing(msgspec.Struct):
@@ -144,7 +133,7 @@ def _said(row: StateRow | None) -> str:
     if row is None:
         return READY
     status = f" (status {row.status})" if row.status else ""
-    why = f"{WORDS.get(row.reason, row.reason)}{status}"
+    why = f"{CAUSES.get(row.reason, row.reason)}{status}"
     left = max(0, row.until - clock.now_s())
     if row.state == READY:
         return f"ready; the last fault: {why}" if row.reason else READY

@@ -157,8 +157,38 @@ class Learned(msgspec.Struct, array_like=True, tag="learned"):
     parts: list[Part]
 
 
-ToControl = Hello | Opened | Ask | Bell | Stats | Learned
-ToWorker = Welcome | Put | Drop | Ready | Grant | Recall | Rewrite | Quota | Ack | Learned
+class Probe(msgspec.Struct, array_like=True, tag="probe"):
+    """Control: send this request to that channel with that key, whatever its state, and say what came of it."""
+
+    n: int
+    channel: int
+    key: int
+    model: str
+    """Public; "" = `path` is asked for by GET, without any model: the upstream's list of them."""
+    path: str
+    """As a client asks for it."""
+    body: bytes = b""
+    timeout_ms: int = 30_000
+
+
+class Probed(msgspec.Struct, array_like=True, tag="probed"):
+    """Worker: what came of Probe n."""
+
+    n: int
+    status: int
+    """Of our own answer to that request, or the upstream's to a GET; 0 = there was none."""
+    reason: str = ""
+    """The upstream's fault, if it was one (router/health.py), timeout or unknown (the channel or its key)."""
+    upstream_status: int = 0
+    """What it answered then; 0 = nothing."""
+    duration_us: int = 0
+    first_us: int = 0
+    """Until the first byte of content."""
+    body: bytes = b""
+
+
+ToControl = Hello | Opened | Ask | Bell | Stats | Learned | Probed
+ToWorker = Welcome | Put | Drop | Ready | Grant | Recall | Rewrite | Quota | Ack | Learned | Probe
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_control: msgspec.msgpack.Decoder[ToControl] = msgspec.msgpack.Decoder(ToControl)

@@ -45,7 +45,7 @@ class Breaker:
     """One thing that can fail by itself: a key of a channel, or a model at it."""
 
     __slots__ = (
-        "_cool_s", "_failures", "_off_s", "_row", "_seen", "available", "reason", "state", "status", "until",
+        "_cool_s", "_failures", "_off_s", "_row", "_seen", "available", "fault", "reason", "state", "status", "until",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -58,6 +58,8 @@ class Breaker:
         """Why it is not ready: the fault's kind."""
         self.status = 0
         """What the upstream answered then; 0 = nothing."""
+        self.fault = ("", 0)
+        """The last fault that it was blamed for, and its status, in whatever state it is."""
         self._row = 0
         self._cool_s = COOL_S
         self._off_s = OFF_S

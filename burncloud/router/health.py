@@ -103,6 +103,7 @@ class Health:
             self._tell(*spared)
         name, breaker = blamed
         before = breaker.state
+        breaker.fault = (kind, status)
         opened = breaker.turn_off(now, kind) if kind == REFUSED else breaker.failed(now, kind, retry_after_s)
         if opened or breaker.state is not before:
             breaker.status = status
@@ -135,7 +136,7 @@ class Health:
                 self._hand_over(outlet)
                 continue
             if sum(breaker.tick(now) for breaker in _breakers(outlet)):
-                outlet.look()
+                self._look(outlet)
             self._settle(outlet)
 
     # What other workers know
@@ -178,12 +179,11 @@ class Health:
             self.on_news()
 
     def _look(self, outlet: Outlet) -> None:
-        """A breaker has changed; so it has for who took its channel's place meanwhile, and still has that part."""
+        """A breaker has changed; so it has for the channel that shares it: its heir, or who lent it for a probe."""
         outlet.look()
-        if outlet.gone:
-            heir = self.find(outlet.id)
-            if heir is not None:
-                heir.look()
+        other = self.find(outlet.id)
+        if other is not None and other is not outlet:
+            other.look()
 
     def _hand_over(self, old: Outlet) -> None:
         """The channel has changed: its heir rests for what is still its own; what it got anew is ready."""

@@ -21,7 +21,7 @@ from burncloud.errors import (
     Refusal,
     error_body,
 )
-from burncloud.server import health, status
+from burncloud.server import channels, health, status
 from burncloud.server.guard import guard
 from burncloud.server.house import House
 
@@ -42,6 +42,7 @@ def make_app(house: House) -> FastAPI:
     app.state.house = house
     app.include_router(health.router)
     app.include_router(status.router)
+    app.include_router(channels.router)
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)

@@ -46,6 +46,10 @@ class House(Protocol):
         """Version, workers and their counters, journals, leases: the body of /api/v1/status."""
         ...
 
+    async def states(self) -> list[dict[str, object]]:
+        """How the parts of channels stand that were not ready at some time."""
+        ...
+
     async def principal(self, key: str, peer: str) -> Principal:
         """Who holds this token.  Raises Refusal (401, 403) where it is unknown, expired, off or out of its network."""
         ...

@@ -81,6 +81,20 @@ class States:
             if state.part.state == OFF or (state.part.state != READY and state.until_ms > now_ms)
         ]
 
+    def as_json(self) -> list[dict[str, object]]:
+        """All of them, for programs; times in unix seconds."""
+        now, now_ms = clock.now_s(), clock.monotonic_ms()
+        found: list[dict[str, object]] = []
+        for (channel, key, model), known in sorted(self.all.items()):
+            part, left_s = known.part, max(0, known.until_ms - now_ms + 999) // 1000
+            due = part.state in (COOLING, PROBING) and not left_s
+            found.append({
+                "channel": channel, "key": key or None, "model": model or None,
+                "state": PROBING if due else part.state, "reason": part.reason or None, "status": part.status or None,
+                "since": known.since, "until": now + left_s if left_s and part.state != READY else None,
+            })  # fmt: skip
+        return found
+
     def forget(self, channel: int, keys: Iterable[int]) -> list[PartName]:
         """Of this channel's keys only these are left; the parts that are gone."""
         left = {0, *keys}

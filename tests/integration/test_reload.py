@@ -228,7 +228,7 @@ def test_what_cannot_work_is_refused_and_said(tmp_path: Path, upstream: Upstream
         [key, _] = prepared(product, upstream)
         [worker] = product.pids("worker")
         (tmp_path / ".env").write_text("UPSTREAM_CA_FILE=/nowhere/ca.pem\n")
-        with pytest.raises(CommandFailed, match="UPSTREAM_CA_FILE: the file /nowhere/ca.pem"):
+        with pytest.raises(CommandFailed, match=r"UPSTREAM_CA_FILE: the file /nowhere/ca\.pem"):
             product.cli("reload")
         assert product.pids("worker") == [worker]
         (tmp_path / ".env").write_text("DEFAULT_RESERVE_OUTPUT=17\n")

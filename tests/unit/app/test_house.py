@@ -10,10 +10,12 @@ from burncloud import clock
 from burncloud.app.house import BOOKING_MS_MAX, FRESH_MS, RunningHouse
 from burncloud.database.engine import Database, open_database
 from burncloud.database.journals import Guard
+from burncloud.domain.link import Part
 from burncloud.errors import INVALID_TOKEN, SERVICE_UNAVAILABLE, Refusal
 from burncloud.server.house import Principal
 from burncloud.service import tokens, users
 from burncloud.service.journals import JournalStatus, Status
+from burncloud.service.states import States
 
 
 class FakeBooks:
@@ -39,6 +41,9 @@ class FakeLinks:
     """One worker, or none."""
 
     ready = 1
+
+    def __init__(self) -> None:
+        self.states = States()
 
     def as_json(self) -> list[dict[str, Any]]:
         return [{"index": 0}]
@@ -166,3 +171,19 @@ async def test_who_calls_is_not_known_without_a_database(monkeypatch: pytest.Mon
         await Made(monkeypatch, db).house.principal("sk-x", "")
     assert (caught.value.row, caught.value.retry_after_s) == (SERVICE_UNAVAILABLE, 1)
     await db.close()
+
+
+async def test_how_channels_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause that is over waits for a probe; what is ready says what was wrong last."""
+    made = Made(monkeypatch)
+    made.links.states.learn([
+        Part(1, 7, "", "off", "refused", 401, 60_000, 60_000), Part(1, 0, "m", "cooling", "broken", 500, 1_000, 2_000),
+        Part(2, 0, "m", "cooling", "busy", 429, 90_000, 2_000), Part(2, 0, "m", "ready"),
+    ])  # fmt: skip
+    made.clock.ms += 2_000
+    now = clock.now_s()
+    found = [
+        (row["channel"], row["key"], row["model"], row["state"], row["until"]) for row in await made.house.states()
+    ]
+    assert found == [(1, None, "m", "probing", None), (1, 7, None, "off", now + 58), (2, None, "m", "ready", None)]
+    assert (await made.house.states())[2]["reason"] == "busy"

@@ -16,7 +16,7 @@ from burncloud import config
 from burncloud.app.links import Links
 from burncloud.database.engine import Database, open_database
 from burncloud.domain import link
-from burncloud.domain.link import Ack, Ask, Bell, Grant, Learned, Part, Put, Quota, Stats, Welcome
+from burncloud.domain.link import Ack, Ask, Bell, Grant, Learned, Part, Probe, Probed, Put, Quota, Stats, Welcome
 from burncloud.service.journals import Books
 from burncloud.service.snapshots import Snapshots
 from tests.books import add_accounts, make_books, until
@@ -187,3 +187,21 @@ async def test_what_one_worker_learned_all_know(house: House) -> None:
     assert not fourth.of(Learned)
     for worker in (first, second, third, fourth):
         worker.leave()
+
+
+async def test_a_probe_is_done_by_one_worker(house: House) -> None:
+    """One that goes in the middle of it has lost it; without any there is nobody to ask."""
+    with pytest.raises(LookupError):
+        await house.links.probe(Probe(1, 1, 7, "m", "/v1/chat/completions"))
+    worker = house.worker()
+    await worker.loaded()
+    asked = asyncio.create_task(house.links.probe(Probe(2, 1, 7, "m", "/v1/chat/completions", b"{}")))
+    await worker.hears(Probe)
+    assert worker.of(Probe)[0].body == b"{}"
+    worker.send(Probed(99, 200))
+    worker.send(Probed(2, 200, body=b"x"))
+    assert (await asked).body == b"x"
+    asked = asyncio.create_task(house.links.probe(Probe(3, 1, 7, "m", "/v1/chat/completions")))
+    await worker.hears(Probe, 2)
+    worker.leave()
+    assert (await asked).reason == "lost"

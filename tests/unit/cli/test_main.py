@@ -32,7 +32,7 @@ def test_exactly_these_commands() -> None:
         "router": "",
         "reload": "",
         "price": "list set get delete",
-        "channel": "add list show update delete enable disable",
+        "channel": "add list show update delete enable disable test",
         "token": "create list show update delete",
         "user": "create list show update delete enable disable passwd topup",
         "group": "list set delete",

@@ -401,3 +401,28 @@ def test_a_policy_of_another_version_is_passed_over(world: World) -> None:
     put(world, "channel", *channels(2))
     put(world, "policy", policy("*", "*", "by-the-stars"))
     assert sum(picks(world, "gpt-4").values()) == 60
+
+
+def test_a_channel_is_lent_with_one_key(world: World) -> None:
+    """Alone in a group of its own, available whatever its state is, with the breakers of the channel itself."""
+    channel = Channel(1, "ch_1", "openai", "", ((1, "a"), (2, "b")), {"m": "up", "n": "n"}, enabled=False)
+    put(world, "channel", channel)
+    own = world.outlets[1]
+    own.keys[1].breaker.turn_off(0.0, "refused")
+    own.look()
+    chat = POST_PATHS[b"/v1/chat/completions"]
+    lent = world.lend("probe", 1, 2, "m")
+    assert lent is not None
+    route = world.route(chat, "probe", "m")
+    assert route is not None
+    ability = route.pick()
+    assert ability is not None
+    assert (ability.outlet, lent.models, [key.secret for key in lent.keys]) == (lent, {"m": "up"}, ["b"])
+    assert ability.breaker is own.abilities["m"].breaker
+    assert lent.keys[0].breaker is own.keys[1].breaker
+    assert world.route(chat, "default", "m") is None
+    assert world.route(chat, "probe", "n") is None
+    world.take_back("probe", lent)
+    assert world.route(chat, "probe", "m") is None
+    assert world.models("probe") == []
+    assert [world.lend("probe", *wrong) for wrong in ((2, 1, "m"), (1, 3, "m"), (1, 1, "x"))] == [None] * 3

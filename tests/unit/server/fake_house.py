@@ -28,6 +28,9 @@ class FakeHouse:
     async def status(self) -> dict[str, object]:
         return {"version": self.version, "workers": []}
 
+    async def states(self) -> list[dict[str, object]]:
+        return [{"channel": 1, "key": 7, "model": None, "state": "off"}]
+
     async def principal(self, key: str, peer: str) -> Principal:
         self.asked.append((key, peer))
         roles = {"sk-admin": "admin", "sk-user": "user"}
