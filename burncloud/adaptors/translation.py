@@ -7,7 +7,7 @@ event as it comes, a whole answer at its end, an error body with its sentence ke
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -18,12 +18,18 @@ from burncloud.adaptors.framed import FrameMeter
 from burncloud.adaptors.meter import Meter, Reading
 from burncloud.adaptors.overrides import NOTHING, Overrides
 from burncloud.adaptors.passage import INVOKE
+from burncloud.adaptors.ranks import RankAnswer
+from burncloud.adaptors.reading import whole
 from burncloud.adaptors.spoken import SPOKEN, SSE, Asked, Dialect, Question, StreamReader, StreamWriter
+from burncloud.domain.usage import Usage
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, THREAD_UNSUPPORTED, Refusal
 
 READ_BYTES: Final = 64 << 10
 MARK: Final = b'"burncloud.'
 """Begins a signature of another vendor's in an envelope of ours (decision 0050)."""
+ERROR_TYPE: Final = b"x-amzn-errortype"
+TOKENS: Final = b"x-amzn-bedrock-input-token-count"
+"""The only place where Cohere's embeddings on Bedrock tell their tokens."""
 GEMINI_MARK: Final = b"YnVybmNsb3Vk"
 """The same where signatures are base64: "burncloud"."""
 
@@ -143,8 +149,8 @@ class Translation:
     """The answer of one attempt.  A stream: `strip` and `finish`; a whole one: `whole`; an error: `failed`."""
 
     __slots__ = (
-        "_asked", "_client", "_encoding", "_events", "_inflater", "_reader", "_writer", "content", "ended", "failure",
-        "losses", "malformed", "upstream", "withholds",
+        "_asked", "_client", "_encoding", "_events", "_id", "_inflater", "_kind", "_reader", "_writer", "content",
+        "ended", "failure", "losses", "malformed", "upstream", "usage", "withholds",
     )  # fmt: skip
 
     def __init__(self, client: Dialect, upstream: Dialect, asked: Asked, losses: canon.Losses) -> None:
@@ -162,6 +168,9 @@ class Translation:
         """Reads that could not be understood."""
         self.withholds = False
         """An error event is not told before `cut` is called: perhaps somebody goes on with the stream."""
+        self.usage: Usage | None = None
+        """As the head of the answer tells it, where the body may not."""
+        self._id = self._kind = ""
         self._encoding = ""
         self._inflater: Inflater | None = None
 
@@ -179,6 +188,19 @@ class Translation:
         """The upstream compressed its answer though it was asked not to."""
         if encoding:
             self._encoding, self._inflater = encoding, Inflater(encoding, AT_ONCE_BYTES_MAX)
+
+    def heard(self, fields: Sequence[bytes], request_id: bytes) -> None:
+        """What the answer's head says that its body may not: an id; at AWS the kind of an error and a count of tokens.
+
+        `fields`: name, ": ", value, CRLF of each.
+        """
+        self._id = request_id.decode("latin-1")
+        if self.upstream.family == "bedrock":
+            said = {fields[at].lower(): fields[at + 2].decode("latin-1") for at in range(0, len(fields), 4)}
+            self._kind = said.get(ERROR_TYPE, "")
+            tokens = said.get(TOKENS, "")
+            if tokens.isascii() and tokens.isdigit():
+                self.usage = Usage(whole(int(tokens[:15])))
 
     # Streams
 
@@ -215,6 +237,8 @@ class Translation:
                 self.ended = self.content = True
             elif not self.content:
                 self.content = is_content(event)
+                if isinstance(event, canon.Started):
+                    event.id = event.id or self._id
             if self._events is None:
                 out.append(self._write(event))
             else:
@@ -245,13 +269,19 @@ class Translation:
     def whole(self, body: bytes) -> bytes:
         """A plain answer; as a stream, if the client asked for one.  Raises Unreadable."""
         answer = self.upstream.read_answer(self._plain(body), self._asked)
+        if isinstance(answer, canon.Answer | RankAnswer):
+            answer.id = answer.id or self._id
+        if not isinstance(answer, int) and answer.usage is None:
+            answer.usage = self.usage
         if self._events is None:
             return b"".join([self._write(event) for event in assemble.tell(answer)])
         return self._client.write_answer(answer, self._asked, self.losses)
 
     def failed(self, status: int, body: bytes) -> bytes:
         """The body of an error answer."""
-        return self._client.write_failure(self.upstream.read_failure(status, self._plain(body)))
+        failure = self.upstream.read_failure(status, self._plain(body))
+        failure.kind = self._kind.partition(":")[0] or failure.kind  # "ThrottlingException:http://…"
+        return self._client.write_failure(failure)
 
     def _plain(self, body: bytes) -> bytes:
         return Inflater(self._encoding).feed(body) if self._encoding else body

@@ -30,7 +30,7 @@ from burncloud.router.desk import Desk
 from burncloud.router.exchange import ENDING, HOLDING, OVER, PASSING, SENT, TALKING, Exchange
 from burncloud.router.fault import Fault as Fault
 from burncloud.router.fault import fault_of
-from burncloud.router.heading import head_for
+from burncloud.router.heading import head_for, heard
 from burncloud.router.health import Health
 from burncloud.router.parting import error_event
 from burncloud.router.ports import House
@@ -228,7 +228,7 @@ class Answers:
             crash.point("worker.first_byte")
         x.first_ns = now = self._now_ns()
         x.status = 200
-        spoken = translation.upstream
+        spoken = heard(translation, up.head)
         reading = read_plain(spoken.family, spoken.endpoint, content)
         if (reading.usage is None or reading.error) and self._is_none(x, content, reading):
             return
@@ -390,7 +390,7 @@ class Answers:
             if sse and status == 200 and not head.encoding and endpoint.name in STREAMING:
                 x.sieve = Sieve(endpoint.dialect, endpoint.name, after, self.record(x))
             return True
-        spoken = translation.upstream
+        spoken = heard(translation, head)
         x.sse = sse = status == 200 and head.content_type.startswith(spoken.stream_type)
         framed = sse and spoken.stream_type is not SSE
         x.meter = FrameMeter(spoken.endpoint) if framed else Meter(spoken.family, spoken.endpoint, sse, head.encoding)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from burncloud.adaptors.passage import Passage
+from burncloud.adaptors.seam import Continued
+from burncloud.adaptors.spoken import Dialect
+from burncloud.adaptors.translation import Translation
 from burncloud.router.exchange import Exchange
 from burncloud.router.translate import fields_of
 from burncloud.wire.body import SPOOL_FROM
-from burncloud.wire.heads import STATUS_LINES
+from burncloud.wire.heads import STATUS_LINES, AnswerHead
 from burncloud.wire.upstream import Upstream
 
 
@@ -55,3 +59,10 @@ def own_answer(x: Exchange, status: int, body: bytes, extra: bytes) -> bytes:
     return b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b%bx-request-id: %b\r\n\r\n%b" % (
         STATUS_LINES[status], len(body), close, extra, x.request_id.encode(), shown,
     )  # fmt: skip
+
+
+def heard(translation: Translation | Passage | Continued, head: AnswerHead) -> Dialect:
+    """The dialect in which the upstream answers; what only the head of its answer says is noted."""
+    if isinstance(translation, Translation):
+        translation.heard(head.forward, head.request_id)
+    return translation.upstream

@@ -12,6 +12,7 @@ import msgspec
 
 from burncloud import clock
 from burncloud.adaptors.meter import billable
+from burncloud.adaptors.translation import Translation
 from burncloud.domain.journal import Again, Attempt, End, Intent
 from burncloud.domain.pricing import Price, Tariff, charge
 from burncloud.domain.usage import Usage
@@ -76,6 +77,8 @@ def used(x: Exchange) -> tuple[Usage, bool]:
     if reading is None:
         # the request was received, nothing came back: the prompt was read
         return Usage(input=x.prompt_billed), True
+    if reading.usage is None and isinstance(x.translation, Translation):
+        reading.usage = x.translation.usage
     if reading.error and reading.usage is None and not reading.output_estimate_tokens:
         return Usage(), False  # an error in the place of an answer: nothing was delivered, nothing was counted
     return billable(reading, x.prompt_billed)

@@ -80,6 +80,7 @@ RESPONSE_FIELDS: Final[dict[bytes, int]] = {
     b"anthropic-organization-id": DROP,
     b"x-request-id": REQUEST_ID,
     b"request-id": REQUEST_ID,
+    b"x-amzn-requestid": REQUEST_ID,
 }
 """Lower-case response field name → what becomes of it; figures of rate limits are dropped by prefix."""
 

@@ -2,7 +2,7 @@
 
 `inputTokens` excludes what was read from and written to the cache; `outputTokens` includes thinking.  An answer names
 neither itself nor its model: the id of the request stands in a header (x-amzn-requestid).  The kind of an error does,
-too (x-amzn-errortype); its body has a sentence alone.
+too (x-amzn-errortype); its body has a sentence alone.  Who sees headers (translation.py) puts both in.
 """
 
 from __future__ import annotations
@@ -102,11 +102,10 @@ def usage_rest(usage: dict[str, Any]) -> canon.Extra:
     return {f"usage.{name}": value for name, value in usage.items() if name not in _COUNTED and value}
 
 
-def read_failure(status: int, body: bytes, kind: str = "") -> canon.Failure:
-    """An error answer; `kind`: its header x-amzn-errortype ("ThrottlingException:http://…")."""
+def read_failure(status: int, body: bytes) -> canon.Failure:
+    """An error answer."""
     failure = failure_of(status, body)
-    kind = kind.partition(":")[0] or failure.kind.rpartition("#")[2]
-    return canon.Failure(status, failure.message, kind)
+    return canon.Failure(status, failure.message, failure.kind.rpartition("#")[2])
 
 
 # Writing

@@ -17,8 +17,6 @@ from burncloud.domain.usage import Usage
 from burncloud.errors import INVALID_REQUEST, Refusal
 
 DIALECT: Final = "converse"
-TOKENS_HEADER: Final = "x-amzn-bedrock-input-token-count"
-"""The header that tells the input's tokens: Cohere's answers tell them nowhere else."""
 COHERE_TEXTS_MAX: Final = 96
 """Texts in one call."""
 
@@ -91,12 +89,12 @@ def write_request(request: EmbedRequest, losses: Losses) -> bytes:
     return found[0]
 
 
-def read_answer(body: bytes, *, model: str = "", tokens: str = "") -> EmbedAnswer:
-    """The vectors of one call; `tokens`: its header (TOKENS_HEADER).  Unreadable if the body holds none."""
-    return answer_of(lambda value: _read(value, model, tokens), body)
+def read_answer(body: bytes, *, model: str = "") -> EmbedAnswer:
+    """The vectors of one call; Unreadable if it holds none.  Cohere's tokens stand in a header (translation.py)."""
+    return answer_of(lambda value: _read(value, model), body)
 
 
-def _read(value: Any, model: str, tokens: str) -> EmbedAnswer:
+def _read(value: Any, model: str) -> EmbedAnswer:
     if type(value) is not dict:
         raise Unreadable("the upstream's answer holds no embeddings")
     answer = EmbedAnswer(model, [], dialect=DIALECT)
@@ -111,8 +109,6 @@ def _read(value: Any, model: str, tokens: str) -> EmbedAnswer:
     stated = value.get("inputTextTokenCount")
     if type(stated) in (int, float):
         answer.usage = Usage(whole(stated))
-    elif tokens.isascii() and tokens.isdigit():
-        answer.usage = Usage(whole(int(tokens[:15])))
     return answer
 
 

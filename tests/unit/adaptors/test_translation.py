@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from burncloud.adaptors import canon, translation
+from burncloud.adaptors.eventstream import framed, write_headers
 from burncloud.adaptors.spoken import SPOKEN, Asked
-from burncloud.adaptors.translation import Translation
+from burncloud.adaptors.translation import TOKENS, Translation
 from burncloud.errors import THREAD_UNSUPPORTED, Refusal, error_body
 
 ASKED = {"model": "public", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
@@ -121,3 +122,37 @@ def test_a_thread_is_refused_in_the_words_that_anthropics_sdk_goes_on_from() -> 
     error = msgspec.json.decode(error_body(caught.value.row, caught.value.message, "anthropic"))["error"]
     assert error["details"] == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
     translation.work(msgspec.structs.replace(job, way="messages"), body)
+
+
+AWS = [
+    b"X-Amzn-ErrorType", b": ", b"ThrottlingException:http://internal.amazon.com/coral/", b"\r\n",
+    b"x-amzn-bedrock-input-token-count", b": ", b"7", b"\r\n",
+]  # fmt: skip
+
+
+def heard(client: str, upstream: str, stream: bool = False, fields: list[bytes] = AWS) -> Translation:
+    """An answer whose head said all that AWS says there."""
+    request = translation.read(client, msgspec.json.encode(ASKED), "public", stream)
+    made = Translation(SPOKEN[client], SPOKEN[upstream], Asked(request, "public"), canon.Losses())
+    made.heard(fields, b"req-1")
+    return made
+
+
+def test_what_only_the_head_says() -> None:
+    """The id of an answer that has none, plain and as a stream; the kind of an error."""
+    said = {"output": {"message": {"role": "assistant", "content": [{"text": "Hello"}]}}, "stopReason": "end_turn"}
+    told = msgspec.json.decode(heard("chat", "converse").whole(msgspec.json.encode(said)))
+    assert told["id"] == "req-1"
+    assert told["usage"]["prompt_tokens"] == 7
+    assert b'"id":"req-1"' in heard("chat", "converse", True).whole(msgspec.json.encode(said))
+    frame = framed(write_headers({":event-type": "messageStart", ":message-type": "event"}), b'{"role":"assistant"}')
+    assert b'"id":"req-1"' in heard("messages", "converse", True).strip(frame)
+    failure = msgspec.json.decode(heard("chat", "converse").failed(429, b'{"message":"Too many"}'))
+    assert failure["error"]["message"] == "Too many"
+    assert "ThrottlingException" in (failure["error"]["type"], failure["error"]["code"])
+
+
+def test_what_the_body_says_counts() -> None:
+    assert msgspec.json.decode(heard("messages", "chat").whole(WHOLE))["id"] == "c1"
+    assert heard("messages", "chat").usage is None, "the count is AWS's"
+    assert heard("messages", "converse", fields=[TOKENS, b": ", "١".encode(), b"\r\n"]).usage is None

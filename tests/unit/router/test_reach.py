@@ -329,9 +329,28 @@ def test_converse_s_plain_answer() -> None:
             "output": {"message": {"role": "assistant", "content": [{"text": "Hello"}]}}, "stopReason": "end_turn",
             "usage": {"inputTokens": 11, "outputTokens": 13, "totalTokens": 24}, "metrics": {"latencyMs": 1},
         }  # fmt: skip
-        up << answer(json.dumps(said).encode())
-        assert client.answer().json["choices"][0]["message"]["content"] == "Hello"
+        up << answer(json.dumps(said).encode(), "x-amzn-RequestId: 7e9b")
+        told = client.answer()
+        assert told.json["choices"][0]["message"]["content"] == "Hello"
+        assert told.json["id"] == told.field("x-upstream-request-id") == "7e9b"
         assert (end_of(d).usage.input, end_of(d).usage.output) == (11, 13)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_tokens_that_stand_in_the_head_are_billed(large: bool) -> None:
+    """Cohere's embeddings on Bedrock: 7 tokens, told to the client and charged; one that comes in pieces, too."""
+    with Dialogue([channel("bedrock", "cohere.embed-english-v3", AWS, region="us-east-1")], prices=PRICES) as d:
+        client = d.client()
+        client >> post({"model": "m", "input": "x"}, "/v1/embeddings")
+        up = d.upstream()
+        assert up.request.target == "/model/cohere.embed-english-v3/invoke"
+        data = answer({"embeddings": [[0.5, 1.5]]}, "X-Amzn-Bedrock-Input-Token-Count: 7")
+        cut = len(data) - 9 if large else len(data)
+        up << data[:cut]
+        if large:
+            up << data[cut:]
+        assert client.answer().json["usage"]["prompt_tokens"] == 7
+        assert (end_of(d).usage.input, end_of(d).estimated) == (7, False)
 
 
 def test_one_channel_speaks_of_each_model_what_its_vendor_speaks_of_it() -> None:

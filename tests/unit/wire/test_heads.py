@@ -123,7 +123,7 @@ def test_answer_fields(name: bytes) -> None:
     """What the table says: kept only where it is about content, or turned into ours."""
     head = judge_answer([(name, b"5")])
     kept = name in (b"content-type", b"content-encoding", b"retry-after")
-    renamed = name in (b"x-request-id", b"request-id")
+    renamed = name in (b"x-request-id", b"request-id", b"x-amzn-requestid")
     expected = (
         [b"x-upstream-request-id", b": ", b"5", b"\r\n"] if renamed else [name, b": ", b"5", b"\r\n"] if kept else []
     )
