@@ -30,6 +30,11 @@ POINTS: Final = (
     "control.after_close",
     "control.grant_committed",
     "control.replay",
+    # between the attempts of one request
+    "worker.before_again",
+    "worker.after_again",
+    "worker.stream_broken",
+    "worker.race_won",
 )
 """Every point there is, in the order of a receipt's life."""
 

@@ -446,6 +446,8 @@ class Gateway:
             x.x = journal.intend(settle.intent(x))
             x.money = True
         else:
+            if crash.ARMED:
+                crash.point("worker.before_again")
             journal.again(settle.again(x))
         journal.after(self._release, up)
 
@@ -460,7 +462,7 @@ class Gateway:
             self.refuse(x, Refusal(SERVICE_UNAVAILABLE, "The journal cannot be written", 5))
             return
         if crash.ARMED:
-            crash.point("worker.after_intent")
+            crash.point("worker.after_intent" if x.reason == "first" else "worker.after_again")
         if x.upload_body:
             up.transport.writelines((x.upload, x.upload_body))
             x.upload_body = b""
@@ -502,10 +504,8 @@ class Gateway:
 
     def refuse(self, x: Exchange, refusal: Refusal) -> None:
         """Answer with an error in the caller's dialect."""
-        if x.race is not None:
-            self.hedges.drop(x if x.is_rival else x.race)
-            if x.is_rival:
-                return
+        if x.race is not None and self.hedges.refused(x):
+            return
         if x.rescue is not None:
             self.answers.lament(x)
             return

@@ -13,7 +13,7 @@ import copy
 from collections.abc import Callable
 from typing import Final
 
-from burncloud import clock
+from burncloud import clock, crash
 from burncloud.adaptors.meter import billable
 from burncloud.config import Settings
 from burncloud.domain.pricing import charge
@@ -109,6 +109,8 @@ class Hedges:
         """It can answer: the other is cut off; the client's exchange, which goes on as the winner."""
         rival = x.race
         assert rival is not None
+        if crash.ARMED:
+            crash.point("worker.race_won")
         if not x.is_rival:
             self.drop(rival)
             return x
@@ -141,6 +143,13 @@ class Hedges:
             x.sieve.drop()
         self._hand_over(other, x)
         return True
+
+    def refused(self, x: Exchange) -> bool:
+        """The client is to be told an error; True = only the rival cannot go on, of which it knows nothing."""
+        assert x.race is not None
+        is_rival = x.is_rival
+        self.drop(x if is_rival else x.race)
+        return is_rival
 
     def drop(self, rival: Exchange) -> None:
         """A rival is of no use any more."""
@@ -188,13 +197,16 @@ class Hedges:
     def _stop(self, x: Exchange) -> None:
         """Cut off an attempt that lost: it stands in the row, with what it cost."""
         up, x.up = x.up, None
+        left = bool(x.upload)
         if up is not None and not up.lost:
+            # what is still with us of the head was received by nobody
+            left = left or up.transport.get_write_buffer_size() > x.bytes_up
             up.abort()
         if x.outlet in self._health.resting:
             self._health.spared(x.ability, x.key)
         if x.state not in (SENT, HOLDING):
             return
-        settle.attempt_over(x, x.status if x.state is HOLDING else 0, 0 if x.upload else 1, clock.now_ns())
+        settle.attempt_over(x, x.status if x.state is HOLDING else 0, 0 if left else 1, clock.now_ns())
         lost = x.attempts[-1]
         if lost.sent:
             usage = Usage(input=x.prompt_billed)

@@ -21,12 +21,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from burncloud import config
 from burncloud.database.engine import Database, open_database
 from burncloud.database.migrate import ensure_schema
-from burncloud.service import billing, channels, prices, secrets, tokens, users
+from burncloud.service import billing, channels, prices, secrets, settings, tokens, users
 from tests.product import ROOT, Product
 from tests.slow.invariants import Account
-from tests.slow.kinds import CHANNEL_CASES, DEAD, KINDS, MAIN, PRICE, TOKEN_PRICES, write_cases
+from tests.slow.kinds import (
+    CHANNEL_CASES,
+    DEAD,
+    HEDGE_AFTER_MS,
+    HEDGED,
+    KINDS,
+    MAIN,
+    PRICE,
+    TOKEN_PRICES,
+    write_cases,
+)
 from tests.slow.kinds import channels as channel_table
 from tests.slow.ledger import Ledger
 from tests.upstream.requests import read_log
@@ -155,6 +166,8 @@ class House:
             input_, output = TOKEN_PRICES.get(model, (0, 0))
             request = 0 if model in TOKEN_PRICES else PRICE
             await prices.update_price(db, model, {"input": input_, "output": output}, request)
+        for model in HEDGED:
+            await settings.update_setting(db, config.load({}), f"hedge_after_ms:{model}", str(HEDGE_AFTER_MS))
         await self.add_account(db, "free", -1, -1)
         await self.add_account(db, "rich", AMPLE, AMPLE)
         await self.add_account(db, "rich-user", -1, AMPLE)

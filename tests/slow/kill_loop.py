@@ -52,6 +52,8 @@ class Tally:
     received: int = 0
     rows: int = 0
     states: Counter[str] = field(default_factory=Counter)
+    sends: Counter[str] = field(default_factory=Counter)
+    """Attempts by their reason."""
     outcomes: Counter[str] = field(default_factory=Counter)
     ways: Counter[str] = field(default_factory=Counter)
     points: Counter[str] = field(default_factory=Counter)
@@ -206,6 +208,7 @@ class KillLoop:
         tally.received += sum(self.house.seen(prefix).values())
         tally.rows += len(receipts)
         tally.states.update(receipt.state for receipt in receipts)
+        tally.sends.update(attempt.reason for receipt in receipts for attempt in receipt.attempts)
         tally.outcomes.update(one.outcome for one in self.load.sent)
 
     # Quota
@@ -297,6 +300,7 @@ def table(tally: Tally, title: str) -> str:
         f"requests      {tally.requests} sent, {tally.received} received by the upstream, {tally.rows} rows",
         f"clients saw   {row(tally.outcomes)}",
         f"rows          {row(tally.states)}",
+        f"sends         {row(tally.sends)}",
         "kills by way and crash point (died there / not reached in time)",
     ]
     for way, count in sorted(tally.ways.items()):

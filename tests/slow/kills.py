@@ -37,8 +37,14 @@ COUNTS: Final = {
     "control.in_close": 1,
     "control.after_close": 1,
     "control.replay": 1,
+    "worker.before_again": 25,
+    "worker.after_again": 25,
+    "worker.stream_broken": 10,
+    "worker.race_won": 10,
 }
 """Crash point → up to which passing it may strike."""
+BETWEEN: Final = tuple(point for point in POINTS[16:])
+"""Between the attempts of one request (MONEY.md §8, schedule 11)."""
 IN_REPLAY: Final = ("control.in_close", "control.after_close", "control.replay")
 """Points that only a control process with a dead journal passes."""
 

@@ -65,6 +65,21 @@ def _stream(pieces: int, prompt: int = 10, completion: int = 20, **upstream: Any
     }
 
 
+def _erring() -> dict[str, Any]:
+    """A stream whose middle is an error."""
+    case = _stream(6, delay_ms=5)
+    events = case["response"]["body_text"].split("\n\n")
+    case["response"]["body_text"] = "\n\n".join([*events[:4], 'data: {"error": {"message": "overloaded"}}', ""])
+    return case
+
+
+def _other() -> dict[str, Any]:
+    """Another answer to the same."""
+    case = _stream(6, delay_ms=5)
+    case["response"]["body_text"] = case["response"]["body_text"].replace("word", "werd")
+    return case
+
+
 def _fault(status: int = 200, **upstream: Any) -> dict[str, Any]:
     headers = {"content-type": "application/json"}
     body = json.dumps({"error": {"message": "busy", "type": "rate_limit_error"}})
@@ -82,14 +97,31 @@ KINDS: Final[dict[str, Kind]] = {
     "failover": Kind(PRICE, _answer(first_byte_ms=5), share=2, channels=("reset", MAIN)),
     "further": Kind(PRICE, _answer(), share=1, channels=(DEAD, "busy", MAIN)),
     "hopeless": Kind(0, _answer(), share=1, channels=("reset", "busy")),
+    "continued": Kind(1_500_000, _stream(6, delay_ms=5), share=3, stream=True, channels=("torn", MAIN)),
+    "mended": Kind(1_500_000, _stream(6, delay_ms=5), share=2, stream=True, channels=("erring", MAIN)),
+    "diverged": Kind(PRICE, _stream(6, delay_ms=5), stream=True, channels=("torn", "other")),
+    "hedged": Kind(PRICE, _answer(), share=2, channels=("sleepy", MAIN)),
+    "outrun": Kind(PRICE, _answer(), share=1, channels=("drowsy", "sleepy")),
+    "hedged-stream": Kind(1_500_000, _stream(6, delay_ms=5), stream=True, channels=("sleepy-stream", MAIN)),
+    "hedged-left": Kind(PRICE, _answer(), channels=("sleepy", "drowsy"), leave=True),
+    "continued-left": Kind(PRICE, _stream(12, delay_ms=40), stream=True, channels=("torn", MAIN), leave=True),
     "left": Kind(PRICE, _answer(first_byte_ms=300), share=1, leave=True),
     "left-stream": Kind(PRICE, _stream(10, delay_ms=60), share=1, stream=True, leave=True),
 }
-TOKEN_PRICES: Final = {"metered": (USD_30, USD_60), "stream": (USD_30, USD_60)}
+TOKEN_PRICES: Final = dict.fromkeys(("metered", "stream", "continued", "mended", "hedged-stream"), (USD_30, USD_60))
 """Kinds that cost by token: (input, output), and nothing a request."""
+HEDGED: Final = ("hedged", "outrun", "hedged-stream", "hedged-left")
+HEDGE_AFTER_MS: Final = 100
+"""Of those; it is looked at four times a second."""
 CHANNEL_CASES: Final = {
     "reset": _fault(fault="reset", first_byte_ms=10),
     "busy": _fault(429),
+    "torn": _stream(6, delay_ms=5, fault="cut", fault_at=700),
+    "erring": _erring(),
+    "other": _other(),
+    "sleepy": _answer(first_byte_ms=1500),
+    "drowsy": _answer(first_byte_ms=700),
+    "sleepy-stream": _stream(6, first_byte_ms=1500),
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 from burncloud.crash import POINTS
 from tests.slow.conftest import MakeHouse
 from tests.slow.kill_loop import KillLoop, Tally, added_up, table
-from tests.slow.kills import COUNTS, WAYS
+from tests.slow.kills import BETWEEN, COUNTS, WAYS
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
 SEED = int(os.environ.get("KILL_SEED", "1"))
@@ -43,3 +43,15 @@ async def test_no_crash_loses_or_doubles_money(make_house: MakeHouse, engine: st
     assert tally.rounds == ROUNDS
     assert tally.outcomes["complete"]
     assert tally.states["done"]
+
+
+@pytest.mark.timeout(120 + 60 * ROUNDS)
+async def test_a_kill_between_attempts(make_house: MakeHouse) -> None:
+    """MONEY.md §8, schedule 11: failovers, hedges, reconnects, clients that leave, streams that break and go on."""
+    async with KillLoop(make_house("sqlite", workers=1), SEED) as loop:
+        tally = await loop.run(ROUNDS, BETWEEN)
+    print(table(tally, "kills between attempts"))
+    assert tally.violations == []
+    assert tally.points.keys() <= set(BETWEEN)
+    assert {"failover", "hedge", "continue", "reconnect"} <= tally.sends.keys()
+    assert tally.states["cut"]
