@@ -34,6 +34,7 @@ BEHIND = ("control", "supervisor")
 """Roles whose work follows the answers; they are read once they have caught up."""
 GATEWAYS = (
     "direct, nginx, burncloud, burncloud2 (two workers), burncloud_full (100,000 tokens, 10,000 channels), "
+    "burncloud_crowd (1,000 channels for each model), burncloud_crowd_off (the same without affinity), "
     "compiled (see --compiled), prototype (see --prototype)"
 )
 
@@ -73,6 +74,10 @@ def start_gateways(
         "burncloud2": lambda: BurnCloud(folder, upstream, core, name="burncloud2", workers=2),
         "burncloud_full": lambda: BurnCloud(
             folder, upstream, core, name="burncloud_full", tokens=100_000, channels=10_000
+        ),
+        "burncloud_crowd": lambda: BurnCloud(folder, upstream, core, name="burncloud_crowd", per_model=1_000),
+        "burncloud_crowd_off": lambda: BurnCloud(
+            folder, upstream, core, name="burncloud_crowd_off", per_model=1_000, AFFINITY="off"
         ),
         "compiled": lambda: BurnCloud(folder, upstream, core, name="compiled", python=options.compiled),
         "prototype": lambda: Prototype(folder, upstream, core, options.prototype),

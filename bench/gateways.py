@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-from bench.fill import fill
+from bench.fill import crowd, fill
 from bench.measure import descendants, wait_port
 from bench.peers import Upstream, end, start, start_nginx
 from tests.product import Product, free_port
@@ -143,7 +143,7 @@ class BurnCloud:
     """The product as a user runs it, everything on: a token with a quota, prices, journal, booking.
 
     Supervisor, control process and workers all live on the gateway's core.  `tokens` and `channels` are added
-    to those in use.
+    to those in use; `per_model` channels in all have each model that is asked for.
     """
 
     def __init__(
@@ -157,6 +157,8 @@ class BurnCloud:
         workers: int = 1,
         tokens: int = 0,
         channels: int = 0,
+        per_model: int = 1,
+        **settings: str,
     ) -> None:
         self.name = name
         # another python brings its own burncloud: the sources must not stand before it on the path
@@ -168,13 +170,15 @@ class BurnCloud:
             WORKERS=str(workers),
             UPSTREAM_CA_FILE=str(upstream.ca_file),
             **installed,
+            **settings,
         )
         try:
             self.product.start()
             self.token = configure(self.product, upstream)
-            if tokens or channels:
+            if tokens or channels or per_model > 1:
                 self.product.stop()
                 fill(self.product.folder, tokens, channels)
+                crowd(self.product.folder, places(upstream), per_model - 1)
                 self.product.start()
         except BaseException:
             self.product.kill()
@@ -205,12 +209,17 @@ class BurnCloud:
         self.product.stop()
 
 
-def configure(product: Product, upstream: Upstream) -> str:
-    """Give a running product a channel to each side of the upstream, prices, and a token with a quota; its key."""
-    for model, url in (
+def places(upstream: Upstream) -> list[tuple[str, str]]:
+    """Each model, and where it is."""
+    return [
         (PLAIN_MODEL, f"http://127.0.0.1:{upstream.port}/v1"),
         (TLS_MODEL, f"https://localhost:{upstream.tls_port}/v1"),
-    ):
+    ]
+
+
+def configure(product: Product, upstream: Upstream) -> str:
+    """Give a running product a channel to each side of the upstream, prices, and a token with a quota; its key."""
+    for model, url in places(upstream):
         product.add_channel("openai", url, [model])
         product.set_price(model, "0.30", "0.60")
     return product.add_token("--quota", "1000000.00")

@@ -67,7 +67,7 @@ class Member(NamedTuple, Generic[C]):
 class Chooser(Protocol[C]):
     """The channels of one rank."""
 
-    def pick(self, tried: Container[C]) -> C | None:
+    def pick(self, tried: Container[C] = ()) -> C | None:
         """The next available channel that is not in `tried`."""
 
     def other(self, tried: Container[C]) -> bool:
@@ -103,7 +103,7 @@ class Tier(Generic[C]):
     def __contains__(self, channel: object) -> bool:
         return channel in self._strides
 
-    def pick(self, tried: Container[C]) -> C | None:
+    def pick(self, tried: Container[C] = ()) -> C | None:
         """The next available channel that is not in `tried`."""
         heap = self._heap
         if heap:
@@ -163,15 +163,57 @@ class Tier(Generic[C]):
         return found
 
 
+class Only(Generic[C]):
+    """A tier of one."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, channel: C) -> None:
+        self._channel = channel
+
+    def __contains__(self, channel: object) -> bool:
+        return channel is self._channel
+
+    def pick(self, tried: Container[C] = ()) -> C | None:
+        """The channel, if it is available and not in `tried`."""
+        channel = self._channel
+        return channel if channel.available and channel not in tried else None
+
+    def other(self, tried: Container[C]) -> bool:
+        """The same."""
+        return self.pick(tried) is not None
+
+    def take(self, channel: C) -> bool:
+        """Whether it is available."""
+        return channel.available
+
+
 def round_robin(weighted: Iterable[tuple[C, int]]) -> Tier[C]:
     """All in turn, whatever their weights."""
     return Tier((channel, 1) for channel, _ in weighted)
 
 
+class Several(Generic[C]):
+    """Tiers, the best first."""
+
+    __slots__ = ("_tiers",)
+
+    def __init__(self, tiers: list[Chooser[C]]) -> None:
+        self._tiers = tiers
+
+    def pick(self, tried: Container[C] = ()) -> C | None:
+        """The next channel of the first tier that has one."""
+        for tier in self._tiers:
+            channel = tier.pick(tried)
+            if channel is not None:
+                return channel
+        return None
+
+
 class Route(Generic[C]):
     """The channels of one (dialect, group, model), in tiers."""
 
-    __slots__ = ("_tiers", "affine_from", "counted", "members", "size")
+    __slots__ = ("_tiers", "affine_from", "counted", "members", "pick", "size")
 
     def __init__(
         self,
@@ -193,18 +235,11 @@ class Route(Generic[C]):
             spare = one.weight <= 0 and one.priority in shared
             rank = (-one.priority, int(spare), -one.exact, one.cost, int(one.translated))
             tiers.setdefault(rank, []).append((one.channel, 1 if spare else max(one.weight, 1)))
-        self._tiers = [chooser(tiers[rank]) for rank in sorted(tiers)]
-
-    def pick(self, tried: Container[C] = ()) -> C | None:
-        """The next channel, or None where none is available."""
-        tiers = self._tiers
-        if len(tiers) == 1:
-            return tiers[0].pick(tried)
-        for tier in tiers:
-            channel = tier.pick(tried)
-            if channel is not None:
-                return channel
-        return None
+        ordered = [tiers[rank] for rank in sorted(tiers)]
+        self._tiers: list[Chooser[C]] = [chooser(one) if len(one) > 1 else Only(one[0][0]) for one in ordered]
+        # of another object: a route that held its own method would hold itself for ever
+        self.pick: Callable[..., C | None] = self._tiers[0].pick if len(self._tiers) == 1 else Several(self._tiers).pick
+        """pick(tried): the next channel that is not in `tried`, or None where none is available."""
 
     def take(self, channel: C) -> bool:
         """Choose this one, unless a better tier has anybody or it is too far ahead of its share."""

@@ -80,7 +80,7 @@ class Pairs(Generic[M]):
     def __contains__(self, channel: object) -> bool:
         return channel in self._weights
 
-    def pick(self, tried: Container[M]) -> M | None:
+    def pick(self, tried: Container[M] = ()) -> M | None:
         """The better of two that are available and not in `tried`; who is met and is not available leaves."""
         present, chance = self._present, self._random
         tries = TRIES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from random import Random
 
@@ -303,9 +304,12 @@ def test_who_is_away_is_not_looked_at() -> None:
 
 def test_a_route_that_is_gone_waits_for_nobody() -> None:
     """Routes are made anew whenever a channel changes: those before must not pile up at one that is off for weeks."""
-    stub = Stub("c", False)
+    stub, other, spare = Stub("c", False), Stub("d", False), Stub("e")
+    gc.disable()
     for _ in range(100):
-        assert Route([(stub, 0, 1)]).pick() is None
+        assert Route([(stub, 0, 1), (other, 0, 1)]).pick() is None
+        assert Route([(stub, 0, 1), (other, 0, 1), (spare, -1, 1)]).pick() is spare
+    gc.enable()
     assert stub.awaited is not None
     assert len(stub.awaited) == 0
 
@@ -393,3 +397,19 @@ def test_a_tier_whose_all_are_owing_still_picks() -> None:
         assert tier.take(stubs[1])
     found = Counter(str(tier.pick(())) for _ in range(100))
     assert found == {"a": 50, "b": 50}
+
+
+def test_one_alone() -> None:
+    stub = Stub("a")
+    of = Route([(stub, 0, 3)])
+    assert of.pick() is of.pick(()) is stub
+    assert of.take(stub)
+    assert of.has(stub)
+    assert not of.has(Stub("b"))
+    assert of.pick((stub,)) is None
+    assert not of.other((stub,))
+    stub.turn(False)
+    assert of.pick() is None
+    assert not of.take(stub)
+    stub.turn(True)
+    assert of.pick() is stub
