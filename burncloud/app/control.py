@@ -133,7 +133,7 @@ class Control:
         gc.enable()
         self._chore(snapshots.follow(links.publish))
         self._chore(credentials.run(snapshots.renew_channels))
-        self._chore(nodes.follow(db, settings.node, snapshots))
+        self._chore(nodes.follow(db, settings.node, snapshots, lambda: links.any_says("redis_away")))
         for work in (keeper.run(), probes.run(), *([probes.schedule()] if settings.probe_every_s else ())):
             self._chore(work)
         self._chore(_prune(db))

@@ -95,6 +95,10 @@ class Links:
         """How many workers have the whole Snapshot."""
         return sum(peer.context.loaded for peer in self._peers)
 
+    def any_says(self, counter: str) -> bool:
+        """Whether the counter of that name is not 0 in some worker."""
+        return any(peer.context.counters.get(counter) for peer in self._peers)
+
     def as_json(self) -> list[dict[str, Any]]:
         """The workers and their counters, by index."""
         now_ms = clock.monotonic_ms()

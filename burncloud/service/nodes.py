@@ -7,11 +7,14 @@ of requests, tokens or concurrency is divided among the live nodes, to the last 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from burncloud import logs
 from burncloud.database import journals
 from burncloud.database.engine import Database, transient
+from burncloud.service import events
 from burncloud.service.snapshots import Snapshots
 
 LOOK_S: Final = 1.0
@@ -26,18 +29,25 @@ async def part_of(db: Database, node: str) -> tuple[int, int]:
     return sorted(live).index(node), len(live)
 
 
-async def follow(db: Database, node: str, snapshots: Snapshots) -> None:
-    """Keep the limits divided; ends only by cancellation.  A SQLite file has one node."""
-    known = (0, 1)
+async def follow(db: Database, node: str, snapshots: Snapshots, redis_away: Callable[[], bool] = lambda: False) -> None:
+    """Keep the limits divided, and note when Redis goes and comes; ends only by cancellation.
+
+    A SQLite file has one node.
+    """
+    known, away = (0, 1), False
     while True:
-        if db.path is None:
-            try:
+        try:
+            if redis_away() != away:
+                kind = events.REDIS_THERE if away else events.REDIS_AWAY
+                await db.run(partial(events.record, kind=kind, node=node))
+                away = not away
+            if db.path is None:
                 part = await part_of(db, node)
                 if part != known:
                     known = part
                     log.warning("limits are divided among %d nodes", part[1])
                     await snapshots.divide(*part)
-            except Exception as error:
-                if not transient(error):
-                    raise
+        except Exception as error:
+            if not transient(error):
+                raise
         await asyncio.sleep(LOOK_S)

@@ -154,6 +154,8 @@ class Redis:
         self._task: asyncio.Task[None] | None = None
         self.here = False
         """It answers, as far as we know."""
+        self._told = False
+        """Somebody knows how it stands."""
         self.refusal = "there is no connection yet"
 
     def start(self) -> None:
@@ -210,12 +212,12 @@ class Redis:
 
     def _gone(self, why: str) -> None:
         self.refusal = why
-        if self.here:
-            self.here = False
+        if self.here or not self._told:
+            self.here, self._told = False, True
             self._on_change(why)
 
     def _back(self) -> None:
-        self.here, self.refusal = True, ""
+        self.here, self._told, self.refusal = True, True, ""
         self._on_change("")
 
     # The connection

@@ -352,6 +352,34 @@ def test_permits_are_worthless_before_the_server_takes_them_for_used(
     world.check()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_server_that_dies_in_the_middle_and_comes_back_empty(
+    server: Talk, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Both nodes ask all the time; they lose it, keep their parts, and get it back: never more than the limit."""
+    chance = random.Random(seed)
+    world = World(server, 2, monkeypatch)
+    everybody = [far for node in world.nodes for far in node.far]
+    gone, back = chance.uniform(3, 50), chance.uniform(70, 130)
+    while (since := (world.now_ms - START_MS) / 1000) < 200:
+        for far in everybody:
+            far.here, far.late = not gone < since < back, gone < since < back
+        if back <= since < back + 1:
+            world.talk(b"FLUSHDB")
+            for node in world.nodes:
+                for worker in node.workers:
+                    worker.back()
+            back -= 1_000  # once
+        for node in world.nodes if chance.random() < 0.9 else world.nodes[:1]:
+            world.ask(node, chance.randint(0, 1), 10)
+            world.settle()
+            world.leave(10)
+        world.step(0.25)
+        world.loop.advance(chance.choice([0.02, 0.1, 0.2]))
+    world.check()
+    assert len(world.admitted) > 2 * LIMIT
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_greedy_nodes_get_all_and_no_more(server: Talk, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     chance = random.Random(seed)

@@ -11,7 +11,7 @@ import pytest
 from burncloud.database import journals
 from burncloud.database.engine import Database
 from burncloud.domain.snapshot import Limit
-from burncloud.service import limits, nodes
+from burncloud.service import events, limits, nodes
 from burncloud.service.snapshots import divided
 from tests.unit.service.test_snapshots import Following
 
@@ -50,6 +50,21 @@ async def test_limits_are_divided_as_nodes_come(db: Database, monkeypatch: pytes
         else:
             await asyncio.sleep(0.05)
             assert world.of("limit")["model:m"].requests == 5
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_it_is_noted_when_redis_goes_and_comes(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "LOOK_S", 0.01)
+    away = True
+    async with Following(db) as following:
+        task = asyncio.create_task(nodes.follow(db, "a", following.snapshots, lambda: away))
+        async with asyncio.timeout(5):
+            while len(found := await events.list_events(db)) < 2:
+                away = not found
+                await asyncio.sleep(0.02)
+        assert [(event.kind, event.node) for event in found] == [("redis_there", "a"), ("redis_away", "a")]
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

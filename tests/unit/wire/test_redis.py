@@ -145,6 +145,8 @@ async def test_nobody_there_then_somebody(valkey: Valkey) -> None:
         assert client.redis.refusal.startswith("it cannot be reached")
         valkey.start()
         await client.until(lambda: client.redis.here)
+        assert len(client.said) == 2  # it was told once, however often it was tried
+        assert client.said[0].startswith("it cannot be reached")
 
 
 async def test_passwords(caplog: pytest.LogCaptureFixture) -> None:
