@@ -2,7 +2,8 @@
 
 An `Origin` is everything two connections must share to be exchangeable: scheme, host, port, TLS setting and proxy
 (DATAPLANE.md rule 6).  A request takes the connection that was idle for the shortest time.  Dialling goes
-by address, a second address 250 ms after the first (rule 18).
+by address, a second address 250 ms after the first (rule 18); a connection to an address that its host has left is
+used no more.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from burncloud.wire.upstream import Sink, Upstream
 STAGGER_S: Final = 0.25
 RECEIVE_BUFFER_BYTES: Final = 64 << 10
 IDLE_MAX: Final = 1024
+LOOK_S: Final = 5.0
+"""Where connections are open, names are looked at this often (and asked again when their answers are old)."""
 
 
 class OriginKey(NamedTuple):
@@ -50,7 +53,7 @@ def origin_key(
 class Origin:
     """The connections to one origin."""
 
-    __slots__ = ("_idle", "_users", "abandoned", "dialling", "key", "open")
+    __slots__ = ("_idle", "_users", "abandoned", "dialling", "key", "left", "open")
 
     def __init__(self, key: OriginKey) -> None:
         self.key = key
@@ -58,6 +61,8 @@ class Origin:
         self._users = 0
         self.abandoned = False
         """Nobody who joined is left: connections are not kept any more."""
+        self.left: frozenset[str] = frozenset()
+        """Addresses that the host has no more."""
         self.open = 0
         self.dialling = 0
 
@@ -87,7 +92,7 @@ class Origin:
         """Take back a connection whose answer is complete; it is closed if it cannot be used again."""
         if up.lost:
             return
-        if not up.keep or self.abandoned or len(self._idle) >= IDLE_MAX:
+        if not up.keep or self.abandoned or len(self._idle) >= IDLE_MAX or (self.left and self._is_left(up)):
             # not close(), which would wait for an upload that the upstream no longer reads
             up.abort()
             return
@@ -100,6 +105,18 @@ class Origin:
         self.open -= 1
         if up in self._idle:
             self._idle.remove(up)
+
+    def leave_addresses(self, left: frozenset[str]) -> None:
+        """The host has these no more: idle connections to them are closed, busy ones when they come back."""
+        self.left = left
+        if left:
+            for up in [up for up in self._idle if self._is_left(up)]:
+                self._idle.remove(up)
+                up.transport.close()
+
+    def _is_left(self, up: Upstream) -> bool:
+        peer = up.transport.get_extra_info("peername")
+        return isinstance(peer, tuple) and peer[0] in self.left
 
     def expire(self, older_than: float) -> None:
         """Close what has been idle since before this loop time."""
@@ -122,6 +139,7 @@ class Pool:
         self._connect_timeout_s = connect_timeout_ms / 1000
         self._idle_s = idle_ms / 1000
         self._origins: dict[OriginKey, Origin] = {}
+        self._look_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def origin(self, key: OriginKey) -> Origin:
@@ -141,15 +159,28 @@ class Pool:
     def sweep(self, now: float) -> None:
         """Close connections that have been idle for too long, and forget origins that nobody needs any more."""
         over: list[Origin] = []
+        look = now >= self._look_at
+        if look:
+            self._look_at = now + LOOK_S
         for origin in self._origins.values():
             if origin.open:  # there may be ten thousand origins, and four sweeps a second
                 origin.expire(now - self._idle_s)
+                if look and origin.key.port:
+                    self._look(origin)
             if origin.abandoned:
                 origin.close()
                 if not origin.open and not origin.dialling:
                     over.append(origin)
         for origin in over:
             del self._origins[origin.key]
+
+    def _look(self, origin: Origin) -> None:
+        """Follow the host to where it is now."""
+        hop = origin.key.proxy or origin.key
+        self._resolver.look(hop.host, hop.port)
+        left = self._resolver.left(hop.host, hop.port)
+        if left != origin.left:
+            origin.leave_addresses(left)
 
     def close(self) -> None:
         """Close every idle connection."""

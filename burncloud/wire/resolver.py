@@ -1,12 +1,14 @@
 """Names to addresses: asked once, refreshed on the side, kept when the asking fails.
 
-A look-up never stands in a request's way after the first: an answer older than REFRESH_S is used and renewed
-in the background, and stays in use on error (DATAPLANE.md rule 18).
+A look-up never stands in a request's way after the first: an answer older than REFRESH_MS is used and renewed in the
+background, and stays in use on error (DATAPLANE.md rule 18).  Only one that nobody has wanted for long is waited for.
+Who holds connections looks now and then (`look`), so that what has left the answers for good is known (`left`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 from typing import Final
@@ -14,6 +16,13 @@ from typing import Final
 from burncloud import clock
 
 REFRESH_MS: Final = 30_000
+STALE_MS: Final = 300_000
+"""So old an answer is used only where no new one is to be had."""
+LEFT_MS: Final = 45_000
+"""An address that was in no answer for so long has left: some name servers show a part of theirs at a time."""
+FORGET_MS: Final = 600_000
+
+_NONE: Final[frozenset[str]] = frozenset()
 
 Address = tuple[int, str, int]
 """(family, address, port)."""
@@ -24,6 +33,8 @@ class Resolver:
 
     def __init__(self, denied: tuple[str, ...] = ()) -> None:
         self._known: dict[tuple[str, int], tuple[int, list[Address]]] = {}
+        self._last: dict[tuple[str, int], dict[str, int]] = {}
+        """Each address of a host → when it was in an answer last."""
         self._asking: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
         self._denied = [ipaddress.ip_network(block, strict=False) for block in denied]
 
@@ -37,9 +48,28 @@ class Resolver:
         if known is None:
             # several may wait for this answer; who gives up must not take it from the others
             return await asyncio.shield(self._ask(key))
-        if clock.monotonic_ms() - known[0] > REFRESH_MS:
+        age_ms = clock.monotonic_ms() - known[0]
+        if age_ms > STALE_MS:
+            with contextlib.suppress(OSError):
+                return await asyncio.shield(self._ask(key))
+        elif age_ms > REFRESH_MS:
             self._ask(key)
         return known[1]
+
+    def look(self, host: str, port: int) -> None:
+        """Somebody is connected there: have an old answer renewed."""
+        known = self._known.get((host, port))
+        if known is not None and clock.monotonic_ms() - known[0] > REFRESH_MS:
+            self._ask((host, port))
+
+    def left(self, host: str, port: int) -> frozenset[str]:
+        """Addresses that the host had, and has not any more; nothing leaves because nobody answers."""
+        known = self._known.get((host, port))
+        if known is None:
+            return _NONE
+        last = self._last.get((host, port), {})
+        gone = [address for address, seen_ms in last.items() if seen_ms < known[0] - LEFT_MS]
+        return frozenset(gone) if gone else _NONE
 
     def _ask(self, key: tuple[str, int]) -> asyncio.Task[list[Address]]:
         task = self._asking.get(key)
@@ -56,7 +86,11 @@ class Resolver:
             allowed = [a for a in addresses if not self._is_denied(a[1])]
             if not allowed:
                 raise OSError(f"no allowed address for {key[0]}")
-            self._known[key] = (clock.monotonic_ms(), allowed)
+            now_ms = clock.monotonic_ms()
+            before_ms = self._known.get(key, (now_ms, allowed))[0]  # nobody is forgotten for want of an answer
+            self._known[key] = (now_ms, allowed)
+            seen = self._last.get(key, {}) | dict.fromkeys((a[1] for a in allowed), now_ms)
+            self._last[key] = {address: at for address, at in seen.items() if at > before_ms - FORGET_MS}
             return allowed
         finally:
             self._asking.pop(key, None)

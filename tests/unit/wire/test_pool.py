@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
+from burncloud import clock
 from burncloud.wire import pool as module
 from burncloud.wire.pool import IDLE_MAX, Origin, OriginKey, Pool, first_connected, origin_key
 from burncloud.wire.resolver import Address, Resolver
@@ -375,3 +376,54 @@ async def test_tls(tmp_path: Path) -> None:
     assert server.names[0] == "localhost"
     await asyncio.sleep(0.05)
     server.close()
+
+
+async def test_a_host_that_moves_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is cut off; but a connection to where it was is used no more, busy ones neither when they come back."""
+    now_ms = 1_000_000
+    monkeypatch.setattr(clock, "monotonic_ms", lambda: now_ms)
+    here = ["127.0.0.1"]
+    asked = 0
+
+    async def getaddrinfo(host: str, port: int, **hints: Any) -> list[Any]:
+        nonlocal asked
+        asked += 1
+        return [(socket.AF_INET, 1, 6, "", (address, port)) for address in here]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    with socket.create_server(("0.0.0.0", 0)) as made:
+        pool = Pool(Sink(), Resolver(), 1000, 600_000)
+        key = OriginKey("http", "moving.test", made.getsockname()[1], TlsSetting())
+        origin = pool.origin(key)
+        origin.join()
+        idle, _ = await dial(pool, key)
+        assert idle is not None
+        origin.open -= 1  # `dial` counts from none
+        busy, _ = await dial(pool, key)
+        origin.open += 1
+        assert busy is not None
+        for up in (idle, busy):
+            up.keep = True
+        origin.give(idle, 0.0)
+        pool.sweep(0.0)
+        here[:] = ["127.0.0.2"]
+        for second in range(40, 121, 5):
+            now_ms += 5_000
+            pool.sweep(float(second))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert asked < 6, "as rarely as its answers get old"
+        assert idle.transport.is_closing()
+        assert not busy.transport.is_closing()
+        await asyncio.sleep(0.02)
+        origin.give(busy, 1.0)
+        assert origin.take() is None
+        await asyncio.sleep(0.02)
+        fresh, _ = await dial(pool, key)
+        assert fresh is not None
+        assert fresh.transport.get_extra_info("peername")[0] == "127.0.0.2"
+        fresh.keep = True
+        origin.give(fresh, 2.0)
+        assert origin.take() is fresh
+        fresh.abort()
+        await asyncio.sleep(0.02)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from burncloud import clock
-from burncloud.wire.resolver import REFRESH_MS, Resolver
+from burncloud.wire.resolver import FORGET_MS, LEFT_MS, REFRESH_MS, STALE_MS, Resolver
 
 Found = list[tuple[int, int, int, str, tuple[str, int]]]
 
@@ -145,3 +145,46 @@ async def test_literal_addresses() -> None:
     with pytest.raises(OSError, match="no allowed address"):
         await resolver.addresses("127.0.0.1", 80)
     assert (await Resolver().addresses("::1", 80))[0][1] == "::1"
+
+
+async def test_an_answer_that_nobody_wanted_for_long_is_not_trusted(names: Names) -> None:
+    """The new one is waited for; the old one serves where there is none."""
+    names.answers["a.test"] = ["192.0.2.1"]
+    resolver = Resolver()
+    await resolver.addresses("a.test", 1)
+    names.answers["a.test"] = ["192.0.2.2"]
+    names.now_ms += STALE_MS + 1
+    assert (await resolver.addresses("a.test", 1))[0][1] == "192.0.2.2"
+    del names.answers["a.test"]
+    names.now_ms += STALE_MS + 1
+    assert (await resolver.addresses("a.test", 1))[0][1] == "192.0.2.2"
+
+
+async def test_what_has_left_for_good(names: Names) -> None:
+    """Not what one answer leaves out, and not for an answer that does not come."""
+    names.answers["a.test"] = ["192.0.2.1", "192.0.2.2"]
+    resolver = Resolver()
+    assert resolver.left("a.test", 1) == frozenset()
+    resolver.look("a.test", 1)
+    assert names.asked == [], "nobody is connected there"
+    await resolver.addresses("a.test", 1)
+
+    async def later(seconds: float) -> frozenset[str]:
+        names.now_ms += int(seconds * 1000)
+        resolver.look("a.test", 1)
+        await settle()
+        return resolver.left("a.test", 1)
+
+    assert await later(10) == frozenset()
+    assert len(names.asked) == 1
+    names.answers["a.test"] = ["192.0.2.2"]
+    assert await later(LEFT_MS / 1000 - 11) == frozenset()
+    names.answers["a.test"] = OSError("away")
+    assert await later(1000) == frozenset()
+    names.answers["a.test"] = ["192.0.2.2", "192.0.2.3"]
+    assert await later(31) == {"192.0.2.1"}
+    names.answers["a.test"] = ["192.0.2.1", "192.0.2.2"]
+    assert await later(31) == frozenset()
+    assert await later(31) == {"192.0.2.3"}
+    assert await later(FORGET_MS / 1000 + 1) == {"192.0.2.3"}
+    assert await later(31) == frozenset(), "forgotten"
