@@ -20,6 +20,7 @@ from burncloud.adaptors.overrides import NOTHING, Overrides
 from burncloud.adaptors.passage import INVOKE
 from burncloud.adaptors.ranks import RankAnswer
 from burncloud.adaptors.reading import whole
+from burncloud.adaptors.sieve import Sieve
 from burncloud.adaptors.spoken import SPOKEN, SSE, Asked, Dialect, Question, StreamReader, StreamWriter
 from burncloud.domain.usage import Usage
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, THREAD_UNSUPPORTED, Refusal
@@ -110,6 +111,10 @@ class Whole(msgspec.Struct, tag="whole"):
     """The upstream compressed it."""
     losses: list[str]
     """The request's."""
+    id: str = ""
+    kind: str = ""
+    usage: Usage | None = None
+    """What the head said (Translation.heard)."""
 
 
 class Rendered(msgspec.Struct):
@@ -124,21 +129,24 @@ def tell(job: Whole, body: bytes) -> tuple[bytes, Rendered]:
     upstream = INVOKE if job.upstream == INVOKE.endpoint else SPOKEN[job.upstream]
     translation = Translation(SPOKEN[job.client], upstream, job.asked, canon.Losses(job.losses))
     translation.encoded(job.encoding)
+    translation.told(job.id, job.kind, job.usage)
     framed = job.streamed and upstream.stream_type is not SSE
     meter = (
         FrameMeter(upstream.endpoint)
         if framed
         else Meter(upstream.family, upstream.endpoint, job.streamed, job.encoding)
     )
+    # as in the worker: what is no event is left out
+    events = translation if framed or job.encoding else Sieve(upstream.family, upstream.endpoint, translation, None)
     for at in range(0, len(body), READ_BYTES):
         piece = body[at : at + READ_BYTES]
         meter.feed(piece)
         if job.streamed:
-            translation.strip(piece)
+            events.strip(piece)
     if job.status >= 400:
         content = translation.failed(job.status, body)
     elif job.streamed:
-        translation.finish()
+        events.finish()
         content = translation.collected()
     else:
         content = translation.whole(body)
@@ -201,6 +209,19 @@ class Translation:
             tokens = said.get(TOKENS, "")
             if tokens.isascii() and tokens.isdigit():
                 self.usage = Usage(whole(int(tokens[:15])))
+
+    def told(self, request_id: str, kind: str, usage: Usage | None) -> None:
+        """The same in words."""
+        self._id, self._kind, self.usage = request_id, kind, usage
+
+    def job(self, status: int, streamed: bool, encoding: str) -> Whole:
+        """To have a whole answer turned over elsewhere."""
+        upstream = "invoke" if self.upstream is INVOKE else self.upstream.name
+        asked = self._asked
+        if isinstance(asked.request, canon.Request):  # what was said is of no interest; what the client set is
+            asked = msgspec.structs.replace(asked, request=msgspec.structs.replace(asked.request, turns=[]))
+        said = (self._id, self._kind, self.usage)
+        return Whole(self._client.name, upstream, asked, status, streamed, encoding, self.losses.names(), *said)
 
     # Streams
 

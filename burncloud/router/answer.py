@@ -24,6 +24,7 @@ from burncloud.adaptors.seam import Continued
 from burncloud.adaptors.sieve import Logged, Sieve
 from burncloud.adaptors.spoken import SSE
 from burncloud.adaptors.translation import Translation
+from burncloud.errors import Refusal
 from burncloud.router import settle, verdict
 from burncloud.router.affinity import made_by
 from burncloud.router.desk import Desk
@@ -33,8 +34,11 @@ from burncloud.router.fault import fault_of
 from burncloud.router.heading import head_for, heard
 from burncloud.router.health import Health
 from burncloud.router.parting import error_event
-from burncloud.router.ports import House
-from burncloud.wire.heads import STATUS_LINES
+from burncloud.router.ports import House, Translator
+from burncloud.router.translate import FREE_BYTES, is_heavy
+from burncloud.router.wholes import PIECES_A_TURN, TRANSLATED_BYTES_MAX, Steps, Wholes
+from burncloud.wire.body import Body, Budget
+from burncloud.wire.heads import STATUS_LINES, AnswerHead
 from burncloud.wire.upstream import Upstream
 
 STREAMING: Final = frozenset((
@@ -44,10 +48,6 @@ STREAMING: Final = frozenset((
 OK_LINE: Final = STATUS_LINES[200]
 JSON_HOLD_BYTES_MAX: Final = 256 << 10
 SSE_HOLD_BYTES_MAX: Final = 16 << 10
-PIECES_A_TURN: Final = 2
-"""So much of a large body goes out in one turn of the loop: a fast upstream would take all of it at once."""
-TRANSLATED_BYTES_MAX: Final = 64 << 20
-"""Longest plain answer that is translated."""
 
 
 class Answers:
@@ -63,6 +63,9 @@ class Answers:
         failed: Callable[[Exchange, Fault], None],
         freed: Callable[[Exchange], None],
         body_over: Callable[[Exchange], None],
+        refuse: Callable[[Exchange, Refusal], None],
+        translator: Callable[[], Translator | None],
+        files: Budget,
     ) -> None:
         self._house = house
         self._desk = desk
@@ -82,6 +85,10 @@ class Answers:
         """A stream broke off, its attempt is noted, an error event withheld; True = somebody goes on with it."""
         self.winner: Callable[[Exchange], Exchange]
         """Of two that ask for the same this one can answer: the exchange that goes on (hedge.py)."""
+        steps = Steps(
+            failed, refuse, self._complained, self._well, self._commit, self._settle, lambda x: self.winner(x)
+        )
+        self.wholes = Wholes(loop, now_ns, files, translator, steps)
         self.counters: dict[str, int] = {
             "requests": 0, "refused": 0, "streams_broken": 0, "streams_continued": 0, "events_dropped": 0,
         }  # fmt: skip
@@ -96,6 +103,8 @@ class Answers:
             if whole and content and x.pump is None and not x.relay:
                 if x.translation is None:
                     self._pass_whole(x, up, content)
+                elif len(content) > FREE_BYTES and is_heavy(Body(content)):
+                    self._hold(x, up, content, ended)
                 else:
                     self._pass_translated(x, x.translation, up, content)
             elif state is TALKING:
@@ -316,54 +325,32 @@ class Answers:
         ended: bool,
     ) -> None:
         """The same for an answer of another dialect; what is held of a stream is translated already."""
+        if not (x.sse and x.stream):
+            self.wholes.hold(x, translation, up, content, ended)
+            return
         x.held_bytes += len(content)
-        assert x.meter is not None
-        x.meter.feed(content)
         sieve = x.sieve
-        if x.sse and sieve is not None:
-            content = sieve.strip(content)
-            if ended and x.stream:
-                content += sieve.finish()
+        assert x.meter is not None
+        assert sieve is not None
+        x.meter.feed(content)
+        content = sieve.strip(content)
+        if ended:
+            content += sieve.finish()
         if content:
             x.held.append(content)
         broken = x.held_bytes > TRANSLATED_BYTES_MAX
-        if x.sse and x.stream:
-            failed = bool(sieve is not None and sieve.failed) and not translation.content
-            if isinstance(translation, Continued):
-                if translation.diverged:
-                    self._failed(x, Fault("diverged", x.status))
-                    return
-                broken = broken or failed or (ended and not translation.content)
-            elif (failed and x.route.other((*x.tried, x.ability))) or (ended and not (failed or translation.content)):
-                broken = True
-            if not broken and (failed or ended or translation.content):
-                self._commit(x, up, ended)
+        failed = bool(sieve.failed) and not translation.content
+        if isinstance(translation, Continued):
+            if translation.diverged:
+                self._failed(x, Fault("diverged", x.status))
                 return
-        elif ended and not broken:
-            if x.status >= 400 and self._complained(x, x.status, b"".join(x.held)):
-                return
-            try:
-                x.held = [self._translated(x, translation)]
-            except Unreadable:
-                broken = True
-            else:
-                x.sse = False
-                self._commit(x, up, True)
+            broken = broken or failed or (ended and not translation.content)
+        elif (failed and x.route.other((*x.tried, x.ability))) or (ended and not (failed or translation.content)):
+            broken = True
         if broken:
             self._failed(x, Fault("broken", x.status))
-
-    def _translated(self, x: Exchange, translation: Translation | Passage | Continued) -> bytes:
-        """A whole answer.  Raises Unreadable."""
-        if x.sse:
-            if x.sieve is not None:
-                x.sieve.finish()
-            return translation.collected()
-        body = b"".join(x.held)
-        if x.status >= 400:
-            return translation.failed(x.status, body)
-        if not body:
-            raise Unreadable("the answer is empty")
-        return translation.whole(body)
+        elif failed or ended or translation.content:
+            self._commit(x, up, ended)
 
     def hurry(self, x: Exchange) -> None:
         """A stream has been held long enough: let it go as it is."""
@@ -417,11 +404,7 @@ class Answers:
             self._resume(x, up, content, ended)
             return
         if not x.relay:
-            if x.outlet in self._health.resting:
-                self._health.succeeded(x.ability, x.key)
-            if up.head.left is not None and x.status < 400:
-                left, now_s = up.head.left, self._now_ns() // 1_000_000_000
-                self._health.told(x.ability, x.key, left, self._loop.time(), now_s)
+            self._well(x, up.head)
         if x.translation is None and x.meter is not None:
             x.meter.feed(content)
             if x.sieve is not None:
@@ -443,6 +426,13 @@ class Answers:
             x.up.pause()
         if not ended and x.sieve is not None and x.sieve.failed:
             self._stop(x, up, b"")
+
+    def _well(self, x: Exchange, head: AnswerHead) -> None:
+        """The channel answered."""
+        if x.outlet in self._health.resting:
+            self._health.succeeded(x.ability, x.key)
+        if head.left is not None and x.status < 400:
+            self._health.told(x.ability, x.key, head.left, self._loop.time(), self._now_ns() // 1_000_000_000)
 
     def _resume(self, x: Exchange, up: Upstream, content: bytes, ended: bool) -> None:
         """A stream that broke off goes on."""

@@ -47,6 +47,11 @@ class Arrivals:
         self.resting: set[Exchange] = set()
         """Large bodies whose connection is not read until the next turn of the loop."""
 
+    @property
+    def files(self) -> Budget:
+        """What may lie in files."""
+        return self._spool
+
     def make_room(self, x: Exchange) -> None:
         """Room for the body before any of it is read; then it may come.  Raises Refusal."""
         length = x.length

@@ -24,6 +24,7 @@ from burncloud.domain.journal import Attempt
 from burncloud.domain.pricing import Price
 from burncloud.domain.snapshot import Token
 from burncloud.router.choose import Route
+from burncloud.router.held import Held
 from burncloud.router.outlets import Ability, Key, Outlet
 from burncloud.router.ports import Session
 from burncloud.router.rescued import Rescued
@@ -125,7 +126,7 @@ class Exchange(Inbound):
         "reserve", "room", "route", "seat", "session", "sieve", "sliced", "spooling", "sse", "stand_in", "started_ns",
         "state", "status", "stream", "stripper", "target", "thread", "token", "touched", "translation", "tried",
         "unwait", "up", "upload", "upload_body", "upstream_model", "upstream_request", "usage_asked", "way",
-        "written", "x",
+        "whole", "written", "x",
     )  # fmt: skip
 
     target: Target
@@ -141,6 +142,8 @@ class Exchange(Inbound):
     """The dialect that the attempt under way is translated to; "" = it goes as it came."""
     sieve: Sieve | Logged | None
     """What the events of a stream go through on their way to the client."""
+    whole: Held | None
+    """The answer of the attempt under way, where it is turned over as a whole."""
     rescue: Rescued | None
     """Its stream broke off after the commit point: the attempts under way go on with it."""
     race: Exchange | None
@@ -222,7 +225,7 @@ class Exchange(Inbound):
         self.meter: Meter | FrameMeter | None = None
         self.translation: Translation | Passage | Continued | None = None
         self.stripper: UsageStripper | None = None
-        self.sieve = self.rescue = self.race = None
+        self.sieve = self.whole = self.rescue = self.race = None
         self.raced = self.is_rival = False
         self.reading: Reading | None = None
         self.request_id = self.upstream_request = ""

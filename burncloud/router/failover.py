@@ -55,7 +55,7 @@ class Failover:
     def attempt_failed(self, x: Exchange, fault: Fault, settings: Settings) -> None:
         """The attempt under way came to nothing."""
         x.held, x.held_bytes, x.meter, x.pump, x.stripper, x.translation = [], 0, None, None, None, None
-        x.first_ns = 0
+        x.whole, x.first_ns = None, 0
         if fault.kind != "connect":
             # what waited for the journal never left; a stale connection may have died before or after it arrived
             sent = 0 if x.upload else 2 if fault.kind == "stale" else 1

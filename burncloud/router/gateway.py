@@ -66,7 +66,7 @@ from burncloud.router.question import look_at
 from burncloud.router.realtime import Realtime
 from burncloud.router.rescue import Rescues
 from burncloud.router.routes import ANY_GEMINI, REALTIME, Target, target
-from burncloud.router.translate import Lossy, forget, job_of, take, translate, way_of
+from burncloud.router.translate import Lossy, forget, is_heavy, job_of, take, translate, way_of
 from burncloud.router.upload import hash_first, make_upload
 from burncloud.router.world import World
 from burncloud.wire.body import Body
@@ -78,8 +78,6 @@ from burncloud.wire.upstream import Upstream
 from burncloud.wire.websocket import GOING_AWAY
 
 TARGETS_MAX: Final = 4096
-TRANSLATED_BESIDE_BYTES: Final = 96 << 10
-"""A larger request is translated by a process of its own: in here it would hold all others up for 5 ms and more."""
 NO_OUTPUT: Final = frozenset(("embeddings", "embedContent", "moderations", "rerank", "count_tokens", "countTokens"))
 """Endpoints that answer no generated tokens."""
 
@@ -99,8 +97,9 @@ class Gateway:
         self.on_piece = self.arrivals.on_piece
         self.desk = Desk(house, clock.monotonic_ms)
         self.health = Health()
-        on_ways = (self.attempt_failed, self.free, self.arrivals.drop)
-        self.answers = Answers(house, self.desk, self.health, self._loop, clock.now_ns, *on_ways)
+        ways = (self.attempt_failed, self.free, self.arrivals.drop, self.refuse)
+        aside = (lambda: self.translator, self.arrivals.files)
+        self.answers = Answers(house, self.desk, self.health, self._loop, clock.now_ns, *ways, *aside)
         self.realtime = Realtime(house, self.desk, self.health, self._loop, self.free)
         self.answers.opened = self.realtime.opened
         resolver = Resolver(settings.upstream_deny)
@@ -125,8 +124,7 @@ class Gateway:
         self.hedges.tune(settings)
         self.answers.winner, self.answers.record = self.hedges.won, self.rescues.record
         self.answers.goes_on = self.rescues.broke
-        self.translator: Translator | None = None
-        """Who writes large requests for another dialect; None = this worker itself."""
+        self.translator: Translator | None = None  # who writes large bodies for another dialect
         self.on_count: Callable[[int], None] = lambda change: None
         self.counters = self.answers.counters
 
@@ -360,7 +358,7 @@ class Gateway:
         x.way = way_of(x)
         if x.way:
             body = x.body
-            if self.translator is not None and body is not None and body.size > TRANSLATED_BESIDE_BYTES:
+            if self.translator is not None and body is not None and is_heavy(body):
                 x.state = DIALLING
                 self.translator.submit(job_of(x), body, lambda result: self._written(x, result))
                 return
@@ -573,6 +571,8 @@ class Gateway:
                 x.up.pause()
             else:
                 x.up.resume()
+        elif not paused and x.whole is not None:
+            self.answers.wholes.flow(x)
 
     def free(self, x: Exchange) -> None:
         """Let go of what the exchange held of the worker."""
@@ -590,6 +590,7 @@ class Gateway:
         self.arrivals.drop(x)
         if x.written is not None:
             forget(x)
+        x.whole = None
         if x.sieve is not None:
             x.sieve.drop()
         if x.rescue is not None:

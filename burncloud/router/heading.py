@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from burncloud.adaptors.passage import Passage
 from burncloud.adaptors.seam import Continued
 from burncloud.adaptors.spoken import Dialect
@@ -10,10 +12,16 @@ from burncloud.router.exchange import Exchange
 from burncloud.router.translate import fields_of
 from burncloud.wire.body import SPOOL_FROM
 from burncloud.wire.heads import STATUS_LINES, AnswerHead
-from burncloud.wire.upstream import Upstream
 
 
-def head_for(x: Exchange, up: Upstream, length: int) -> bytes:
+class Heard(Protocol):
+    """What of an upstream's connection a head is made from."""
+
+    head: AnswerHead
+    no_body: bool
+
+
+def head_for(x: Exchange, up: Heard, length: int) -> bytes:
     """The answer's head; `length` ≥ 0 = the whole content is known."""
     said = up.head
     stated = said.length

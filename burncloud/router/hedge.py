@@ -30,7 +30,7 @@ from burncloud.router.world import World
 SETTING: Final = "hedge_after_ms"
 UNBLAMED: Final = frozenset(("stale", "unfit"))
 OF_AN_ATTEMPT: Final = (
-    "ability", "outlet", "key", "way", "written", "asked", "translation", "stripper", "sieve", "meter", "reading",
+    "ability", "outlet", "key", "way", "whole", "written", "asked", "translation", "stripper", "sieve", "meter", "reading",
     "held", "held_bytes", "hurried", "status", "first_ns", "sse", "upstream_model", "attempt_ns", "state", "up",
     "touched", "bytes_up", "reason", "upload", "upload_body", "pump", "digest", "counted", "n",
 )  # fmt: skip
@@ -91,7 +91,7 @@ class Hedges:
         rival.race, x.race = x, rival
         rival.n = x.n + 1
         rival.up = rival.meter = rival.translation = rival.stripper = rival.sieve = rival.counted = rival.written = None
-        rival.seat = rival.reading = None
+        rival.seat = rival.reading = rival.whole = None
         rival.held = []
         rival.tried = (*x.tried, x.ability)
         rival.failed_keys = (*x.failed_keys, x.key)
@@ -166,7 +166,7 @@ class Hedges:
             setattr(x, name, getattr(rival, name))
         if x.up is not None and x.up.exchange is rival:
             x.up.exchange = x
-        rival.up = rival.written = rival.sieve = rival.counted = None
+        rival.up = rival.written = rival.sieve = rival.whole = rival.counted = None
         self._part(rival)
 
     def _part(self, rival: Exchange) -> None:
@@ -175,6 +175,7 @@ class Hedges:
         if x is not None:
             x.race = None
         rival.done = True
+        rival.whole = None
         rival.state = OVER
         self._live.discard(rival)
         self._uncount(rival)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from burncloud.adaptors.translation import Done, Job
+from burncloud.adaptors.canon import Unreadable
+from burncloud.adaptors.translation import Done, Job, Rendered, Whole
 from burncloud.config import Settings
 from burncloud.domain.journal import Again, End, Intent, Progress, Return
 from burncloud.domain.link import Ask
@@ -46,10 +47,15 @@ class Journal(Protocol):
 
 
 class Translator(Protocol):
-    """Translates large requests beside the worker (app/translating.py)."""
+    """Translates large bodies beside the worker (app/translating.py)."""
 
     def submit(self, job: Job, body: Body, finished: Callable[[tuple[Body, Done] | Refusal], None]) -> None:
         """Have a request written for another dialect; `finished` is called later."""
+
+    def tell(
+        self, job: Whole, body: Body, finished: Callable[[tuple[Body, Rendered] | Refusal | Unreadable], None]
+    ) -> None:
+        """Have an answer written for another dialect; the body may be closed meanwhile."""
 
 
 class Session(Protocol):

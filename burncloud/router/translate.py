@@ -19,12 +19,23 @@ from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router.exchange import Exchange, Written
 from burncloud.wire.body import Body
 
+BESIDE_BYTES: Final = 96 << 10
+"""A larger body is translated by a process of its own: in here it would hold all others up for 5 ms and more."""
+BESIDE_STRINGS: Final = 1500
+"""Quotation marks: so is a smaller one with more of them, that is, of many small pieces."""
+FREE_BYTES: Final = 6 << 10
 FOREIGN_PREFIXES: Final = (b"anthropic-", b"openai-", b"x-goog-", b"x-stainless-", b"accept:", b"content-type:")
 """Fields of a client's head that mean nothing in another dialect."""
 ANTHROPIC: Final = ("messages", "count_tokens")
 """Dialects whose requests state a version."""
 SEALED: Final = {"messages": MARK, "responses": MARK, "gemini": GEMINI_MARK}
 """Dialects whose clients send signatures back as they came: an envelope of ours must not reach a vendor."""
+
+
+def is_heavy(body: Body) -> bool:
+    """Whether to translate it would hold the loop."""
+    size = body.size
+    return size > FREE_BYTES and (size > BESIDE_BYTES or body.whole().count(b'"') > BESIDE_STRINGS)
 
 
 def way_of(x: Exchange) -> str:

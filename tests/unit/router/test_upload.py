@@ -13,9 +13,10 @@ import pytest
 from burncloud.domain.pricing import Price
 from burncloud.domain.snapshot import Channel
 from burncloud.router import upload
-from burncloud.router.answer import PIECES_A_TURN, Answers
+from burncloud.router.answer import Answers
 from burncloud.router.exchange import Exchange
 from burncloud.router.reach import Reach
+from burncloud.router.wholes import PIECES_A_TURN
 from burncloud.wire.body import PIECE_BYTES
 from burncloud.wire.upstream import Upstream
 from tests.dialogue import PRICE, Dialogue, channels
