@@ -30,9 +30,9 @@ from burncloud.router.world import World
 SETTING: Final = "hedge_after_ms"
 UNBLAMED: Final = frozenset(("stale", "unfit"))
 OF_AN_ATTEMPT: Final = (
-    "ability", "outlet", "key", "way", "whole", "written", "asked", "translation", "stripper", "sieve", "meter", "reading",
+    "ability", "outlet", "key", "way", "written", "asked", "translation", "stripper", "sieve", "meter", "reading",
     "held", "held_bytes", "hurried", "status", "first_ns", "sse", "upstream_model", "attempt_ns", "state", "up",
-    "touched", "bytes_up", "reason", "upload", "upload_body", "pump", "digest", "counted", "n",
+    "whole", "touched", "bytes_up", "reason", "upload", "upload_body", "pump", "digest", "counted", "n",
 )  # fmt: skip
 """What a rival brings when it takes over."""
 
