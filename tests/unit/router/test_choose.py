@@ -401,7 +401,7 @@ def test_a_tier_whose_all_are_owing_still_picks() -> None:
 
 def test_one_alone() -> None:
     stub = Stub("a")
-    of = Route([(stub, 0, 3)])
+    of: Route[Stub] = Route([(stub, 0, 3)])
     assert of.pick() is of.pick(()) is stub
     assert of.take(stub)
     assert of.has(stub)
