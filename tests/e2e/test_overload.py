@@ -16,6 +16,7 @@ import pytest
 from tests.product import Product
 from tests.slow.flaky import counts_of, upstreams
 
+pytestmark = pytest.mark.timeout(300)
 PLACES = 6
 SERVICE_MS = 150
 CAPACITY = PLACES * 1000 / SERVICE_MS

@@ -19,6 +19,7 @@ import pytest
 from tests.product import Product
 from tests.slow.flaky import counts_of, upstreams
 
+pytestmark = pytest.mark.timeout(300)
 WORKERS = 2
 REQUESTS = 10_000
 CONNECTIONS = 48

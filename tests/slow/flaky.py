@@ -198,7 +198,12 @@ async def main() -> None:
     server = await loop.create_server(lambda: Flaky(told, chance, counts), "127.0.0.1", 0, backlog=1000)
     print(server.sockets[0].getsockname()[1], flush=True)
     over = asyncio.Event()
-    loop.add_reader(sys.stdin.fileno(), lambda: os.read(sys.stdin.fileno(), 1) or over.set())
+
+    def look() -> None:
+        if not os.read(sys.stdin.fileno(), 1):
+            over.set()
+
+    loop.add_reader(sys.stdin.fileno(), look)
     await over.wait()
     server.close()
 

@@ -11,6 +11,7 @@ from tests.slow import soak
 from tests.slow.flaky import TEXT, chunk, event
 from tests.slow.soak import Measured, Soaked, streamed
 
+pytestmark = pytest.mark.timeout(300)
 SECONDS = 40.0
 CLIENTS = 100
 
