@@ -100,6 +100,8 @@ class Image(msgspec.Struct, tag="image"):
     """OpenAI's low · high · auto; "" = not said."""
     cache: Cache | None = None
     extra: Extra = {}
+    said: dict[str, Any] | None = None
+    """As in Text."""
 
 
 class Document(msgspec.Struct, tag="document"):
@@ -439,6 +441,8 @@ class Foreign(msgspec.Struct, tag="foreign"):
 
     dialect: str
     value: dict[str, Any]
+    lost: bool = True
+    """Something is lost where it is not passed on."""
 
 
 class Ended(msgspec.Struct, tag="ended"):

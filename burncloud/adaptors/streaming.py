@@ -141,7 +141,8 @@ class EventWriter:
 
     def _on_foreign(self, event: canon.Foreign) -> bytes:
         """Nobody else knows it."""
-        self._losses.add(str(event.value.get("type") or event.dialect))
+        if event.lost:
+            self._losses.add(str(event.value.get("type") or event.dialect))
         return b""
 
 

@@ -524,8 +524,8 @@ class StreamWriter(EventWriter):
     def _on_foreign(self, event: canon.Foreign) -> bytes:
         kind = str(event.value.get("type") or event.dialect)
         if event.dialect != DIALECT:
-            self._losses.add(kind)
-        elif kind in event.value:
+            return super()._on_foreign(event)
+        if kind in event.value:
             self._metadata[kind] = event.value[kind]
         else:
             rest = {name: value for name, value in event.value.items() if name != "type"}

@@ -9,7 +9,7 @@ from burncloud.adaptors.bodies import answer_bytes, answer_of, no_answer
 from burncloud.adaptors.chat.answer import write_failure as write_failure  # OpenAI's form is the same at both doors
 from burncloud.adaptors.failures import failure_of
 from burncloud.adaptors.fields import Fields
-from burncloud.adaptors.responses.parts import DIALECT, read_content
+from burncloud.adaptors.responses.parts import DIALECT, DRAWN, drawn, read_content
 from burncloud.adaptors.responses.reasoning import read_reasoning
 from burncloud.adaptors.responses.response import read_created, read_rest, read_stop, read_usage
 from burncloud.adaptors.responses.stream import StreamWriter
@@ -63,7 +63,7 @@ def _read_item(item: Any, where: str, probs: list[Any]) -> list[canon.Block]:
         call = read_call(fields)
         call.custom = kind == "custom_tool_call"
         return [call]
-    return [canon.Raw(DIALECT, item)]
+    return [drawn(item) if kind == DRAWN else canon.Raw(DIALECT, item)]
 
 
 def read_failure(status: int, body: bytes) -> canon.Failure:

@@ -408,6 +408,8 @@ class Output:
 
     def _open_image(self, made: _Made, block: canon.Image) -> bytes:
         """A picture that a model drew."""
+        if self.own and block.said is not None:
+            return self._whole_item(made, dict(block.said))
         if not block.source.data:
             self._losses.add("image_url" if block.source.url else "image")
             return b""
@@ -427,7 +429,9 @@ class Output:
         if block.dialect != DIALECT or not self.own:
             self._losses.block(block)
             return b""
-        item = dict(block.value)
+        return self._whole_item(made, dict(block.value))
+
+    def _whole_item(self, made: _Made, item: dict[str, Any]) -> bytes:
         number = self._seen.get(str(item.get("id")))
         if number is None:
             return self._begin(made, item, "item") + self._end(made)

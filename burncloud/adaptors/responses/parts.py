@@ -6,6 +6,7 @@ equal elsewhere are kept whole as Raw.
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 from burncloud.adaptors import canon, writing
 from burncloud.adaptors.chat.blocks import data_url, source_of
 from burncloud.adaptors.chat.families import Family, family_of
-from burncloud.adaptors.documents import TEXT_TYPES, decoded, tagged
+from burncloud.adaptors.documents import TEXT_TYPES, decoded, media_type_of, tagged
 from burncloud.adaptors.fields import Fields, malformed
 
 DIALECT: Final = "responses"
@@ -110,6 +111,30 @@ def _read_audio(fields: Fields) -> canon.Block:
     if inner.rest():
         fields.rest()["input_audio"] = inner.rest()
     return canon.Audio(canon.Source(media_type, data), extra=_rest(fields))
+
+
+DRAWN: Final = "image_generation_call"
+"""The item of a picture that the model drew."""
+_DRAWN: Final = frozenset({"id", "type", "status", "result", "output_format"})
+_FORMATS: Final = ("png", "jpeg", "webp", "gif")
+
+
+def drawn(item: dict[str, Any]) -> canon.Block:
+    """A picture that the model drew; Raw where it is not in the item (it failed, or is only named)."""
+    result, form = item.get("result"), item.get("output_format")
+    if type(result) is not str or not _is_base64(result):
+        return canon.Raw(DIALECT, item)
+    kind = f"image/{form}" if form in _FORMATS else media_type_of(result, "image/png")
+    extra = {name: value for name, value in item.items() if name not in _DRAWN and value is not None}
+    return canon.Image(canon.Source(kind, result), extra=extra, said=item)
+
+
+def _is_base64(text: str) -> bool:
+    """Other vendors' clients decode a picture as they read the answer: one that cannot be decoded costs the answer."""
+    try:
+        return bool(binascii.a2b_base64(text, strict_mode=True))
+    except ValueError:
+        return False
 
 
 _READERS: Final[dict[str, Callable[[Fields], canon.Block | None]]] = {

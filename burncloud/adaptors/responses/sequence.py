@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from burncloud.adaptors import canon
 from burncloud.adaptors.fields import Fields
-from burncloud.adaptors.responses.parts import DIALECT, is_link, read_part
+from burncloud.adaptors.responses.parts import DIALECT, DRAWN, drawn, is_link, read_part
 from burncloud.adaptors.responses.reasoning import BETWEEN, read_reasoning
 from burncloud.adaptors.responses.turns import is_run_by_server, read_call
 
@@ -238,6 +238,9 @@ class Sequence:
         if (signature or encrypted) and not block.over:
             self.tell(block, canon.Delta(block.index, "", signature, encrypted), found)
 
+    def _image(self, made: Item, item: dict[str, Any], found: Events) -> None:
+        self.end(self.begin(drawn(item), found), found)
+
     def _call(self, made: Item, item: dict[str, Any], found: Events) -> None:
         block = self.call(made, item, found)
         self.rest(block, item.get("input" if made.kind == "custom_tool_call" else "arguments"), found)
@@ -248,4 +251,5 @@ _FINISHERS: Final = {
     "reasoning": Sequence._reasoning,
     "function_call": Sequence._call,
     "custom_tool_call": Sequence._call,
+    DRAWN: Sequence._image,
 }

@@ -17,7 +17,7 @@ from burncloud.adaptors.events import payloads, unify
 from burncloud.adaptors.failures import failure_in
 from burncloud.adaptors.reading import BAD_JSON, lenient
 from burncloud.adaptors.responses.making import Output
-from burncloud.adaptors.responses.parts import DIALECT
+from burncloud.adaptors.responses.parts import DIALECT, DRAWN
 from burncloud.adaptors.responses.response import (
     echo,
     made_id,
@@ -89,7 +89,7 @@ class StreamReader(EventReader[bytes]):
                 self._on_error(event, payload, found)
             elif kind:
                 self._head(found)
-                found.append(canon.Foreign(DIALECT, {"type": _subject(kind), "event": whole_event(payload)}))
+                found.append(_other(_subject(kind), payload))
             elif not self._started:
                 raise canon.Unreadable("the stream is none of responses")
         except (Refusal, ValueError) as error:
@@ -136,7 +136,7 @@ class StreamReader(EventReader[bytes]):
             return
         item = self._add(event.item, event.output_index, found)
         if item.kind not in _TOLD or item.by_server:
-            found.append(canon.Foreign(DIALECT, {"type": item.kind, "event": whole_event(payload)}))
+            found.append(_other(item.kind, payload))
 
     def _on_item_end(self, event: _Event, payload: bytes, found: list[canon.Event]) -> None:
         if event.item is None:
@@ -307,6 +307,11 @@ _HANDLERS: Final[dict[str, Callable[[StreamReader, _Event, bytes, list[canon.Eve
     "ping": StreamReader._on_ping,
     "error": StreamReader._on_error,
 }
+
+
+def _other(subject: str, payload: bytes) -> canon.Foreign:
+    """An event that only Responses has; of a picture's making nothing is lost, since the picture itself comes whole."""
+    return canon.Foreign(DIALECT, {"type": subject, "event": whole_event(payload)}, lost=subject != DRAWN)
 
 
 def _subject(kind: str) -> str:

@@ -14,7 +14,7 @@ from burncloud.adaptors import canon
 from burncloud.adaptors.bodies import encoded
 from burncloud.adaptors.chat.turns import with_results
 from burncloud.adaptors.fields import Fields, malformed
-from burncloud.adaptors.responses.parts import DIALECT, Writing, read_content, write_parts
+from burncloud.adaptors.responses.parts import DIALECT, DRAWN, Writing, drawn, read_content, write_parts
 from burncloud.adaptors.responses.reasoning import read_reasoning, with_signatures, write_reasoning
 from burncloud.adaptors.responses.tools import joined_name
 
@@ -99,6 +99,9 @@ def _read_item(value: Any, where: str, reading: Reading) -> None:
     reader = None if is_run_by_server(value) else _READERS.get(kind)
     if reader is not None:
         reader(fields, reading)
+        return
+    if kind == DRAWN:
+        reading.said(drawn(value))
         return
     if kind in BOUND:
         reading.request.bound = reading.request.bound or BOUND[kind]
@@ -270,6 +273,8 @@ def _assistant(turn: canon.Turn, to: Writing) -> list[dict[str, Any]]:
             found += [] if item is None else [item]
         elif isinstance(block, canon.Raw) and block.dialect == DIALECT and to.own:
             found.append(block.value)
+        elif isinstance(block, canon.Image) and block.said is not None and to.own:
+            found.append(block.said)
         else:
             to.losses.block(block)
     return found + _spoken(message, to)

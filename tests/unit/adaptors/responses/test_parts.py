@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.responses.parts import Writing, links_of, read_content, read_part, write_link, write_parts
+from burncloud.adaptors.responses.parts import (
+    Writing,
+    drawn,
+    links_of,
+    read_content,
+    read_part,
+    write_link,
+    write_parts,
+)
 from burncloud.errors import Refusal
 
 PARTS: list[dict[str, Any]] = [
@@ -86,3 +94,28 @@ def test_links() -> None:
 def test_malformed(content: Any) -> None:
     with pytest.raises(Refusal, match="content"):
         read_content(content, "content")
+
+
+PNG = "iVBORw0KGgo="
+
+
+@pytest.mark.parametrize(
+    ("item", "kind", "extra"),
+    [
+        ({"result": PNG}, "image/png", {}),
+        ({"result": "/9j/4AAQ"}, "image/jpeg", {}),
+        (
+            {"result": PNG, "output_format": "webp", "size": "9x9", "revised_prompt": None},
+            "image/webp",
+            {"size": "9x9"},
+        ),
+    ],
+)
+def test_drawn(item: dict[str, Any], kind: str, extra: dict[str, Any]) -> None:
+    whole = {"id": "ig_1", "type": "image_generation_call", "status": "completed", **item}
+    assert drawn(whole) == canon.Image(canon.Source(kind, item["result"]), extra=extra, said=whole)
+
+
+def test_a_picture_that_is_not_there() -> None:
+    for result in (None, "", 5, "iVBOR...Kg=="):
+        assert isinstance(drawn({"type": "image_generation_call", "status": "failed", "result": result}), canon.Raw)

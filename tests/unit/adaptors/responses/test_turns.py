@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.gemini import request as gemini
 from burncloud.adaptors.responses.parts import Writing
-from burncloud.adaptors.responses.request import read_request
+from burncloud.adaptors.responses.request import read_request, write_request
 from burncloud.adaptors.responses.turns import call_id_of, write_turns
 from burncloud.errors import Refusal
 
@@ -105,3 +106,15 @@ def test_results_find_their_calls() -> None:
     assert [item["type"] for item in written] == ["function_call", "function_call_output", "message"]
     assert written[0]["arguments"] == "{}"
     assert losses.names() == ["tool_results"]
+
+
+def test_a_picture_that_was_drawn_earlier() -> None:
+    """It goes back as it was; to Gemini as a picture of the model's."""
+    item = {"id": "ig_1", "type": "image_generation_call", "status": "completed", "result": "iVBORw0KGgo="}
+    body = {"model": "m", "input": [{"role": "user", "content": "draw"}, item, {"role": "user", "content": "again"}]}
+    request = read_request(json.dumps(body).encode())
+    losses = canon.Losses()
+    assert json.loads(write_request(request, losses))["input"][1] == item
+    told = json.loads(gemini.write_request(request, losses))["contents"]
+    assert told[1] == {"role": "model", "parts": [{"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}]}
+    assert not losses, losses.names()
