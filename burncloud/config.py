@@ -99,11 +99,23 @@ def _parse_database_url(name: str, text: str) -> str:
 
 
 def _parse_redis_url(name: str, text: str) -> str:
+    """What the URL says beyond its scheme is not repeated: there may be a password in it."""
+    from urllib.parse import urlsplit
+
     if not text.startswith(REDIS_SCHEMES):
         raise ConfigError(
             f"{name} must begin with one of {', '.join(REDIS_SCHEMES)} (like redis://cache:6379/0); "
             f"it begins with {text.split(':')[0][:20]!r}."
         )
+    try:
+        parts = urlsplit(text)
+        database = parts.path.strip("/")
+        numbered = parts.port != 0 and (not database or (database.isascii() and database.isdigit()))
+        sound = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname) and numbered
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ConfigError(f"{name} must look like redis://:PASSWORD@HOST:6379/0 or unix:///PATH.")
     return text
 
 

@@ -170,3 +170,20 @@ def test_children_know_the_file_as_the_supervisor_read_it(tmp_path: Path, monkey
     for name, value in child.items():
         monkeypatch.setenv(name, value)
     assert config.load().workers == 2
+
+
+@pytest.mark.parametrize(
+    "url", ["http://:hush@x", "redis://:hush@", "redis://:hush@x:port", "redis://:hush@x/db", "unix://", "rediss://"]
+)
+def test_a_redis_url_that_cannot_be_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(config.ConfigError) as caught:
+        config.load({"REDIS_URL": url})
+    assert "REDIS_URL" in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["redis://cache", "rediss://u:hush@[::1]:7000/3", "unix:///run/redis.sock"])
+def test_a_redis_url_is_kept_out_of_sight(url: str) -> None:
+    settings = config.load({"REDIS_URL": url})
+    assert settings.redis_url == url
+    assert url not in repr(settings)
