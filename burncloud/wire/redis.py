@@ -23,6 +23,7 @@ AWAY_S: Final = 0.25
 GIVE_UP_S: Final = 5.0
 """A connection on which nothing came for so long is made anew."""
 CONNECT_S_MAX: Final = 2.0
+LASTING_S: Final = 5.0
 RETRY_S: Final = (0.05, 0.25, 0.5, 1.0)
 BUFFER_MAX: Final = 16 << 20
 SCHEMES: Final = {"redis": False, "valkey": False, "rediss": True, "valkeys": True, "unix": False}
@@ -232,14 +233,16 @@ class Redis:
                     await self._connect(wire)
                     greeting = True
                     await self._greet(wire)
-                tries = 0
+                stood = self._loop.time()
                 await wire.lost.wait()
+                if self._loop.time() - stood > LASTING_S:  # not one that fails at the first call, again and again
+                    tries = 0
                 self._gone("the connection was lost")
             except TimeoutError:
                 self._gone("it does not answer" if greeting else "it cannot be reached in time")
             except RedisError as error:
                 self._gone(_safe(error))
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, NotImplementedError) as error:
                 self._gone(f"it cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}")
             finally:
                 self._wire = None

@@ -177,6 +177,23 @@ async def test_an_error_in_the_middle_is_no_end(valkey: Valkey) -> None:
         assert await client.ask() == [b"k", b"x", 7]
 
 
+async def test_one_that_fails_at_every_call_is_tried_less_often(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "RETRY_S", (0.0, 0.1, 0.1, 30.0))
+    broken = Script("return redis.call('GET', KEYS[1] .. nil)")
+    said: list[str] = []
+    client = Redis(asyncio.get_running_loop(), parse_url(valkey.url), broken, said.append)
+    client.start()
+    deadline = asyncio.get_running_loop().time() + 1.0
+    while asyncio.get_running_loop().time() < deadline:
+        client.run([b"k"], b"x", lambda reply: None)
+        await asyncio.sleep(0.002)
+    client.close()
+    await asyncio.sleep(0)
+    assert 2 <= said.count("") <= 4
+
+
 async def test_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "v.sock"
     with make_valkey("", "--unixsocket", str(path)):
