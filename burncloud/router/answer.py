@@ -24,6 +24,7 @@ from burncloud.adaptors.seam import Continued
 from burncloud.adaptors.sieve import Logged, Sieve
 from burncloud.adaptors.spoken import SSE
 from burncloud.adaptors.translation import Translation
+from burncloud.domain.policies import UNAVAILABLE
 from burncloud.errors import Refusal
 from burncloud.router import settle, verdict
 from burncloud.router.affinity import made_by
@@ -304,12 +305,16 @@ class Answers:
             return not body and self._is_none(x, body, None)
         return self._is_none(x, body, read_plain(endpoint.dialect, endpoint.name, body) if body else None)
 
+    def _others(self, x: Exchange) -> bool:
+        """Whether another channel, or another model, can be asked instead."""
+        return x.route.other((*x.tried, x.ability)) or self.elsewhere(x, UNAVAILABLE)
+
     def _hold_stream(self, x: Exchange, up: Upstream, ended: bool) -> None:
         endpoint = x.target.endpoint
         assert endpoint is not None
         held = x.held[0] if len(x.held) == 1 else b"".join(x.held)
         verdict = first_content(held, endpoint.dialect, endpoint.name)
-        if verdict == "error" and x.status == 200 and x.route.other((*x.tried, x.ability)):
+        if verdict == "error" and x.status == 200 and self._others(x):
             self._failed(x, Fault("broken", x.status))
         elif verdict == "wait" and ended and x.status == 200:
             self._failed(x, Fault("empty", x.status))
@@ -345,7 +350,7 @@ class Answers:
                 self._failed(x, Fault("diverged", x.status))
                 return
             broken = broken or failed or (ended and not translation.content)
-        elif (failed and x.route.other((*x.tried, x.ability))) or (ended and not (failed or translation.content)):
+        elif (failed and self._others(x)) or (ended and not (failed or translation.content)):
             broken = True
         if broken:
             self._failed(x, Fault("broken", x.status))

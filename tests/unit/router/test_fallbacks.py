@@ -393,3 +393,40 @@ def test_time_is_bounded() -> None:
         d.later(3)
         up << problem(500)
         assert client.answer().status == 503
+
+
+def test_an_error_in_the_place_of_a_stream_s_first_content() -> None:
+    """Status 200 and an error event: no other channel has the model, but another model stands in."""
+    with Dialogue(given("spare"), prices=(PRICE, SPARE)) as d:
+        d.put("policy", policy(unavailable=("spare",)))
+        client = d.client()
+        client >> post(chat(stream=True))
+        up = d.upstream()
+        up << stream_head(coding="") + b'data: {"error": {"message": "overloaded"}}\n\n'
+        up = d.upstream()
+        assert up.request.json["model"] == "spare"
+        up << stream_head(coding="") + delta("Hi") + delta(finish="stop") + usage_chunk() + b"data: [DONE]\n\n"
+        up.hang_up()
+        assert b"overloaded" not in client.received
+        assert receipt(d).model == "spare"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "error"),
+    [
+        ("context", {"message": "too long", "code": "context_length_exceeded"}),
+        ("filter", {"message": "flagged", "code": "content_filter"}),
+    ],
+)
+def test_what_the_upstream_complains_of(trigger: str, error: dict[str, str]) -> None:
+    """By its own words (complaints.py); without a list for it they are passed on."""
+    with Dialogue(given("spare"), prices=(PRICE, SPARE)) as d:
+        client = d.client()
+        client >> post(chat())
+        d.upstream() << answer({"error": error}, status=400)
+        assert client.answer().json["error"] == error
+        d.put("policy", policy(**{trigger: ("spare",)}))
+        client >> post(chat())
+        d.upstream() << answer({"error": error}, status=400)
+        d.upstream() << answer(completion())
+        assert client.answer().field("x-burncloud-model") == "spare"
