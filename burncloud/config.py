@@ -265,6 +265,13 @@ class Settings:
         "All enabled channels are tested this often with cheap requests, which cost a little; 0 = only when asked to.",
         _whole(0, 1 << 30),
     )
+    pool_connections_max: int = _setting(
+        10_000,
+        "",
+        "Most connections of a worker to one upstream; who finds all in use waits in turn, at most "
+        "CONNECT_TIMEOUT_MS.",
+        _whole(1, 1 << 20),
+    )
     pool_idle_ms: int = _setting(60_000, "ms", "An idle connection to an upstream is closed after this.", _MS)
 
 

@@ -357,7 +357,7 @@ class Dialogue:
         self.clients.append(client)
         return client
 
-    def _dial(self, origin: Origin, done: Callable[[Upstream | None, str], None]) -> None:
+    def _dial(self, origin: Origin, done: Callable[[Upstream | None, str], None], who: int = 0) -> None:
         dial = Dial(self, origin, done)
         self.dials.append(dial)
         if self.dialling != "wait":

@@ -78,7 +78,7 @@ class Failover:
             x.tried = (*x.tried, x.ability)
         x.reason = "failover"
         spent_ms = (clock.now_ns() - x.started_ns) // 1_000_000
-        if len(x.failed_keys) < settings.attempts_max and spent_ms < settings.attempts_timeout_ms:
+        if len(x.failed_keys) + x.again < settings.attempts_max and spent_ms < settings.attempts_timeout_ms:
             ability = x.route.pick(x.tried)
             if ability is not None:
                 self._next(x, ability)
@@ -107,6 +107,15 @@ class Failover:
             return False
         self._go(x, ability)
         return True
+
+    def full(self, x: Exchange) -> None:
+        """All connections to the upstream are in use, which is nobody's fault: another channel, or "try again"."""
+        try:
+            if not self.unfit(x):
+                text = "All connections to the upstream are in use, try again"
+                self._refuse(x, Refusal(SERVICE_UNAVAILABLE, text, 1))
+        except Refusal as refusal:
+            self._refuse(x, refusal)
 
     def nobody(self, x: Exchange) -> Ability | None:
         """No channel is available: one that only failed of late is asked all the same.  Raises Refusal.

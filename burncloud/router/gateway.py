@@ -72,7 +72,7 @@ from burncloud.router.world import World
 from burncloud.wire.body import Body
 from burncloud.wire.downstream import Downstream
 from burncloud.wire.heads import Head
-from burncloud.wire.pool import Pool
+from burncloud.wire.pool import FULL, Pool
 from burncloud.wire.resolver import Resolver
 from burncloud.wire.upstream import Upstream
 from burncloud.wire.websocket import GOING_AWAY
@@ -102,8 +102,8 @@ class Gateway:
         self.answers = Answers(house, self.desk, self.health, self._loop, clock.now_ns, *ways, *aside)
         self.realtime = Realtime(house, self.desk, self.health, self._loop, self.free)
         self.answers.opened = self.realtime.opened
-        resolver = Resolver(settings.upstream_deny)
-        self.pool = Pool(self.answers, resolver, settings.connect_timeout_ms, settings.pool_idle_ms)
+        bounds = settings.connect_timeout_ms, settings.pool_idle_ms, settings.pool_connections_max
+        self.pool = Pool(self.answers, Resolver(settings.upstream_deny), *bounds)
         self.world = World(self.pool.origin, settings.upstream_ca_file)
         self.relay = relay.Relay(self.pool, control, settings.trusted_proxies, self._no_control)
         self.live: set[Exchange] = set()
@@ -408,7 +408,7 @@ class Gateway:
 
     def _dial(self, x: Exchange, outlet: Outlet) -> None:
         x.state = DIALLING
-        self.pool.dial(outlet.origin, lambda up, reason: self._dialled(x, up, reason))
+        self.pool.dial(outlet.origin, lambda up, reason: self._dialled(x, up, reason), x.token.id)
 
     def _dialled(self, x: Exchange, up: Upstream | None, reason: str) -> None:
         """The connection stands, or it does not."""
@@ -418,7 +418,7 @@ class Gateway:
                 up.origin.give(up, self._loop.time())
             return
         if up is None:
-            self.attempt_failed(x, Fault("connect"))
+            self.failover.full(x) if reason == FULL else self.attempt_failed(x, Fault("connect"))
             return
         try:
             self._send(x, up)

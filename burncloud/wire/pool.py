@@ -3,13 +3,15 @@
 An `Origin` is everything two connections must share to be exchangeable: scheme, host, port, TLS setting and proxy
 (DATAPLANE.md rule 6).  A request takes the connection that was idle for the shortest time.  Dialling goes
 by address, a second address 250 ms after the first (rule 18); a connection to an address that its host has left is
-used no more.
+used no more.  An origin has so many connections and no more; who finds them all in use waits in a line of his own, and
+the lines take turns.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -22,6 +24,8 @@ from burncloud.wire.upstream import Sink, Upstream
 STAGGER_S: Final = 0.25
 RECEIVE_BUFFER_BYTES: Final = 64 << 10
 IDLE_MAX: Final = 1024
+FULL: Final = "full"
+"""Why there is no connection: all that may be are in use, and none became free in time."""
 LOOK_S: Final = 5.0
 """Where connections are open, names are looked at this often (and asked again when their answers are old)."""
 
@@ -50,10 +54,25 @@ def origin_key(
     return OriginKey(parts.scheme, parts.hostname, port, tls if parts.scheme == "https" else TlsSetting(), proxy)
 
 
+Done = Callable[["Upstream | None", str], None]
+
+
+class Waiting(NamedTuple):
+    """Somebody who wants a connection."""
+
+    done: Done
+    until: float
+    """Loop time."""
+
+
+def _nobody_waits(origin: Origin, up: Upstream | None) -> None:
+    """Until somebody does."""
+
+
 class Origin:
     """The connections to one origin."""
 
-    __slots__ = ("_idle", "_users", "abandoned", "dialling", "key", "left", "open")
+    __slots__ = ("_idle", "_users", "abandoned", "dialling", "key", "left", "lines", "open", "room")
 
     def __init__(self, key: OriginKey) -> None:
         self.key = key
@@ -65,6 +84,10 @@ class Origin:
         """Addresses that the host has no more."""
         self.open = 0
         self.dialling = 0
+        self.lines: OrderedDict[int, deque[Waiting]] | None = None
+        """Those who wait for a connection, by who they are; None = nobody does."""
+        self.room: Callable[[Origin, Upstream | None], None] = _nobody_waits
+        """Called while somebody waits: with a connection that is free, or since one is gone."""
 
     def __repr__(self) -> str:
         return f"<Origin {self.key.scheme}://{self.key.host}:{self.key.port}, {self.open} open, {len(self._idle)} idle>"
@@ -98,6 +121,9 @@ class Origin:
             return
         up.resume()
         up.idle_since = now
+        if self.lines is not None:
+            self.room(self, up)
+            return
         self._idle.append(up)
 
     def forget(self, up: Upstream) -> None:
@@ -105,6 +131,21 @@ class Origin:
         self.open -= 1
         if up in self._idle:
             self._idle.remove(up)
+        if self.lines is not None:
+            self.room(self, None)
+
+    def next(self) -> Waiting | None:
+        """The one whose turn it is; None = nobody waits any more."""
+        lines = self.lines
+        if not lines:
+            return None
+        who, line = lines.popitem(last=False)
+        waiting = line.popleft()
+        if line:
+            lines[who] = line  # at the end: the others come first
+        elif not lines:
+            self.lines = None
+        return waiting
 
     def leave_addresses(self, left: frozenset[str]) -> None:
         """The host has these no more: idle connections to them are closed, busy ones when they come back."""
@@ -133,8 +174,12 @@ class Origin:
 class Pool:
     """All origins of a worker."""
 
-    def __init__(self, sink: Sink, resolver: Resolver, connect_timeout_ms: int, idle_ms: int) -> None:
+    def __init__(
+        self, sink: Sink, resolver: Resolver, connect_timeout_ms: int, idle_ms: int, most: int = 1 << 30
+    ) -> None:
+        """`most`: connections to one origin."""
         self._sink = sink
+        self._most = most
         self._resolver = resolver
         self._connect_timeout_s = connect_timeout_ms / 1000
         self._idle_s = idle_ms / 1000
@@ -149,8 +194,46 @@ class Pool:
             origin = self._origins[key] = Origin(key)
         return origin
 
-    def dial(self, origin: Origin, done: Callable[[Upstream | None, str], None]) -> None:
-        """Open a connection and call `done` with it, or with None and a reason (timeout, refused, tls, dns)."""
+    def dial(self, origin: Origin, done: Done, who: int = 0) -> None:
+        """Open a connection and call `done` with it, or with None and a reason (timeout, refused, tls, dns, full).
+
+        Where an origin has all it may have, `who` waits in his line for as long as a connection may take.
+        """
+        if origin.open + origin.dialling >= self._most:
+            until = asyncio.get_running_loop().time() + self._connect_timeout_s
+            if origin.lines is None:
+                origin.lines, origin.room = OrderedDict(), self._make_room
+            origin.lines.setdefault(who, deque()).append(Waiting(done, until))
+            return
+        self._begin(origin, done)
+
+    def _make_room(self, origin: Origin, up: Upstream | None) -> None:
+        """A connection is free, or there is room for one: for the next in line."""
+        waiting = origin.next()
+        if waiting is None:
+            return
+        if up is None:
+            self._begin(origin, waiting.done)
+        else:  # in a turn of its own: who gives it back is in the middle of something
+            asyncio.get_running_loop().call_soon(self._hand_over, origin, up, waiting.done)
+
+    def _hand_over(self, origin: Origin, up: Upstream, done: Done) -> None:
+        if up.lost:
+            self.dial(origin, done)
+        else:
+            done(up, "")
+
+    def _give_up(self, origin: Origin, now: float) -> None:
+        """Those who have waited for too long."""
+        for who, line in list((origin.lines or {}).items()):
+            while line and line[0].until < now:
+                line.popleft().done(None, FULL)
+            if not line and origin.lines is not None:
+                origin.lines.pop(who, None)
+        if not origin.lines:
+            origin.lines = None
+
+    def _begin(self, origin: Origin, done: Done) -> None:
         origin.dialling += 1
         task = asyncio.get_running_loop().create_task(self._dial(origin, done), name="dial")
         self._tasks.add(task)
@@ -165,6 +248,8 @@ class Pool:
         for origin in self._origins.values():
             if origin.open:  # there may be ten thousand origins, and four sweeps a second
                 origin.expire(now - self._idle_s)
+                if origin.lines is not None:
+                    self._give_up(origin, now)
                 if look and origin.key.port:
                     self._look(origin)
             if origin.abandoned:
@@ -187,7 +272,7 @@ class Pool:
         for origin in self._origins.values():
             origin.close()
 
-    async def _dial(self, origin: Origin, done: Callable[[Upstream | None, str], None]) -> None:
+    async def _dial(self, origin: Origin, done: Done) -> None:
         up: Upstream | None = None
         reason = ""
         try:
@@ -203,6 +288,8 @@ class Pool:
             reason = "dns"
         finally:
             origin.dialling -= 1
+            if up is None and origin.lines is not None:
+                self._make_room(origin, None)
             done(up, reason)
 
     async def _connect(self, origin: Origin) -> Upstream:

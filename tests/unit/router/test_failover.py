@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from burncloud.wire.pool import FULL
 from tests.dialogue import Dialogue, channels
 from tests.speech import answer, chat, completion, post, problem
 
@@ -89,3 +90,20 @@ def test_time_is_bounded() -> None:
         d.later(2)
         up << problem(500)
         assert client.answer().status == 503
+
+
+def test_a_full_pool_is_nobodys_fault() -> None:
+    """Another channel is asked; where there is none, the client shall try again; nobody rests for it."""
+    for count, status in ((2, 200), (1, 503)):
+        with Dialogue(channels(count), dialling="wait") as d:
+            client = d.client()
+            client >> post(chat())
+            d.dials[0].refuse(FULL)
+            if count == 2:
+                d.dials[1].accept()
+                d.upstream() << answer(completion())
+            heard = client.answer()
+            assert heard.status == status
+            if status == 503:
+                assert heard.field("retry-after") == "1"
+            assert not d.gateway.health.resting
