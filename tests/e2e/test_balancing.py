@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import time
 from collections import Counter
@@ -265,3 +266,29 @@ def test_another_model_answers(house: House) -> None:
         assert [attempt["reason"] for attempt in row["attempts"]][-2:] == reasons
     report = product.cli("ledger", "verify")
     assert report["ok"] is True
+
+
+def test_a_crash_after_the_stand_in_was_asked(tmp_path: Path) -> None:
+    """The worker dies between send and answer: the row is the stand-in's, at its price, and the books add up."""
+    cases = (Case("first", b"{}", status=500), answer("second", usage(10, 20), first_byte_ms=300))
+    with (
+        Upstream(*cases) as upstream,
+        Product(tmp_path / "p", CRASH_AT="worker.after_send:2", INTERRUPTED_CHARGE="reserved") as product,
+    ):
+        product.add_channel("openai", f"{upstream.url}/v1", ["wanted=first"])
+        product.add_channel("openai", f"{upstream.url}/v1", ["standby=second"])
+        product.set_price("wanted", "0", "1")
+        product.set_price("standby", "0", "5")
+        product.cli("policy", "set", "wanted", "--fallback", "standby")
+        key = product.add_token("--quota", "1.00", user=product.add_user("--quota", "1.00"))
+        with pytest.raises((http.client.HTTPException, OSError)):
+            ask(product, key, chat("wanted", max_tokens=100))
+        row = product.wait_rows(lambda rows: bool(rows), timeout_s=20)[0]
+        assert (row["state"], row["model"], row["requested"]) == ("interrupted", "standby", "wanted")
+        assert row["charge_nano"] == row["reserve_nano"] == str(100 * 5_000)
+        assert [(attempt["reason"], attempt["charge_nano"]) for attempt in row["attempts"]] == [
+            ("first", "0"), ("fallback", "500000"),
+        ]  # fmt: skip
+        assert len(upstream.requests) == 2
+        assert product.cli("ledger", "verify")["ok"] is True
+        assert product.cli("token", "list")[0]["used_nano"] == "500000"
