@@ -122,7 +122,7 @@ class Rescues:
             complaint = complaint_in(event_data(unify(withheld).strip())) if withheld else ""
             if record is None or record.lost or x.body is None or complaint:
                 return False
-            if not x.route.other((*x.tried, x.ability)):
+            if not any(one is not x.ability and one not in x.tried for one in x.route.members):
                 return False
             shown = withheld if x.translation is None else b""
             rescue = x.rescue = Rescued(record, reading, x.prompt_billed, len(x.attempts) - 1, shown)
@@ -204,10 +204,10 @@ class Rescues:
             unable = [one for one in x.route.members if self._how(x, one) is None]
             ability = x.route.pick((*x.tried, *unable))
         ability = ability or x.route.pick(x.tried)
-        if ability is None:
-            self._give_up(x)
-            return
         x.state = DIALLING
+        if ability is None:
+            self._pause(x, rescue)
+            return
         try:
             self._go(x, ability)
         except Refusal as refusal:
@@ -216,6 +216,20 @@ class Rescues:
                 self._next(x, rescue)
             else:
                 self._give_up(x)
+
+    def _pause(self, x: Exchange, rescue: Rescued) -> None:
+        """Nobody is available, perhaps for a moment only: channels rest after a 429.  The pause counts as a send."""
+        pause_ms = self._settings().retry_same_ms
+        if not pause_ms or rescue.sends >= self._settings().attempts_max:
+            self._give_up(x)
+            return
+        if all(one in x.tried for one in x.route.members):
+            x.tried = ()
+        self._loop.call_later(pause_ms / 1000, self._paused, x, rescue)
+
+    def _paused(self, x: Exchange, rescue: Rescued) -> None:
+        if not x.done and x.state is DIALLING:
+            self._next(x, rescue)
 
     def _prefix(self, rescue: Rescued) -> str:
         return rescue.told.prefix() if rescue.may_prefill else ""

@@ -247,6 +247,38 @@ def test_nobody_is_left() -> None:
         assert (end.state, end.channel, len(end.attempts)) == ("cut", 1, 1)
 
 
+def test_a_spare_that_rests_is_waited_for() -> None:
+    """It said 429 to another request a moment ago."""
+    with Dialogue(channels(2), retry_same_ms="500") as d:
+        client, up = begun(d, ROLE, delta("The quick "))
+        outlet = d.gateway.world.outlets[2]
+        outlet.full = True
+        outlet.look()
+        up.reset()
+        d.later(0.3)
+        assert b"error" not in client.received
+        outlet.full = False
+        outlet.look()
+        d.later(0.3)
+        other = d.upstream()
+        assert other.origin is not up.origin
+        other << stream_head() + chunk(ROLE + delta("The quick brown fox") + STOP + DONE) + LAST
+        found = chunks_of(client)
+        assert text_of(found) == "The quick brown fox"
+        assert reasons(found) == ["stop"]
+
+
+def test_a_spare_that_rests_for_long_is_not() -> None:
+    with Dialogue(channels(2), retry_same_ms="500") as d:
+        client, up = begun(d, ROLE, delta("The quick "))
+        d.gateway.world.outlets[2].full = True
+        d.gateway.world.outlets[2].look()
+        up.reset()
+        d.later(3)
+        assert "error" in chunks_of(client)[-1]
+        assert d.silent
+
+
 @pytest.mark.parametrize("where", ["token", "model", "house"])
 def test_told_to_be_an_error(where: str) -> None:
     """By the token, the model or the house."""
