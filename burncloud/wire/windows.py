@@ -17,7 +17,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from burncloud import clock
+from burncloud import clock, logs
 from burncloud.wire.mutex import MUTEX_BYTES, Mutex
 
 WINDOW_MS: Final = 60_000
@@ -48,9 +48,12 @@ HAND: Final = READY + 2
 KEYS: Final = READY + 8
 FIRST: Final = KEYS + SLOTS
 BYTES: Final = (FIRST + SLOTS * SLOT_WORDS) * 8
+LAYOUT: Final = SLOT_WORDS << 32 | SLOTS
+"""Stands in a table that is in use.  A reload may bring workers of another version beside those that go."""
 OFFSET: Final = 64 << 10
 """Where the table begins in the workers' shared file: behind the load map, on a boundary that mmap takes."""
 
+_log = logs.logger(__name__)
 _KEY: Final = struct.Struct("=q")
 _NO_CELLS: Final = memoryview(bytes(8 * CELLS)).cast("q")
 
@@ -104,6 +107,9 @@ class Windows:
             if os.fstat(fd).st_size < OFFSET + BYTES:
                 os.ftruncate(fd, OFFSET + BYTES)
             self._map = mmap.mmap(fd, BYTES, offset=OFFSET)
+            if memoryview(self._map).cast("q")[READY] not in (0, LAYOUT):
+                _log.warning("the table of limits is another version's: this worker has one of its own until a restart")
+                fd, self._map = -1, mmap.mmap(-1, BYTES)
         self.words = self._words = memoryview(self._map).cast("q")
         """At `slot + REQUESTS` and `slot + TOKENS` of an account admitted once: its sums."""
         mutex = Mutex(-1 if alone else fd, self._map, self._fresh)
@@ -112,7 +118,7 @@ class Windows:
 
     def _fresh(self) -> bool:
         fresh = not self._words[READY]
-        self._words[READY] = 1
+        self._words[READY] = LAYOUT
         return fresh
 
     def admit(self, accounts: Sequence[Account], tokens: int) -> Full | None:

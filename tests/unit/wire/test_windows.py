@@ -214,6 +214,17 @@ def test_workers_take_turns_where_both_have_requests_that_wait(now: Clock) -> No
         assert not other.others_first(there)
 
 
+@linux
+def test_another_version_s_table_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with shared_file() as fd:
+        old = Windows(fd, 0)
+        old.words[windows.READY] = 1
+        new, account = Windows(fd, 1), Account("a", 7, requests=1)
+        assert new.admit([account], 0) is None
+        assert old.words[windows.USED] == 0
+        assert "another version" in caplog.text
+
+
 def test_nobody_stands_back_for_nobody(now: Clock) -> None:
     table, account = Windows(), Account("channel:1", 7, concurrency=1)
     assert not table.others_first(account)
