@@ -1,9 +1,10 @@
 """What a stream has delivered so far, kept cheaply in case it breaks.
 
-The last reads are kept as they came, by reference; every BLOCK_BYTES of them are packed (a block of events, all alike
-but for a word, packs to a seventeenth of its size and costs 45 µs).  So nothing of it is lost and nothing is
-interpreted until the stream breaks, which hardly any does (DATAPLANE.md rule 14; docs/decisions/0090).  What all
-streams of a worker keep is counted in one `Room`; a stream that finds none left forgets its record.
+The last reads are kept as they came, by reference; every block of them is packed (16 KiB of events, all alike but for
+a word, pack to a seventeenth of their size in 45 µs).  So nothing of it is lost and nothing is interpreted until the
+stream breaks, which hardly any does (DATAPLANE.md rule 14; docs/decisions/0090).  What all streams of a worker keep is
+counted in one `Room`: the more there are, the smaller are their blocks; a stream that finds no room left forgets its
+record.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ import zlib
 from typing import Final
 
 BLOCK_BYTES: Final = 16 << 10
+"""Where there are few; 4 KiB pack to a tenth, in 25 µs."""
+BLOCK_BYTES_MIN: Final = 4 << 10
+RAW_BYTES: Final = 16 << 20
+"""What is not packed yet of all streams together, about."""
 PACKED_BYTES_MAX: Final = 256 << 10
 """Of one stream: about as much as 64 KiB of text need in OpenAI's chunks, with their ids and padding."""
 ROOM_BYTES: Final = 64 << 20
@@ -21,16 +26,24 @@ LEVEL: Final = 1
 class Room:
     """What the records of a worker may hold together."""
 
-    __slots__ = ("free",)
+    __slots__ = ("_count", "block", "free")
 
     def __init__(self, size: int = ROOM_BYTES) -> None:
         self.free = size
+        self.block = BLOCK_BYTES
+        """Bytes that a record holds before it packs them."""
+        self._count = 0
+
+    def count(self, change: int) -> None:
+        """A record begins (1) or ends (−1)."""
+        self._count += change
+        self.block = max(BLOCK_BYTES_MIN, min(BLOCK_BYTES, RAW_BYTES // (self._count or 1)))
 
 
 class Record:
     """add() what is delivered, whole() when it is needed, drop() at the end."""
 
-    __slots__ = ("_held", "_packed", "_pieces", "_room", "_taken", "lost")
+    __slots__ = ("_counted", "_held", "_packed", "_pieces", "_room", "_taken", "lost")
 
     def __init__(self, room: Room) -> None:
         self._room = room
@@ -38,6 +51,8 @@ class Record:
         self._held = 0
         self._packed: list[bytes] = []
         self._taken = 0
+        self._counted = True
+        room.count(1)
         self.lost = False
         """It grew too large, or there was no room: nobody can say what was delivered."""
 
@@ -45,7 +60,7 @@ class Record:
         """More was delivered."""
         self._pieces.append(data)
         self._held += len(data)
-        if self._held > BLOCK_BYTES:
+        if self._held > self._room.block:
             self._pack()
 
     def _pack(self) -> None:
@@ -76,5 +91,8 @@ class Record:
     def drop(self) -> None:
         """It is not needed any more."""
         self._room.free += self._taken
+        if self._counted:
+            self._counted = False
+            self._room.count(-1)
         self._taken, self._held = 0, 0
         self._packed, self._pieces = [], []

@@ -377,7 +377,7 @@ class Gateway:
         before, x.counted = x.counted, ability
         if before is not None:
             before.busy -= 1
-            if x.first_ns:
+            if x.first_ns > x.attempt_ns:  # else it went on with a stream that began before
                 before.answered((x.first_ns - x.attempt_ns) / 1e9, self._loop.time(), x.status < 400)
         if ability is not None:
             ability.busy += 1

@@ -34,6 +34,20 @@ def test_a_short_one_takes_no_room() -> None:
     assert kept.whole() == b"x" * record.BLOCK_BYTES
 
 
+def test_many_streams_hold_less_each() -> None:
+    """Blocks are smaller while there are many."""
+    room = Room()
+    assert room.block == record.BLOCK_BYTES
+    kept = [Record(room) for _ in range(2048)]
+    assert room.block == record.RAW_BYTES // 2048
+    kept += [Record(room) for _ in range(8000)]
+    assert room.block == record.BLOCK_BYTES_MIN
+    for one in kept:
+        one.drop()
+        one.drop()
+    assert room.block == record.BLOCK_BYTES
+
+
 def test_what_is_too_much_is_forgotten() -> None:
     """No room in the worker, or too much for one stream: nobody can say any more what was delivered."""
     noise = random.Random(1).randbytes
