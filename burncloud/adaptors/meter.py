@@ -34,7 +34,8 @@ PLAIN_BYTES_MAX: Final = 64 << 10
 """A plain answer is held whole up to this."""
 SCAN_BYTES: Final = 64 << 10
 STEP_BYTES: Final = 96 << 10
-"""So much of a plain answer is looked at in one turn, more than comes in one read: the loop must not stand still."""
+STEP_BYTES_MAX: Final = 192 << 10
+"""So much of a plain answer is looked at in one turn: a quarter more than came in, within these bounds."""
 ELEMENT_BYTES_MAX: Final = 1 << 20
 _ELEMENTS: Final = 32
 """Elements of an array that are read of what came at once; of more, a sample."""
@@ -124,6 +125,8 @@ class Meter:
 
     def _digest(self) -> None:
         sink = self._sink
+        if self._inflater is None:
+            sink.step = min(max(STEP_BYTES, len(self._pieces[-1]) * 5 // 4), STEP_BYTES_MAX)
         rest = sink.digest(b"".join(self._pieces))
         self._pieces = [rest]
         self._held = len(rest)
@@ -330,7 +333,7 @@ class _Plain:
     def _elements(self, block: bytes) -> bytes:
         """Absorb each whole element of the array as an event; the rest is to be kept."""
         self._array = True
-        spans, start = _spans(block, self.step)
+        spans, start = _spans(block, self.step * 2 // 3)
         self.behind = bool(spans) and start < len(block)
         if spans:
             self._absorb(block, spans)

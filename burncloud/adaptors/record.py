@@ -19,6 +19,8 @@ RAW_BYTES: Final = 16 << 20
 """What is not packed yet of all streams together, about."""
 PACKED_BYTES_MAX: Final = 256 << 10
 """Of one stream: about as much as 64 KiB of text need in OpenAI's chunks, with their ids and padding."""
+AT_ONCE_BYTES_MAX: Final = 192 << 10
+"""More in one piece (an image in one event) would take 30 ms a MiB to pack, and not fit afterwards."""
 ROOM_BYTES: Final = 64 << 20
 LEVEL: Final = 1
 
@@ -67,6 +69,9 @@ class Record:
         block = b"".join(self._pieces)
         self._pieces, self._held = [], 0
         if self.lost:
+            return
+        if len(block) > AT_ONCE_BYTES_MAX:
+            self.forget()
             return
         packed = zlib.compress(block, LEVEL)
         size = len(packed)

@@ -108,7 +108,9 @@ class Wholes:
     @staticmethod
     def is_heavy(x: Exchange, body: Body) -> bool:
         """Whether to turn it over would hold the loop."""
-        return body.size > STREAM_BYTES_MAX if x.sse else is_heavy(body)
+        whole = x.whole
+        packed = whole is not None and bool(whole.head.encoding)
+        return packed or (body.size > STREAM_BYTES_MAX if x.sse else is_heavy(body))
 
     def _here(self, x: Exchange, held: Held, translation: Back, up: Upstream) -> None:
         """A small one, at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import zlib
 from typing import Any
 
@@ -262,10 +263,11 @@ def test_a_huge_image_in_one_event(size: int, array: bool) -> None:
 
 def test_the_text_of_a_long_array_is_sampled() -> None:
     """Without usage it is estimated, from a sample of what came at once."""
-    items = [{"candidates": [{"content": {"parts": [{"text": "four" * (1 + n % 3)}]}}]} for n in range(3000)]
+    dice = random.Random(7)
+    items = [{"candidates": [{"content": {"parts": [{"text": "four" * dice.randint(1, 3)}]}}]} for _ in range(3000)]
     data = json.dumps(items, separators=(",", ":")).encode()
     for size in (500, 65_536, len(data)):
         meter = Meter("gemini", "generateContent", False)
         for start in range(0, len(data), size):
             meter.feed(data[start : start + size])
-        assert meter.finish().output_estimate_tokens == pytest.approx(6000, rel=0.05)
+        assert meter.finish().output_estimate_tokens == pytest.approx(6000, rel=0.1)
