@@ -85,7 +85,9 @@ def embeddings(model: str, what: str) -> Callable[[int], bytes]:
     return lambda size: packed(
         {
             "model": model,
-            "input": list(range(10_000, 10_000 + size // 7)) if what == "numbers" else ["word"] * (size // 7),
+            "input": list(range(10_000, 99_000)) * (size // 534_000) + list(range(10_000, 10_000 + size % 534_000 // 6))
+            if what == "numbers"
+            else ["word"] * (size // 7),
         }
     )
 
