@@ -51,6 +51,8 @@ class Failover:
         self._go = go
         self._reconnect = reconnect
         self._refuse = refuse
+        self.wait: Callable[[Exchange, Ability, float], bool] = lambda x, ability, seconds: False
+        """Let it wait in line until a channel that rests for so long may be asked; False = that is no use."""
 
     def attempt_failed(self, x: Exchange, fault: Fault, settings: Settings) -> None:
         """The attempt under way came to nothing."""
@@ -84,6 +86,8 @@ class Failover:
                 self._next(x, ability)
                 return
             if self._fallbacks.take(x, UNAVAILABLE) or self._ask_again(x, fault, settings):
+                return
+            if fault.kind == "busy" and self._line_up(x, fault):
                 return
         elif self._fallbacks.take(x, UNAVAILABLE):
             return
@@ -120,7 +124,7 @@ class Failover:
     def nobody(self, x: Exchange) -> Ability | None:
         """No channel is available: one that only failed of late is asked all the same.  Raises Refusal.
 
-        None = another model is asked instead.
+        None = another model is asked instead, or it waits for one that is only busy.
         """
         if self._fallbacks.take(x, UNAVAILABLE):
             return None
@@ -130,6 +134,8 @@ class Failover:
             return min(resort, key=lambda ability: ability.breaker.until)
         seconds, busy = wait_s(abilities, self._loop.time())
         if busy:
+            if self.wait(x, abilities[0], seconds):
+                return None
             raise Refusal(RATE_LIMIT_EXCEEDED, f"The model `{x.model}` is busy, try again", int(seconds))
         raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{x.model}` is available", int(seconds))
 
@@ -143,6 +149,14 @@ class Failover:
         x.tried, x.failed_keys = (), x.failed_keys[:-1] if len(x.failed_keys) > 1 else ()
         self._loop.call_later(pause, self._second_time, x, x.ability)
         return True
+
+    def _line_up(self, x: Exchange, fault: Fault) -> bool:
+        """All others rest, too, or have failed."""
+        tried, x.tried = x.tried, ()
+        if self.wait(x, x.ability, fault.retry_after_s or 1):
+            return True
+        x.tried = tried
+        return False
 
     def _second_time(self, x: Exchange, ability: Ability) -> None:
         if x.done or x.state is not DIALLING:

@@ -118,7 +118,7 @@ class Gateway:
         hands = (self._go, lambda x: self._dial(x, x.outlet), self.answers.lament, self.arrivals.is_roomy)
         self.rescues = Rescues(self.world, self.health, self._loop, lambda: self._settings, *hands)
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
-        self.limits.proceed = self._admitted
+        self.limits.proceed, self.failover.wait = self._admitted, self.limits.wait_for
         counted = (lambda x: self._move(x, None), self.limits.counts)
         self.hedges = Hedges(self.world, self.health, self._loop, self.live, self._go, *counted)
         self.hedges.tune(settings)

@@ -46,6 +46,8 @@ POLL_S: Final = 0.005
 POLL_SHARE: Final = 20
 AGAIN_S: Final = 1
 """Retry-After where nobody knows better."""
+RESTING: Final = Account("", 0)
+"""Why requests wait for channels that said 429 of their own."""
 _log = logs.logger(__name__)
 
 _SAID: Final = {
@@ -318,6 +320,16 @@ class Limits:
 
     # Lines
 
+    def wait_for(self, x: Exchange, ability: Ability, seconds: float) -> bool:
+        """All channels of its model rest, the first for so long: it waits in line; False = it would be too long."""
+        settings = self._settings
+        if seconds * 1000 > settings.queue_wait_ms or not settings.queue_max:
+            return False
+        if x.seat is None:
+            x.seat = Seat((), 0, x.prompt)
+        self._wait(x, ability, Full(RESTING, FLIGHT_LIMIT, int(seconds * 1000)))
+        return True
+
     def _wait(self, x: Exchange, ability: Ability, full: Full) -> None:
         """Wait for room at one of its channels.  Raises Refusal."""
         settings = self._settings
@@ -334,8 +346,9 @@ class Limits:
             line = self._lines[name] = deque()
         line.append((x, self._loop.time() + settings.queue_wait_ms / 1000))
         self.waiting += 1
-        self._queue(full.account)
-        if full.what == FLIGHT_LIMIT:
+        if full.account is not RESTING:
+            self._queue(full.account)
+        if full.what == FLIGHT_LIMIT and full.account is not RESTING:
             self._fill(ability.outlet, POLL_S)
         if not self._polling:
             self._polling = True

@@ -298,3 +298,36 @@ def test_a_place_that_another_worker_freed_is_soon_seen() -> None:
         assert first.answer().status == 200
         d.later(0.02)
         assert not limits._queued
+
+
+def busy(after_s: int = 1) -> bytes:
+    """A channel's own 429."""
+    return problem(429).replace(b"\r\n", b"\r\nRetry-After: %d\r\n" % after_s, 1)
+
+
+def test_channels_that_all_rest_for_a_moment_are_waited_for() -> None:
+    """Each has said 429: who comes now waits in line, and nobody asks them before."""
+    with Dialogue(channels(2), retry_same_ms="500") as d:
+        first = ask(d)
+        d.upstream() << busy()
+        d.upstream() << busy()
+        second = ask(d)
+        assert second.quiet
+        assert d.gateway.limits.waiting == 1
+        d.later(0.5)
+        assert d.silent
+        d.later(1)
+        for _ in range(2):
+            d.upstream() << answer(completion())
+        assert (first.answer().status, second.answer().status) == (200, 200)
+        assert d.gateway.limits.waiting == 0
+
+
+def test_channels_that_rest_for_long_are_not() -> None:
+    with Dialogue(channels(1), queue_wait_ms="2000") as d:
+        first = ask(d)
+        d.upstream() << busy(30)
+        assert first.answer().status == 429
+        told = ask(d).answer()
+        assert told.status == 429
+        assert 25 <= int(told.field("retry-after")) <= 30
