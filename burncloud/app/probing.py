@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import secrets
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -226,6 +227,6 @@ class Prober:
 
 
 async def _connected(sock: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if sock.family == getattr(socket, "AF_UNIX", -1):
-        return await asyncio.open_unix_connection(sock=sock)
-    return await asyncio.open_connection(sock=sock)
+    if sys.platform == "win32":  # a pair of loopback sockets
+        return await asyncio.open_connection(sock=sock)
+    return await asyncio.open_unix_connection(sock=sock)
