@@ -13,6 +13,7 @@ import msgspec
 
 from burncloud.adaptors import events
 from burncloud.adaptors.dialects import reader_of
+from burncloud.adaptors.encodings import AT_ONCE_BYTES_MAX, Inflater
 from burncloud.adaptors.reading import BAD_JSON, Tally
 
 Verdict = Literal["wait", "content", "error"]
@@ -21,13 +22,19 @@ HELD_BYTES_MAX: Final = 64 << 10
 """An event that might be the usage chunk is held back up to this."""
 
 
-def first_content(head: bytes, dialect: str, endpoint: str) -> Verdict:
+def first_content(head: bytes, dialect: str, endpoint: str, encoding: str = "") -> Verdict:
     """The commit-point test on the first bytes of an SSE answer (all of it so far).
 
     "wait": only comments, pings, role-only chunks and other openings so far; "content": something that a
     user would miss, or the end; "error": an error event came first.  An event that is not complete yet
-    says nothing.  A payload that the dialect does not know is content: it is not ours to hold.
+    says nothing.  A payload that the dialect does not know is content: it is not ours to hold,
+    and so is what is encoded in a way that we cannot read.
     """
+    if encoding:
+        inflater = Inflater(encoding, AT_ONCE_BYTES_MAX)
+        head = inflater.feed(head)
+        if inflater.broken:
+            return "content"
     reader = reader_of(dialect, endpoint)
     block = events.unify(head.removeprefix(events.BOM))
     end = block.rfind(b"\n\n")

@@ -61,6 +61,8 @@ class Seam:
         """The block that they are in."""
         self._gap = told.prefix()[len(given) :] if given else ""
         """White space that the client has and the model was not given."""
+        self.repeated = False
+        """The model told what it was given once more, which its vendor does not say of it."""
         self.grew = False
         """The client was told something new."""
         self.ended = False
@@ -208,6 +210,7 @@ class Seam:
             return b""
         if heard.startswith(given) and (self._echoes or len(given) >= ECHO_CHARS_MIN):
             heard = heard[len(given) :]
+            self.repeated = not self._echoes
         return self._go_on(index, heard)
 
     def _settle(self) -> bytes:
@@ -253,6 +256,7 @@ class Continued:
 
     __slots__ = (
         "_inflater", "_reader", "_seam", "_writer", "diverged", "ended", "failure", "framing", "losses", "upstream",
+        "withholds",
     )  # fmt: skip
 
     def __init__(
@@ -267,6 +271,8 @@ class Continued:
         self._inflater: Inflater | None = None
         self.ended = False
         self.diverged = False
+        self.withholds = True
+        """As every other stage that stands behind a record: an error is not told at once."""
         self.failure: canon.Failure | None = None
 
     @property

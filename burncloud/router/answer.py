@@ -313,7 +313,7 @@ class Answers:
         endpoint = x.target.endpoint
         assert endpoint is not None
         held = x.held[0] if len(x.held) == 1 else b"".join(x.held)
-        verdict = first_content(held, endpoint.dialect, endpoint.name)
+        verdict = first_content(held, endpoint.dialect, endpoint.name, up.head.encoding)
         if verdict == "error" and x.status == 200 and self._others(x):
             self._failed(x, Fault("broken", x.status))
         elif verdict == "wait" and ended and x.status == 200:

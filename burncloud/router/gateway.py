@@ -555,7 +555,7 @@ class Gateway:
             if x.meter is not None and x.held and x.translation is None:
                 x.meter.feed(b"".join(x.held))
             if state is not DIALLING:
-                settle.attempt_over(x, x.status, int(sent), clock.now_ns())
+                settle.attempt_over(x, 0 if state is SENT else x.status, int(sent), clock.now_ns())
             settle.settle(x, "gone", x.status, self._house.journal, self.desk)
         elif up is not None:
             up.abort()

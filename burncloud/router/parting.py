@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import msgspec
 
 from burncloud.errors import SERVICE_UNAVAILABLE, error_body
 from burncloud.router.exchange import Exchange
+
+_NUMBER: Final = re.compile(rb'"sequence_number": ?(\d{1,9})[,}]')
 
 
 def error_event(x: Exchange) -> bytes:
@@ -22,6 +27,15 @@ def error_event(x: Exchange) -> bytes:
     if endpoint.dialect == "anthropic":
         return b"\n\nevent: error\ndata: " + body + b"\n\n"
     if endpoint.name == "responses":
-        event = {"type": "error", "code": "server_error", "message": text, "param": None}
+        event = {
+            "type": "error", "sequence_number": _next_number(x), "code": "server_error", "message": text, "param": None,
+        }  # fmt: skip
         return b"\n\nevent: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
     return b"\n\ndata: " + body + b"\n\n"
+
+
+def _next_number(x: Exchange) -> int:
+    """Of an event behind those that were delivered; 0 where nobody knows them any more."""
+    record = x.sieve.record if x.sieve is not None else None
+    numbers = _NUMBER.findall(record.whole()) if record is not None else []
+    return int(numbers[-1]) + 1 if numbers else 0

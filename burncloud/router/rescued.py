@@ -31,7 +31,7 @@ class Rescued:
 
     __slots__ = (
         "_billed", "_parts", "_stated", "_withheld", "asked", "dialect", "given", "how", "may_prefill", "record",
-        "sends", "told", "writer",
+        "seam", "sends", "told", "writer",
     )  # fmt: skip
 
     def __init__(self, record: Record, reading: Reading, prompt: int, attempt: int, withheld: bytes) -> None:
@@ -57,6 +57,7 @@ class Rescued:
         # the attempt under way
         self.given = ""
         self.how: Prefill | None = None
+        self.seam: Seam | None = None
 
     @property
     def ready(self) -> bool:
@@ -71,7 +72,8 @@ class Rescued:
     def answer(self, upstream: Dialect, losses: Losses) -> Continued:
         """What reads the answer of the attempt under way."""
         echoes = self.how is not None and self.how.echoes
-        seam = Seam(self.told, self.writer, self.given, echoes, self.bill, upstream.name != self.dialect)
+        foreign = upstream.name != self.dialect
+        self.seam = seam = Seam(self.told, self.writer, self.given, echoes, self.bill, foreign)
         return Continued(upstream, self.asked, seam, self.writer, losses, self.asked.framing)
 
     def lament(self, text: str) -> bytes:
@@ -115,7 +117,8 @@ class Rescued:
         else:
             whole = Usage(*msgspec.structs.astuple(usage))
             whole.input = max(0, whole.input - output_tokens(len(self.given.encode())))
-        whole.output = before + usage.output
+        repeated = self.seam is not None and self.seam.repeated
+        whole.output = usage.output if repeated else before + usage.output
         whole.reasoning = usage.reasoning
         whole.audio_output, whole.image_output = usage.audio_output, usage.image_output
         return whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -104,6 +105,14 @@ def test_responses(head: bytes, want: str) -> None:
 )
 def test_gemini(head: bytes, want: str) -> None:
     assert first_content(head, "gemini", "streamGenerateContent") == want
+
+
+def test_encoded() -> None:
+    """It is looked into, where we can."""
+    role, both = sse(delta(role="assistant")), sse(delta(role="assistant"), delta(content="H"))
+    for content, verdict in ((role, "wait"), (both, "content")):
+        assert first_content(gzip.compress(content), "openai", "chat.completions", "gzip") == verdict
+    assert first_content(role, "openai", "chat.completions", "secret") == "content"
 
 
 BEFORE = sse(

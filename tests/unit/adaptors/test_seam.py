@@ -62,6 +62,18 @@ def texts(writer: Writer) -> list[str]:
     return [part.text for part in writer.told.parts]
 
 
+def test_a_model_that_starts_over() -> None:
+    """It was given a beginning and tells all of it: that is seen, for it costs otherwise."""
+    told = Told()
+    for event in text("The quick brown fox jumps over the lazy dog"):
+        told.note(event)
+    for said, repeated in ((told.prefix() + " and", True), (" and", False)):
+        seam = Seam(told, Writer(), told.prefix(), False, lambda usage: usage)
+        for event in text(said):
+            seam.write(event)
+        assert seam.repeated == repeated
+
+
 def test_the_stop_of_another_dialect() -> None:
     """Its own word for it means nothing to a client of ours."""
     for foreign, raw in ((False, "end_turn"), (True, "")):

@@ -82,6 +82,19 @@ def test_attempts_are_bounded(most: int) -> None:
         assert len(set(origins)) == most
 
 
+def test_the_second_time_counts_too() -> None:
+    """Two channels, three attempts: both, and one of them once more."""
+    with Dialogue(channels(2), attempts_max="3", retry_same_ms="100") as d:
+        client = d.client()
+        client >> post(chat())
+        for _ in range(3):
+            d.upstream() << problem(503)
+            d.later(0.3)
+        assert d.silent
+        assert client.answer().status == 503
+        assert len(d.receipts()[0].attempts) == 3
+
+
 def test_time_is_bounded() -> None:
     with Dialogue(channels(3), attempts_timeout_ms="1000") as d:
         client = d.client()

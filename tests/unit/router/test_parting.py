@@ -37,4 +37,6 @@ def test_in_the_client_s_dialect(vendor: str, path: str, said: list[dict[str, ob
         told = json.loads(last.rpartition(b"data: ")[2])
         assert "broke the stream off" in json.dumps(told)
         assert body.count(b"Hi") == 1
+        if shape == "responses":
+            assert told["sequence_number"] == 0
         assert d.receipts()[0].state == "cut"

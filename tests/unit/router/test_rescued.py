@@ -7,6 +7,8 @@ import pytest
 from burncloud.adaptors import canon
 from burncloud.adaptors.meter import Reading
 from burncloud.adaptors.record import Record, Room
+from burncloud.adaptors.seam import Seam
+from burncloud.adaptors.spoken import SPOKEN, Asked
 from burncloud.adaptors.told import Told
 from burncloud.domain.journal import Attempt
 from burncloud.domain.pricing import charge
@@ -44,6 +46,15 @@ def test_a_continuation_adds_up(stated: Usage | None, billed: Usage) -> None:
     """The prompt once, as the first stated it or without what the second was given; the output of both."""
     made = rescued(stated, 5, "x" * 8)
     assert made.used(ended(Usage(12, 30)), True) == (billed, True)
+
+
+def test_a_model_that_tells_all_of_it_again() -> None:
+    """Though it was given a beginning: its output is all of it, the beginning was prompt."""
+    made = rescued(None, 5, "x" * 8)
+    writer = SPOKEN["chat"].writer(Asked(canon.Request("m", []), ""), canon.Losses())
+    made.seam = Seam(made.told, writer, made.given, False, made.bill)
+    made.seam.repeated = True
+    assert made.used(ended(Usage(12, 30)), True) == (Usage(12 - 2, 30), True)
 
 
 def test_never_ended() -> None:
