@@ -177,6 +177,8 @@ def write_parts(blocks: list[canon.Block], to: Writing) -> list[dict[str, Any]]:
 
 
 def _write_text(block: canon.Text, to: Writing) -> Written:
+    if block.citations and not (to.own or to.answer):
+        to.losses.add("citations")
     if block.text or to.own:
         yield to.rest({"type": "text", "text": block.text}, block.cache, block.extra)
 
@@ -185,7 +187,7 @@ def _write_refusal(block: canon.Refusal, to: Writing) -> Written:
     if to.own:
         yield to.rest({"type": "refusal", "refusal": block.text}, None, block.extra)
     elif block.text:
-        yield {"type": "text", "text": block.text}
+        yield to.rest({"type": "text", "text": block.text}, None, block.extra)
 
 
 _WEB: Final = ("http://", "https://")

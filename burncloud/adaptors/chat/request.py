@@ -24,6 +24,7 @@ from burncloud.adaptors.chat.tools import (
 from burncloud.adaptors.chat.turns import read_turns, write_turns
 from burncloud.adaptors.chat.usual import read_usual_request, write_usual_request
 from burncloud.adaptors.fields import Fields, malformed
+from burncloud.adaptors.unsaid import name_unsaid
 
 # Reading
 
@@ -239,9 +240,7 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
     body.update(_sampling(request, to))
     put(body, stop=_stops(request.stop, to), n=request.n, modalities=request.modalities, audio=request.audio)
     body.update(_openai_only(request, to))
-    losses.extra({name: value for name, value in request.extra.items() if value is not None})
-    if request.safety:
-        losses.add("safety")
+    name_unsaid(request, ("safety", "summary"), losses)
     return body
 
 

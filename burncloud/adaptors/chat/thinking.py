@@ -132,6 +132,8 @@ def write_thinking(asked: canon.Thinking | None, family: Family, losses: canon.L
         case "effort":
             if asked.enabled and not effort and budget is None and "none" in family.efforts:
                 effort = "medium"  # what these do not do without a word
+            elif asked.enabled and not effort and budget is None and not family.openai:
+                losses.add("thinking")  # whether it thinks without a word is not known
             return _effort(effort, budget, disabled, family, losses)
         case "enable":
             if disabled:

@@ -328,12 +328,14 @@ def write_said(blocks: list[canon.Block], to: Writing) -> dict[str, Any]:
                 said.append(block)
                 if not to.own and (block.signature or block.encrypted):
                     to.losses.add("thinking_signature")
+                to.fill({}, {} if to.own else block.extra)
             else:
                 thoughts.append(block)
         elif isinstance(block, canon.ToolCall):
             calls.append(write_call(block, to))
         elif isinstance(block, canon.Refusal) and (to.answer or to.own):
             members["refusal"] = members.get("refusal", "") + block.text
+            to.fill({}, {} if to.own else block.extra)
         elif isinstance(block, canon.Image):
             _add_image(block, members, to)
         elif isinstance(block, canon.Audio) and (to.answer or to.own):
@@ -377,7 +379,7 @@ def _audio(block: canon.Audio, to: Writing) -> dict[str, Any]:
             "transcript": block.transcript,
             "expires_at": 0,
         }
-    return {**value, **block.extra} if to.own else value
+    return to.fill(value, block.extra)
 
 
 def _annotations(said: list[canon.Block], to: Writing) -> list[dict[str, Any]]:
@@ -402,6 +404,8 @@ def _thoughts(thoughts: list[canon.Reasoning], to: Writing, called: bool) -> dic
     own = own_members(thoughts) if to.own else None
     if own is not None:
         return own
+    for block in thoughts:
+        to.fill({}, {} if to.own else block.extra)
     if not thoughts:
         return {}
     if to.answer:

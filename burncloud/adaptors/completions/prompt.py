@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from burncloud.adaptors import canon
+from burncloud.adaptors.documents import tagged
 
 DIALECT: Final = "completions"
 NAMES: Final = {"user": "User", "assistant": "Assistant", "system": "System", "developer": "System"}
@@ -39,8 +40,10 @@ def text_of(blocks: list[canon.Block], losses: canon.Losses) -> str:
             if block.citations:
                 losses.add("citations")
             texts.append(block.text)
+            losses.extra(block.extra)
         elif isinstance(block, canon.Refusal):
             texts.append(block.text)
+            losses.extra(block.extra)
         elif isinstance(block, canon.ToolCall):
             losses.add("tool_calls")
             texts.append(f"[{block.name}({block.arguments})]")
@@ -48,11 +51,9 @@ def text_of(blocks: list[canon.Block], losses: canon.Losses) -> str:
             losses.add("tool_results")
             texts.append(f"[{text_of(block.blocks, losses)}]")
         elif isinstance(block, canon.Document) and block.source.text:
-            texts.append(block.source.text)
+            texts.append(tagged(block.title, block.source.text) if block.title else block.source.text)
         elif isinstance(block, canon.Reasoning):
             losses.add("thinking")
-        elif isinstance(block, canon.Raw):
-            losses.block(block)
         else:
-            losses.add(str(block.__struct_config__.tag))
+            losses.block(block)
     return "\n\n".join(text for text in texts if text)

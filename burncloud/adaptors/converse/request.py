@@ -239,7 +239,7 @@ def _begun_with_text(system: list[Body], losses: canon.Losses) -> list[Body]:
 _UNSAID: Final = (
     "frequency_penalty", "presence_penalty", "min_p", "logprobs", "logit_bias", "cache_key", "safety", "store", "user",
     "audio",
-    "seed", "n", "modalities", "verbosity",
+    "seed", "n", "modalities", "verbosity", "summary",
 )  # fmt: skip
 
 

@@ -220,7 +220,7 @@ def _write_text(block: canon.Text, to: Writing) -> Parts:
 
 
 def _write_refusal(block: canon.Refusal, to: Writing) -> Parts:
-    return [{"text": block.text}] if block.text else []
+    return [to.rest({"text": block.text}, None, block.extra)] if block.text else []
 
 
 _ENDINGS: Final = {
@@ -281,6 +281,8 @@ def _write_document(block: canon.Document, to: Writing) -> Parts:
         return []
     if block.title and to.own:
         part[next(iter(part))]["displayName"] = block.title
+    elif block.title:
+        to.losses.add("document_title")
     return [to.rest(part, block.cache, block.extra)]
 
 
@@ -288,7 +290,7 @@ def _write_audio(block: canon.Audio, to: Writing) -> Parts:
     parts: Parts = [{"text": block.transcript}] if block.transcript else []
     source = block.source
     if not (source.data or source.url or source.file_id):
-        if not parts:
+        if block.id or not parts:
             to.losses.add("audio")
         return parts
     part = _source(source, "audio/wav", to, "audio")
@@ -323,9 +325,12 @@ def arguments_of(block: canon.ToolCall, losses: canon.Losses) -> dict[str, Any]:
     return {"input": block.arguments if value is None else value}
 
 
+_SAID: Final = (canon.Text, canon.Refusal)
+
+
 def _write_result(block: canon.ToolResult, to: Writing) -> Parts:
-    texts = [part.text for part in block.blocks if isinstance(part, canon.Text | canon.Refusal)]
-    others: list[canon.Block] = [part for part in block.blocks if not isinstance(part, canon.Text | canon.Refusal)]
+    texts = [str(part["text"]) for one in block.blocks if isinstance(one, _SAID) for part in write_parts([one], to)]
+    others: list[canon.Block] = [part for part in block.blocks if not isinstance(part, _SAID)]
     media = write_parts(others, to)
     texts += [part["text"] for part in media if "text" in part]
     media = [part for part in media if "text" not in part]
@@ -357,6 +362,7 @@ def _write_reasoning(block: canon.Reasoning, to: Writing, parts: Parts) -> None:
             part["thoughtSignature"] = block.signature
         parts.append(to.rest(part, None, block.extra))
         return
+    to.losses.extra(block.extra)
     carried = sealed(block) if to.answer else ""
     if carried:
         parts.append({"text": text, "thought": True, "thoughtSignature": carried})

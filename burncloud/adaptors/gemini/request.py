@@ -193,7 +193,7 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
 
 _TIERS_TAKEN: Final = ("flex", "priority")
 _TIERS_KNOWN: Final = ("", "auto", "default", "standard", "standard_only", *_TIERS_TAKEN)
-_UNSAID: Final = ("min_p", "logit_bias", "cache_key", "store", "metadata", "user", "safety", "verbosity")
+_UNSAID: Final = ("min_p", "logit_bias", "cache_key", "store", "metadata", "user", "safety", "verbosity", "summary")
 
 
 def _stops(stops: list[str], losses: canon.Losses) -> list[str]:
@@ -248,9 +248,12 @@ def _output(output: canon.OutputFormat | None, to: Writing) -> dict[str, Any]:
     if output is None or output.kind == "text":
         return {}
     found: dict[str, Any] = {"responseMimeType": "application/json"}
-    if output.schema:
+    schema = output.schema
+    if schema and output.description:
+        schema = {"description": output.description, **schema}
+    if schema:
         if to.family.json_schema:
-            found[_PLAIN] = json_schema(output.schema, to.losses)
+            found[_PLAIN] = json_schema(schema, to.losses)
         else:
-            found[_OPEN] = open_schema(output.schema, to.losses)
+            found[_OPEN] = open_schema(schema, to.losses)
     return found

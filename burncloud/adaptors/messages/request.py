@@ -263,7 +263,7 @@ def _foreign_body(request: canon.Request, losses: canon.Losses) -> dict[str, Any
 _UNSAID: Final = (
     "frequency_penalty", "presence_penalty", "min_p", "logprobs", "logit_bias", "audio", "cache_key", "safety", "store",
     "metadata",
-    "seed", "n", "modalities", "verbosity",
+    "seed", "n", "modalities", "verbosity", "summary",
 )  # fmt: skip
 
 

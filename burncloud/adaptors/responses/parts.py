@@ -275,6 +275,8 @@ def _write_document(block: canon.Document, to: Writing) -> Written:
         title = block.title or ("" if to.own else "document.pdf")
     elif source.url and (to.own or source.url.startswith(_WEB)):
         value["file_url"], title = source.url, block.title if to.own else ""
+        if block.title and not to.own:
+            to.losses.add("document_title")
     elif source.file_id and to.own:
         value["file_id"], title = source.file_id, block.title
     else:

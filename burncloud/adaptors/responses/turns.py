@@ -304,6 +304,8 @@ def _spoken(blocks: list[canon.Block], to: Writing) -> list[dict[str, Any]]:
             text += block.transcript
         if isinstance(block, canon.Text) and block.citations:
             to.losses.add("citations")
+        if isinstance(block, canon.Text) and block.cache:
+            to.losses.add("cache_control")
     return [{"type": "message", "role": "assistant", "content": text}] if text else []
 
 
