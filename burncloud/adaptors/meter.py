@@ -36,6 +36,8 @@ SCAN_BYTES: Final = 64 << 10
 STEP_BYTES: Final = 96 << 10
 STEP_BYTES_MAX: Final = 192 << 10
 """So much of a plain answer is looked at in one turn: a quarter more than came in, within these bounds."""
+ARRAY_STEP_BYTES: Final = 160 << 10
+"""Of an array, whose elements are found one by one."""
 ELEMENT_BYTES_MAX: Final = 1 << 20
 _ELEMENTS: Final = 32
 """Elements of an array that are read of what came at once; of more, a sample."""
@@ -333,7 +335,7 @@ class _Plain:
     def _elements(self, block: bytes) -> bytes:
         """Absorb each whole element of the array as an event; the rest is to be kept."""
         self._array = True
-        spans, start = _spans(block, self.step * 2 // 3)
+        spans, start = _spans(block, min(self.step, ARRAY_STEP_BYTES))
         self.behind = bool(spans) and start < len(block)
         if spans:
             self._absorb(block, spans)

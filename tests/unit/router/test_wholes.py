@@ -308,3 +308,16 @@ def test_nothing_is_held_of_others() -> None:
         assert x.whole is None
         up << answer(completion("Hi"))
         assert client.answer().status == 200
+
+
+def test_what_is_lost_on_the_way_back_is_named() -> None:
+    """In the header and in the row, as of a small one."""
+    value = json.loads(completion(LARGE))
+    value["choices"][0]["logprobs"] = {"content": [{"token": "w", "logprob": -1.0, "bytes": None, "top_logprobs": []}]}
+    with Talk() as d:
+        client, up = d.asking()
+        up << answer(value)
+        d.beside.done()
+        assert client.answer().field("x-burncloud-lossy") == "logprobs"
+        [end] = d.receipts()
+        assert end.lossy == "logprobs"
