@@ -12,14 +12,11 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 import pytest
 
-from burncloud.adaptors import assemble, canon
+from burncloud.adaptors import canon
 from burncloud.adaptors.canon import (
-    Answer,
     Audio,
-    Choice,
     Document,
     Image,
     OutputFormat,
@@ -29,7 +26,6 @@ from burncloud.adaptors.canon import (
     Request,
     ServerTool,
     Source,
-    Stop,
     Text,
     Thinking,
     Tool,
@@ -38,7 +34,6 @@ from burncloud.adaptors.canon import (
     ToolResult,
     Turn,
 )
-from burncloud.domain.usage import KINDS, Usage
 
 MODELS: Final[dict[str, tuple[str, ...]]] = {
     "chat": ("gpt-5.2", "gpt-4o", "deepseek-chat", "mistral-large", "anthropic/claude-sonnet-4.5", "some-model"),
@@ -135,7 +130,7 @@ ASKED: Final[dict[str, tuple[Change, tuple[Any, ...]]]] = {
     "top_logprobs": (member(logprobs=True, top_logprobs=17), (17,)),
     "logit_bias": (member(logit_bias={"37373": 5}), ("37373",)),
     "modalities": (member(modalities=["text", "audio"]), ("audio",)),
-    "audio": (member(modalities=["text", "audio"], audio={"voice": MARK}), (MARK,)),
+    "audio, its voice": (member(modalities=["text", "audio"], audio={"voice": MARK}), (MARK,)),
     "verbosity": (member(verbosity="high"), ("high",)),
     "service_tier": (member(service_tier="flex"), ("flex",)),
     "service_tier, odd": (member(service_tier=MARK), (MARK,)),
@@ -173,7 +168,9 @@ ASKED: Final[dict[str, tuple[Change, tuple[Any, ...]]]] = {
     "turn, name": (lambda request: request.turns.append(Turn("user", [Text("hi")], MARK)), (MARK,)),
     "turn, extra": (lambda request: request.turns.append(Turn("user", [Text("hi")], extra={MARK: 1})), (MARK,)),
     "turn of the assistant, extra": (
-        lambda request: request.turns.extend([Turn("assistant", [Text("hi")], extra={MARK: 1}), Turn("user", [Text("x")])]),
+        lambda request: request.turns.extend(
+            [Turn("assistant", [Text("hi")], extra={MARK: 1}), Turn("user", [Text("x")])]
+        ),
         (MARK,),
     ),
     "turn of the system": (
@@ -254,9 +251,10 @@ BEFORE: Final[dict[str, Change]] = {
     "choice": member(tools=[TOOL]),
     "one call": member(tools=[TOOL]),
     "tool,": member(tools=[Tool("f", "d", {"type": "object"})]),
-    "said": spoken(Text("hi")), "refused": spoken(Text("hi")), "thought": spoken(Text("x")), "raw said": spoken(Text("x")),
+    "said": spoken(Text("hi")), "refused": spoken(Text("hi")), "thought": spoken(Text("x")),
+    "raw said": spoken(Text("x")),
     "drawn": spoken(Text("x")), "spoken": spoken(Text("hi")), "turn": user(Text("hi")),
-    "text": user(Text("hi")), "image": user(Text("x")), "document": user(Text("x")), "audio": user(Text("x")),
+    "text": user(Text("hi")), "image": user(Text("x")), "document": user(Text("x")), "audio,": user(Text("x")), "audio": user(Text("x")),
     "raw": user(Text("x")),
 }  # fmt: skip
 """The beginning of a name → the same without what is looked for."""
