@@ -23,6 +23,10 @@ Cache = dict[str, Any]
 """A prompt-cache mark, in Anthropic's form: {"type": "ephemeral", "ttl": "5m" | "1h"}."""
 
 
+OURS: Final = ("alone", "call")
+"""Members of a thought's `extra` that our readers put there: it stands alone, it carries the signature of a call."""
+
+
 class Losses:
     """Names of what a translation dropped or approximated: short, lower case, each once ("logprobs", "seed")."""
 
@@ -45,6 +49,13 @@ class Losses:
             self.add(str(block.value.get("type") or block.dialect))
         else:
             self.add(str(block.__struct_config__.tag))
+
+    def rest(self, block: Block) -> None:
+        """Name what only the block's own dialect knows of it; the marks of our own readers are nobody's loss."""
+        extra: Extra = getattr(block, "extra", {})
+        if extra:
+            ours = OURS if isinstance(block, Reasoning) else ()
+            self._names.update(name for name in extra if name not in ours)
 
     def __bool__(self) -> bool:
         return bool(self._names)

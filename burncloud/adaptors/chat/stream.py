@@ -283,6 +283,8 @@ class StreamWriter(EventWriter):
         if opener is None:
             self._losses.block(block)
             return out
+        if not self._to.own:
+            self._losses.rest(block)
         made = self._made[event.index] = _Made(block)
         return out + opener(self, made, block, choice)
 

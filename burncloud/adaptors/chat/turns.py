@@ -328,14 +328,16 @@ def write_said(blocks: list[canon.Block], to: Writing) -> dict[str, Any]:
                 said.append(block)
                 if not to.own and (block.signature or block.encrypted):
                     to.losses.add("thinking_signature")
-                to.fill({}, {} if to.own else block.extra)
+                if not to.own:
+                    to.losses.rest(block)
             else:
                 thoughts.append(block)
         elif isinstance(block, canon.ToolCall):
             calls.append(write_call(block, to))
         elif isinstance(block, canon.Refusal) and (to.answer or to.own):
             members["refusal"] = members.get("refusal", "") + block.text
-            to.fill({}, {} if to.own else block.extra)
+            if not to.own:
+                to.losses.rest(block)
         elif isinstance(block, canon.Image):
             _add_image(block, members, to)
         elif isinstance(block, canon.Audio) and (to.answer or to.own):
@@ -405,7 +407,8 @@ def _thoughts(thoughts: list[canon.Reasoning], to: Writing, called: bool) -> dic
     if own is not None:
         return own
     for block in thoughts:
-        to.fill({}, {} if to.own else block.extra)
+        if not to.own:
+            to.losses.rest(block)
     if not thoughts:
         return {}
     if to.answer:

@@ -362,7 +362,7 @@ def _write_reasoning(block: canon.Reasoning, to: Writing, parts: Parts) -> None:
             part["thoughtSignature"] = block.signature
         parts.append(to.rest(part, None, block.extra))
         return
-    to.losses.extra(block.extra)
+    to.losses.rest(block)
     carried = sealed(block) if to.answer else ""
     if carried:
         parts.append({"text": text, "thought": True, "thoughtSignature": carried})

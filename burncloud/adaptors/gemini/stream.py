@@ -358,7 +358,9 @@ class StreamWriter(EventWriter):
         told = self._choices.setdefault(choice, _Choice())
         made = _Made(_copy(block), choice)
         made.start = told.said
-        if isinstance(block, canon.Image | canon.Raw):
+        if not self._to.own:
+            self._losses.rest(block)
+        if isinstance(block, canon.Image | canon.Document | canon.Raw):
             return self._chunk(choice, write_parts([block], self._to))
         self._made[event.index] = made
         if isinstance(block, canon.Text | canon.Refusal):

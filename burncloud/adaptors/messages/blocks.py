@@ -335,6 +335,7 @@ def _document_source(source: canon.Source, extra: canon.Extra, to: Writing) -> d
 
 def _write_audio(block: canon.Audio, to: Writing) -> Written:
     to.losses.add("audio")
+    to.losses.rest(block)
     if block.transcript:
         yield {"type": "text", "text": block.transcript}
 
@@ -394,6 +395,8 @@ def _write_tool_result(block: canon.ToolResult, to: Writing) -> Written:
 def _write_reasoning(block: canon.Reasoning, to: Writing) -> Written:
     text = block.text or "\n\n".join(block.summary)
     foreign = block.origin != DIALECT
+    if foreign:
+        to.losses.rest(block)
     if to.answer and foreign:
         carried = sealed_reasoning(block, is_summary=bool(block.summary and not block.text))
         if text:

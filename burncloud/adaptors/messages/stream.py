@@ -311,6 +311,7 @@ class StreamWriter(EventWriter):
 
     def _open_audio(self, block: canon.Audio) -> _Open:
         self._losses.add("audio")
+        self._losses.rest(block)
         return _Open(block, frames.TEXT, {"type": "text", "text": ""})
 
     def _open_reasoning(self, block: canon.Reasoning) -> _Open:

@@ -104,6 +104,8 @@ class Output:
         if opener is None:
             self._losses.block(block)
             return b""
+        if not self.own:
+            self._losses.rest(block)
         made = self._open[index] = _Made(block)
         return opener(self, made, block)
 
