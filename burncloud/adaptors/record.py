@@ -22,7 +22,8 @@ PACKED_BYTES_MAX: Final = 256 << 10
 AT_ONCE_BYTES_MAX: Final = 192 << 10
 """More in one piece (an image in one event) would take 30 ms a MiB to pack, and not fit afterwards."""
 ROOM_BYTES: Final = 64 << 20
-LEVEL: Final = 1
+LEVEL, WINDOW_BITS, MEMORY_LEVEL = 1, 13, 6
+"""A compressor of 64 KiB in place of 256: half the time for small blocks, and no holes in the heap."""
 
 
 class Room:
@@ -73,7 +74,8 @@ class Record:
         if len(block) > AT_ONCE_BYTES_MAX:
             self.forget()
             return
-        packed = zlib.compress(block, LEVEL)
+        compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, -WINDOW_BITS, MEMORY_LEVEL)
+        packed = compressor.compress(block) + compressor.flush()
         size = len(packed)
         if self._taken + size > PACKED_BYTES_MAX or size > self._room.free:
             self.forget()
@@ -86,7 +88,7 @@ class Record:
         """All that was delivered; b"" if it is lost."""
         if self.lost:
             return b""
-        return b"".join([*(zlib.decompress(block) for block in self._packed), *self._pieces])
+        return b"".join([*(zlib.decompress(block, -WINDOW_BITS) for block in self._packed), *self._pieces])
 
     def forget(self) -> None:
         """It is not to be had any more."""
