@@ -113,8 +113,8 @@ def no_prefill(asked: Asked) -> Script:
 
 
 def starts_over(asked: Asked) -> Script:
-    """Good, but a prefill means nothing to it, as with OpenAI's models."""
-    return good(asked._replace(prefill=""))
+    """Good, but a prefill is a turn like any other to it, as with OpenAI's models: read, and not gone on from."""
+    return good(asked._replace(prefill="", read=asked.begun))
 
 
 # It says that it cannot

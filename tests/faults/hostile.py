@@ -149,9 +149,7 @@ def no_last_line(asked: Asked) -> Script:
 
 def commented(asked: Asked) -> Script:
     """Comments between the events, and fields that nobody asked for."""
-    return respelled(lambda data: b": hello\n\nretry: 10\n\nid: 7\n\n" + data.replace(b"\n\n", b"\n\n: ping\n\n", 9))(
-        asked
-    )
+    return respelled(lambda data: b": hello\n\nretry: 10\n" + data.replace(b"\n\n", b"\n\n: ping\n\n", 9))(asked)
 
 
 # Size

@@ -37,6 +37,9 @@ class Asked(NamedTuple):
     prefill: str
     """The beginning of the answer that it is to go on from; "" = there is none."""
 
+    read: int = 0
+    """Tokens that came besides the prompt and are not gone on from."""
+
     @property
     def begun(self) -> int:
         """Tokens of the answer that the request brings with it."""
@@ -82,7 +85,7 @@ def event(data: object, name: str = "") -> bytes:
 
 
 def _used(asked: Asked) -> tuple[int, int]:
-    return IN + asked.begun, len(asked.words)
+    return IN + asked.begun + asked.read, len(asked.words)
 
 
 # Chat
