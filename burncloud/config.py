@@ -268,8 +268,7 @@ class Settings:
     pool_connections_max: int = _setting(
         10_000,
         "",
-        "Most connections of a worker to one upstream; who finds all in use waits in turn, at most "
-        "CONNECT_TIMEOUT_MS.",
+        "Most connections of a worker to one upstream; who finds all in use waits in turn, at most CONNECT_TIMEOUT_MS.",
         _whole(1, 1 << 20),
     )
     pool_idle_ms: int = _setting(60_000, "ms", "An idle connection to an upstream is closed after this.", _MS)

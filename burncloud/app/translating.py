@@ -25,7 +25,7 @@ from burncloud.adaptors.translation import Done, Job, Rendered, Whole
 from burncloud.app.translator import FRAME_BYTES, UNREADABLE, Answer, Order, framed, send
 from burncloud.errors import ERRORS, INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
 from burncloud.wire.body import SPOOL_FROM, Body
-from burncloud.wire.files import read_at
+from burncloud.wire.files import read_at, write_at
 
 TIMEOUT_S: Final = 60.0
 """For one job, from when it is the process's turn."""
@@ -119,7 +119,7 @@ class Translating:
                 link = self._link or self._start()
                 task = queue[0]
                 os.ftruncate(task.place, 0)
-                os.pwrite(task.place, task.job, 0)
+                write_at(task.place, task.job, 0)
                 send(link, framed(Order(task.number, task.size, len(task.job))), [task.source, task.place])
                 self._sent.append(queue.popleft())
                 if len(self._sent) == 1:

@@ -61,6 +61,8 @@ class Snapshots:
         self._order = asyncio.Lock()
         """What is read is published before anything is read again: a worker never gets the older state last."""
         self._publish: Publish = lambda frames: None
+        self.on_changes: Callable[[Sequence[Change]], None] = lambda changes: None
+        """Called with all changes once they are published, those that no worker needs to know, too."""
         self._load: list[bytes] = []
         self._changes: list[tuple[int, bytes]] = []
         """(number of the newest change in it, frame), in order."""
@@ -105,6 +107,7 @@ class Snapshots:
                 self.seq = changes[-1].seq
                 self._changes += [(self.seq, frame) for frame in lasting]
                 publish(lasting + _quotas(changes))
+            self.on_changes(changes)
             if sum(len(frame) for _, frame in self._changes) > max(sum(map(len, self._load)), CHANGES_BYTES_MIN):
                 await self._load_anew()
 

@@ -425,7 +425,7 @@ def test_what_the_upstream_complains_of(trigger: str, error: dict[str, str]) -> 
         client >> post(chat())
         d.upstream() << answer({"error": error}, status=400)
         assert client.answer().json["error"] == error
-        d.put("policy", policy(**{trigger: ("spare",)}))
+        d.put("policy", Policy("* gpt-4", "*", "gpt-4", fallbacks={trigger: ("spare",)}))
         client >> post(chat())
         d.upstream() << answer({"error": error}, status=400)
         d.upstream() << answer(completion())
