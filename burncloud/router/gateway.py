@@ -33,7 +33,6 @@ from burncloud.errors import (
     PERMISSION_DENIED,
     SERVICE_UNAVAILABLE,
     Refusal,
-    error_body,
 )
 from burncloud.router import listing, relay, settle
 from burncloud.router.affinity import Affinity
@@ -56,7 +55,7 @@ from burncloud.router.exchange import (
 from burncloud.router.failover import Failover
 from burncloud.router.fallbacks import Fallbacks
 from burncloud.router.fault import Fault
-from burncloud.router.heading import own_answer
+from burncloud.router.heading import estimate, own_answer, refused
 from burncloud.router.health import Health
 from burncloud.router.hedge import Hedges
 from burncloud.router.limits import Limits
@@ -238,9 +237,7 @@ class Gateway:
                 raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{model}` is available", 1)
             if self.world.served(model, x.group):
                 if endpoint.counted:
-                    self._answer(
-                        x, 200, (endpoint.counted % x.prompt_billed).encode(), b"x-burncloud-estimated: true\r\n"
-                    )
+                    self._answer(x, *estimate(x, endpoint))
                     return False
                 raise Refusal(NOT_FOUND, f"No channel for the model `{model}` speaks this API")
             raise Refusal(NOT_FOUND, f"The model `{model}` does not exist here")
@@ -512,12 +509,7 @@ class Gateway:
         elif x.money:
             settle.release(x, self.desk)
         self.counters["refused"] += 1
-        endpoint = x.target.endpoint
-        body = error_body(refusal.row, refusal.message, endpoint.shape if endpoint is not None else "openai")
-        extra = x.fields + (b"retry-after: %d\r\n" % refusal.retry_after_s if refusal.retry_after_s else b"")
-        if refusal.row is METHOD_NOT_ALLOWED:
-            extra += b"allow: %b\r\n" % x.target.allow
-        self._answer(x, refusal.row.status, body, extra)
+        self._answer(x, *refused(x, refusal))
 
     def end_sessions(self) -> bool:
         """A drain has lasted long enough: tell WebSockets to go; whether there are any."""

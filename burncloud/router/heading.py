@@ -8,7 +8,9 @@ from burncloud.adaptors.passage import Passage
 from burncloud.adaptors.seam import Continued
 from burncloud.adaptors.spoken import Dialect
 from burncloud.adaptors.translation import Translation
+from burncloud.errors import METHOD_NOT_ALLOWED, Refusal, error_body
 from burncloud.router.exchange import Exchange
+from burncloud.router.routes import Endpoint
 from burncloud.router.translate import fields_of
 from burncloud.wire.body import SPOOL_FROM
 from burncloud.wire.heads import STATUS_LINES, AnswerHead
@@ -67,6 +69,25 @@ def own_answer(x: Exchange, status: int, body: bytes, extra: bytes) -> bytes:
     return b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b%bx-request-id: %b\r\n\r\n%b" % (
         STATUS_LINES[status], len(body), close, extra, x.request_id.encode(), shown,
     )  # fmt: skip
+
+
+def refused(x: Exchange, refusal: Refusal) -> tuple[int, bytes, bytes]:
+    """(status, body, more fields) of an error in the caller's dialect.
+
+    Where somebody was asked to count tokens and could not, no error is due: they are estimated.
+    """
+    row, endpoint = refusal.row, x.target.endpoint
+    if x.attempts and row.status >= 500 and endpoint is not None and endpoint.counted:
+        return estimate(x, endpoint)
+    extra = x.fields + (b"retry-after: %d\r\n" % refusal.retry_after_s if refusal.retry_after_s else b"")
+    if row is METHOD_NOT_ALLOWED:
+        extra += b"allow: %b\r\n" % x.target.allow
+    return row.status, error_body(row, refusal.message, endpoint.shape if endpoint is not None else "openai"), extra
+
+
+def estimate(x: Exchange, endpoint: Endpoint) -> tuple[int, bytes, bytes]:
+    """The same for the estimated tokens of a request that nobody can count; the answer says so."""
+    return 200, (endpoint.counted % x.prompt_billed).encode(), b"x-burncloud-estimated: true\r\n"
 
 
 def heard(translation: Translation | Passage | Continued, head: AnswerHead) -> Dialect:

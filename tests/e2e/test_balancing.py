@@ -89,7 +89,7 @@ def chi_square(found: Counter[str], weights: dict[str, int]) -> float:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with (
         Upstream() as upstream,
-        Product(tmp_path_factory.mktemp("balancing"), WORKERS="2", UNPRICED="free") as product,
+        Product(tmp_path_factory.mktemp("balancing"), WORKERS="2", UNPRICED="free", ATTEMPTS_MAX="8") as product,
     ):
         yield House(product, upstream, product.add_token())
 
