@@ -15,7 +15,8 @@ from typing import Protocol
 from bench.fill import crowd, fill
 from bench.measure import descendants, wait_port
 from bench.peers import Upstream, end, start, start_nginx
-from tests.product import Product, free_port
+from tests.ports import free_port
+from tests.product import Product
 
 PLAIN_MODEL, TLS_MODEL = "bench-plain", "bench-tls"
 

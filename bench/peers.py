@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import trustme
 
 from bench.measure import pin, wait_port
-from tests.product import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "bench" / "native" / "peer.c"

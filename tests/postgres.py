@@ -19,7 +19,6 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -33,6 +32,7 @@ import pytest
 from burncloud.database.engine import open_database
 from burncloud.database.migrate import HEAD, ensure_schema
 from burncloud.database.schema import metadata
+from tests.ports import free_port
 
 START_TIMEOUT_S = 30
 FAST = ("-F", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
@@ -67,13 +67,6 @@ def _reachable_by_others(folder: Path) -> bool:
     return all(part.stat().st_mode & 0o001 for part in (folder, *folder.parents))
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 class Server:
     """One PostgreSQL server of our own, on loopback."""
 
@@ -82,7 +75,7 @@ class Server:
         self.durable = durable
         self.binaries = find_binaries()
         self.folder = Path(tempfile.mkdtemp(prefix="burncloud-pg-"))
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._as: dict[str, Any] = {"cwd": str(self.folder)}
         if hasattr(os, "geteuid") and os.geteuid() == 0:

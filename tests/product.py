@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 40
@@ -28,14 +29,6 @@ STOP_TIMEOUT_S = 40
 
 class CommandFailed(AssertionError):
     """A command of the CLI ended with a status other than 0; the text holds what it said."""
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Product:

@@ -28,6 +28,7 @@ from typing import Any
 import pytest
 
 from burncloud.wire.redis import command, parse
+from tests.ports import free_port
 
 START_TIMEOUT_S = 10
 
@@ -59,9 +60,7 @@ class Valkey:
         self._program = find_server()
         self.password = password
         self._options = options
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="burncloud-valkey-")
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -22,7 +22,8 @@ from burncloud.errors import (
     ErrorRow,
 )
 from tests.e2e.asking import CHAT, Answer, ask, chat
-from tests.product import Product, free_port
+from tests.ports import free_port
+from tests.product import Product
 from tests.upstream.cases import answer
 from tests.upstream.running import Upstream
 

@@ -19,7 +19,8 @@ import pytest
 from anthropic import Anthropic
 from openai import AsyncOpenAI, OpenAI
 
-from tests.product import Product, free_port
+from tests.ports import free_port
+from tests.product import Product
 from tools.llama_server import find
 
 FOUND = find()

@@ -19,6 +19,7 @@ from burncloud.wire.pool import IDLE_MAX, Origin, OriginKey, Pool, first_connect
 from burncloud.wire.resolver import Address, Resolver
 from burncloud.wire.tls import TlsSetting
 from burncloud.wire.upstream import Upstream
+from tests.ports import free_port
 
 
 class Sink:
@@ -242,14 +243,6 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         up.abort()
         await asyncio.sleep(0.01)
     assert (await dial(pool, OriginKey("unix", path + "x", 0, TlsSetting())))[1] == "refused"
-
-
-def free_port() -> int:
-    """A port where nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b", "x" * 300])
