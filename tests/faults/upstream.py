@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import socket
 import ssl
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from tests.faults.faults import FIN, HANG, RESET, End, Plan, Wait
 from tests.faults.voices import Asked, Body, Voice
-from tests.upstream.server import HEAD_BYTES_MAX, Gone, Wire, parse_head
+from tests.upstream.server import HEAD_BYTES_MAX, Gone, Visited, Wire, parse_head
 
 Door = Literal["plain", "tls", "stranger", "refused", "black hole", "mute", "no tls"]
 """How connections are met: served; served over TLS; with a certificate of nobody's; refused; never accepted; accepted
@@ -44,22 +43,17 @@ class Visit:
         return (self.ended or time.monotonic()) - self.started
 
 
-@dataclass
-class Upstream:
+class Upstream(Visited):
     """One upstream: a voice, a plan, a door."""
 
-    who: str
-    voice: Voice
-    plan: Plan
-    door: Door = "plain"
-    visits: list[Visit] = field(default_factory=list)
-    connections: int = 0
-    errors: list[str] = field(default_factory=list)
-    """What a gateway should never have sent."""
-    port: int = 0
-    _server: asyncio.Server | None = None
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _sockets: list[socket.socket] = field(default_factory=list)
+    def __init__(self, who: str, voice: Voice, plan: Plan, door: Door = "plain") -> None:
+        super().__init__()
+        self.who, self.voice, self.plan, self.door = who, voice, plan, door
+        self.visits: list[Visit] = []
+        self.errors: list[str] = []
+        """What a gateway should never have sent."""
+        self.port = 0
+        self._sockets: list[socket.socket] = []
 
     @property
     def base_url(self) -> str:
@@ -72,11 +66,7 @@ class Upstream:
         if self.door in ("refused", "black hole"):
             self._close_door()
             return
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Wire(self._accept), "127.0.0.1", 0, ssl=contexts.get(self.door), backlog=512
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = await self.listen(tls=contexts.get(self.door))
 
     def _close_door(self) -> None:
         sock = socket.socket()
@@ -94,19 +84,9 @@ class Upstream:
 
     async def close(self) -> None:
         """Close the door, drop whoever is inside."""
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().close()
         for sock in self._sockets:
             sock.close()
-
-    def _accept(self, wire: Wire) -> None:
-        self.connections += 1
-        task = asyncio.get_running_loop().create_task(self._serve(wire, self.connections))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, wire: Wire, connection: int) -> None:
         try:

@@ -136,18 +136,11 @@ class Wire(asyncio.Protocol):
         self.transport.abort()
 
 
-class Server:
-    """The upstream: give it cases, look at what it saw."""
+class Visited:
+    """Whoever is called on Wires: one task a connection, ended by `close` if it has not ended by itself."""
 
-    def __init__(self, book: Book, log: Path | None = None) -> None:
-        self.book = book
-        self.requests: list[Seen] = []
-        self.errors: list[str] = []
-        """What a gateway should never have sent."""
+    def __init__(self) -> None:
         self.connections = 0
-        self.open_connections = 0
-        self._log = RequestLog(log)
-        self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: list[asyncio.Server] = []
 
@@ -172,6 +165,23 @@ class Server:
         task = asyncio.get_running_loop().create_task(self._serve(wire, self.connections))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, wire: Wire, connection: int) -> None:
+        raise NotImplementedError
+
+
+class Server(Visited):
+    """The upstream: give it cases, look at what it saw."""
+
+    def __init__(self, book: Book, log: Path | None = None) -> None:
+        super().__init__()
+        self.book = book
+        self.requests: list[Seen] = []
+        self.errors: list[str] = []
+        """What a gateway should never have sent."""
+        self.open_connections = 0
+        self._log = RequestLog(log)
+        self._numbers = itertools.count(1)
 
     async def _serve(self, wire: Wire, connection: int) -> None:
         self.open_connections += 1

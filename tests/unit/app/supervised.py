@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -84,6 +86,19 @@ from burncloud.app import supervisor
 child = (sys.executable, "-I", "-S", "child.py")
 sys.exit(supervisor.main({"control": child, "worker": child, "check": child}))
 """
+
+
+def port_of(line: str) -> int:
+    """Of the line that announces the address."""
+    found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+    assert found, line
+    return int(found[1])
+
+
+def ask(port: int) -> bytes:
+    """What a worker says to whoever connects."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        return client.recv(100)
 
 
 class Supervised:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from burncloud.domain import link
 from burncloud.domain.journal import End
 from burncloud.domain.link import Probe, Probed
-from tests.unit.app.test_worker import House
+from tests.unit.app.test_worker import House, opened
 
 BODY = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 16}).encode()
 CHAT = "/v1/chat/completions"
@@ -24,15 +23,10 @@ CHAT = "/v1/chat/completions"
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     """A house whose worker serves."""
-    monkeypatch.setattr(gc, "freeze", lambda: None)
-    monkeypatch.setattr(gc, "set_threshold", lambda *figures: None)
-    made = House(tmp_path, drain_timeout_ms="500")
-    await made.start()
-    await made.until(lambda: len(made.kinds()) == 2)
-    made.load()
-    await made.until(lambda: made.worker._listener)
-    yield made
-    await made.end()
+    async with opened(tmp_path, monkeypatch) as made:
+        made.load()
+        await made.until(lambda: made.worker._listener)
+        yield made
 
 
 async def probe(house: House, message: Probe) -> Probed:

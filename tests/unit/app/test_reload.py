@@ -13,20 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.app.supervised import UNSET, Supervised, until
+from tests.unit.app.supervised import UNSET, Supervised, ask, port_of, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and descriptor passing")
-
-
-def port_of(line: str) -> int:
-    found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-    assert found, line
-    return int(found[1])
-
-
-def ask(port: int) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
-        return client.recv(100)
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGHUP])

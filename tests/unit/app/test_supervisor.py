@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import re
 import signal
 import socket
 import stat
@@ -16,20 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.app.supervised import ROOT, Supervised, until
+from tests.unit.app.supervised import ROOT, Supervised, ask, port_of, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and descriptor passing")
-
-
-def port_of(line: str) -> int:
-    found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-    assert found, line
-    return int(found[1])
-
-
-def ask(port: int) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
-        return client.recv(100)
 
 
 def test_it_announces_its_address_when_all_are_ready_and_stops_cleanly(tmp_path: Path) -> None:

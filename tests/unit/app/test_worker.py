@@ -150,16 +150,23 @@ class House:
         await asyncio.sleep(0.02)
 
 
-@pytest.fixture
-async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+@contextlib.asynccontextmanager
+async def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     """A house whose worker waits for its Snapshot."""
     monkeypatch.setattr(gc, "freeze", lambda: None)
     monkeypatch.setattr(gc, "set_threshold", lambda *figures: None)
-    made = House(tmp_path, drain_timeout_ms="500")
+    made = House(folder, drain_timeout_ms="500")
     await made.start()
     await made.until(lambda: len(made.kinds()) == 2)
     yield made
     await made.end()
+
+
+@pytest.fixture
+async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    """It waits for its Snapshot."""
+    async with opened(tmp_path, monkeypatch) as made:
+        yield made
 
 
 async def test_the_start(house: House) -> None:
