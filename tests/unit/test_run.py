@@ -141,7 +141,10 @@ def test_debians_bare_python_is_refused_with_a_way_out(run: ModuleType, monkeypa
     ("arguments", "expected"),
     [
         ([], []),
-        (["unit", "-x"], ["tests/test_tidy.py", "tests/unit", "-x"]),
+        (
+            ["unit", "-x"],
+            ["tests/test_tidy.py", "tests/unit", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "-x"],
+        ),
         (["e2e"], ["tests/e2e"]),
         (["-k", "word"], ["-k", "word"]),
         (["tests/unit/test_run.py"], ["tests/unit/test_run.py"]),
