@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.postgres", "tests.valkey"]
 
-# Two shared cores: how long one example takes says nothing.  A failure prints how to see it again.
-settings.register_profile("house", deadline=None, print_blob=True)
+# Two shared cores: how long examples take says nothing.  A failure prints how to see it again.
+settings.register_profile("house", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")

@@ -265,7 +265,7 @@ def blob_of(block: canon.Reasoning) -> str:
 
 
 def _write_raw(block: canon.Raw, to: Writing) -> Written:
-    if block.dialect == DIALECT:
+    if block.dialect == DIALECT and block.value:  # a part without a kind is none
         yield block.value
     else:
         to.losses.block(block)

@@ -268,10 +268,11 @@ def _tell(index: int, delta: _Delta, found: Events) -> None:
 
 
 def _collect(whole: _Whole, delta: _Delta) -> None:
-    if delta.toolUse is not None and delta.toolUse.input:
-        whole.parts.append(delta.toolUse.input)
-    elif delta.toolResult is not None:
-        whole.parts += delta.toolResult
+    """What a delta says of a block that is told when it is whole; what is not of its kind says nothing."""
+    if whole.kind == "toolUse":
+        whole.parts += [delta.toolUse.input] if delta.toolUse is not None and delta.toolUse.input else []
+    elif whole.kind == "toolResult":
+        whole.parts += delta.toolResult or []
     elif delta.image is not None:
         whole.parts.append(delta.image)
 

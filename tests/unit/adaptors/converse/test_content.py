@@ -83,6 +83,7 @@ CACHE = {"type": "ephemeral", "ttl": "1h"}
         (Reasoning("a", origin="chat"), [], ["thinking"]),
         (Raw("messages", {"type": "web_search_tool_result"}), [], ["web_search_tool_result"]),
         (Raw("converse", {"video": {}}), [{"video": {}}], []),
+        (Raw("converse", {}), [], ["converse"]),
     ],
 )  # fmt: skip
 def test_requests(block: Block, want: list[Any], lost: list[str]) -> None:

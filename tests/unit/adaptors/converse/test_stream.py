@@ -122,6 +122,17 @@ def test_what_the_vendor_ran() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("block", "more"),
+    [({"image": {"format": "png"}}, {"toolUse": {"input": "{}"}}),
+     ({"image": {"format": "png"}}, {"toolResult": ["x"]}),
+     ({"toolUse": {"type": "server_tool_use"}}, {"image": {"source": {}}}),
+     ({"toolResult": {"type": "f_result"}}, {"toolUse": {"input": "{}"}})],
+)  # fmt: skip
+def test_a_delta_of_another_kind_says_nothing(block: dict[str, Any], more: dict[str, Any]) -> None:
+    assert blocks(start(0, **block), delta(0, **more), stop(0)) == blocks(start(0, **block), stop(0))
+
+
 def test_pictures() -> None:
     found = blocks(start(0, image={"format": "png"}), delta(0, image={"source": {"bytes": "AA=="}}), stop(0))
     assert found == [Opened(0, Image(Source("image/png", "AA=="))), Closed(0)]
