@@ -133,7 +133,9 @@ class Control:
         gc.enable()
         self._chore(snapshots.follow(links.publish))
         self._chore(credentials.run(snapshots.renew_channels))
-        self._chore(nodes.follow(db, settings.node, snapshots, lambda: links.any_says("redis_away")))
+        self._chore(nodes.follow(db, settings.node, snapshots))
+        if settings.redis_url:
+            self._chore(nodes.watch_redis(db, settings.node, links.told, links.any_says))
         for work in (keeper.run(), probes.run(), *([probes.schedule()] if settings.probe_every_s else ())):
             self._chore(work)
         self._chore(_prune(db))

@@ -75,6 +75,8 @@ class Links:
         self._probes: dict[int, tuple[WorkerPeer, asyncio.Future[Probed]]] = {}
         self.changed = asyncio.Event()
         """Set whenever a worker came, got its Snapshot or went."""
+        self.told = asyncio.Event()
+        """Set whenever a worker has told its counters."""
         books.on_ack = lambda uuid, seq: self._send(uuid, Ack(seq))
         books.send_recall = self._send
         books.send_rewrite = lambda uuid: self._send(uuid, Rewrite())
@@ -147,6 +149,7 @@ class Links:
             self._spawn(self._answer(peer, worker.journal, message))
         elif isinstance(message, Stats):
             worker.counters = message.counters
+            self.told.set()
         elif isinstance(message, Learned):
             self._learn(peer, message)
         elif isinstance(message, Probed):

@@ -88,6 +88,7 @@ class Worker:
         local = boot.http_path if not boot.http_port else f"127.0.0.1:{boot.http_port}"
         self.gateway = Gateway(self, settings, local, self._uuid[:12])
         self.gateway.limits.share(boot.load_fd, boot.index)
+        self.gateway.limits.on_change = self._tell_counters
         self.gateway.affinity.share(str(Path(boot.run_dir, "places")) if boot.run_dir else "")
         self.gateway.health.find = self.gateway.world.outlets.get
         self.gateway.health.on_news = self._news
@@ -296,15 +297,20 @@ class Worker:
             health.news.clear()
 
     def _tell(self) -> None:
-        """Counters for the status page, and the journal's janitor."""
+        """Counters, now and then, and the journal's janitor."""
         self._loop.call_later(STATS_S, self._tell)
+        if self._writer is not None:
+            self._writer.janitor()
+        self._tell_counters()
+
+    def _tell_counters(self) -> None:
+        """For the status page, and for events."""
         gateway = self.gateway
         counters = {
             **gateway.counters, **gateway.limits.counters, "connections": len(gateway.clients),
             "live": len(gateway.live), "tokens": len(gateway.world.tokens), "channels": len(gateway.world.outlets),
         }  # fmt: skip
         if self._writer is not None:
-            self._writer.janitor()
             counters["journal_seq"] = self._writer.seq
             counters["journal_acked"] = self._writer.acked
         self._link.send(Stats(counters))

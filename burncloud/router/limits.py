@@ -107,7 +107,9 @@ class Limits:
         """Where the limits are shared with other nodes."""
         self.proceed: Callable[[Exchange], None] = lambda x: None
         """What comes after the door."""
-        self.counters = {"redis_away": 0, "redis_lost": 0}
+        self.counters = {"redis_away": 0, "redis_slow": 0, "redis_lost": 0}
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when Redis goes, comes, or is slow."""
         self._accounts: dict[str, Account] = {}
         self._share: tuple[int, int] = (-1, 0)
         self._seen = 0
@@ -139,6 +141,7 @@ class Limits:
         self._seen = -1  # what is known of limits is to be looked at anew
         self._permits = permits = Permits(self._loop, server, windows, prefix, node)
         permits.on_news = self._news
+        permits.counters = self.counters = self.counters | permits.counters
         server.start()
 
     def _server_changed(self, why: str) -> None:
@@ -150,6 +153,13 @@ class Limits:
             _log.warning("Redis is there: limits hold across nodes")
             if self._permits is not None:
                 self._permits.back()
+        self.on_change()
+
+    def _speed_changed(self, slow: bool) -> None:
+        self.counters["redis_slow"] = int(slow)
+        if slow:
+            _log.warning("Redis is slow: what it does not answer in time is decided by each node alone")
+        self.on_change()
 
     def _news(self) -> None:
         """Permits may have come for channels that were thought full."""
@@ -395,6 +405,8 @@ class Limits:
             self._renew()
         if self._permits is not None:
             self._permits.tick()
+            if self._permits.slow != bool(self.counters["redis_slow"]):
+                self._speed_changed(self._permits.slow)
         if self._full or self.waiting:
             self._serve()
 

@@ -24,6 +24,9 @@ AT_ONCE: Final = 16
 """Accounts in one call: the server does nothing else meanwhile."""
 AHEAD: Final = 4
 """Quarters of a second for which permits are fetched: longer than it takes to see that the server is away."""
+SLOW_UP: Final = 4
+"""Of SLOW_FROM, for each quarter of a second with a request that was decided alone; those without take off 1."""
+SLOW_FROM, SLOW_MAX = 20, 24
 KEEP_ALL: Final = (1 << 52, 1 << 52, 1 << 52)
 WAIT_AGAIN_MS: Final = 250
 
@@ -135,6 +138,12 @@ class Permits:
         self._waiters: list[Waiter] = []
         self._due = False
         self._pruned_ms = 0
+        self.counters = {"redis_waits": 0, "redis_alone": 0}
+        """Requests that waited for the server, and those that were decided without it."""
+        self.slow = False
+        """It is there, but again and again too late."""
+        self._slowness = 0
+        self._late_before = self._lates = 0
 
     # A request
 
@@ -150,6 +159,7 @@ class Permits:
         if isinstance(found, Full):
             return found
         if self._server.late:
+            self._lates += 1
             self._server.look()
             return self._alone(accounts, tokens)
         now_ms = clock.monotonic_ms()
@@ -165,6 +175,7 @@ class Permits:
             standing.need[1] += tokens
             standing.fewest = min(standing.fewest, tokens) or tokens
         if decide is not None:
+            self.counters["redis_waits"] += 1
             self._waiters.append(Waiter(accounts, tokens, decide))
         return False
 
@@ -189,6 +200,7 @@ class Permits:
                     self._ask(standing)
 
     def _alone(self, accounts: Sequence[Account], tokens: int) -> Full | bool:
+        self.counters["redis_alone"] += 1
         full = self._windows.alone(accounts, tokens, not self._server.here, self.nodes)
         if full is None:
             for account in accounts:
@@ -322,6 +334,7 @@ class Permits:
 
     def _late(self, batch: Batch) -> None:
         if batch.left:
+            self._lates += len(batch.waiters)
             self._over(batch, False)
 
     def _over(self, batch: Batch, answered: bool) -> None:
@@ -355,6 +368,7 @@ class Permits:
     def tick(self) -> None:
         """A quarter of a second has passed."""
         self._server.look()
+        self._judge()
         now_ms = clock.monotonic_ms()
         if now_ms - self._pruned_ms > WINDOW_MS:
             self._pruned_ms = now_ms
@@ -369,6 +383,17 @@ class Permits:
             return
         for at in range(0, max(1, len(due)), AT_ONCE):  # none at all is a sign of life, too
             self._call(due[at : at + AT_ONCE], None, True)
+
+    def _judge(self) -> None:
+        """Whether it is slow: there, but again and again later than a request may wait."""
+        late, self._late_before = self._lates > self._late_before, self._lates
+        if not self._server.here:
+            self._slowness = 0
+        elif late:
+            self._slowness = min(SLOW_MAX, self._slowness + SLOW_UP)
+        elif self._slowness:
+            self._slowness -= 1
+        self.slow = self._slowness >= SLOW_FROM or (self.slow and self._slowness > 0)
 
     def back(self) -> None:
         """The server is there again: it may have forgotten what we have used."""

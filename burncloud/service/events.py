@@ -16,12 +16,14 @@ from burncloud.database.events import EventRow
 KEY_OFF: Final = "key_off"
 KEY_READY: Final = "key_ready"
 REDIS_AWAY: Final = "redis_away"
+REDIS_SLOW: Final = "redis_slow"
 REDIS_THERE: Final = "redis_there"
 KINDS: Final[dict[str, str]] = {
     KEY_OFF: "the vendor refuses the key; it is not used until it is changed or found good",
     KEY_READY: "a key that was off is good again",
     REDIS_AWAY: "Redis does not answer a worker; limits are kept by each node alone",
-    REDIS_THERE: "Redis answers all workers again",
+    REDIS_SLOW: "Redis answers a worker too late; what cannot wait is decided by each node alone",
+    REDIS_THERE: "Redis answers all workers again, and in time",
 }
 KEEP_S: Final = 90 * 86_400
 KEEP: Final = 10_000

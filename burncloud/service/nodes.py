@@ -29,18 +29,11 @@ async def part_of(db: Database, node: str) -> tuple[int, int]:
     return sorted(live).index(node), len(live)
 
 
-async def follow(db: Database, node: str, snapshots: Snapshots, redis_away: Callable[[], bool] = lambda: False) -> None:
-    """Keep the limits divided, and note when Redis goes and comes; ends only by cancellation.
-
-    A SQLite file has one node.
-    """
-    known, away = (0, 1), False
+async def follow(db: Database, node: str, snapshots: Snapshots) -> None:
+    """Keep the limits divided; ends only by cancellation.  A SQLite file has one node."""
+    known = (0, 1)
     while True:
         try:
-            if redis_away() != away:
-                kind = events.REDIS_THERE if away else events.REDIS_AWAY
-                await db.run(partial(events.record, kind=kind, node=node))
-                away = not away
             if db.path is None:
                 part = await part_of(db, node)
                 if part != known:
@@ -51,3 +44,29 @@ async def follow(db: Database, node: str, snapshots: Snapshots, redis_away: Call
             if not transient(error):
                 raise
         await asyncio.sleep(LOOK_S)
+
+
+REDIS: Final = {"redis_away": events.REDIS_AWAY, "redis_slow": events.REDIS_SLOW}
+"""What a worker's counter says of Redis, the worst first."""
+
+
+async def watch_redis(db: Database, node: str, told: asyncio.Event, says: Callable[[str], bool]) -> None:
+    """Note when Redis goes, is slow and comes, as soon as a worker has `told`; ends only by cancellation.
+
+    `says`: whether a counter is not 0 in some worker.
+    """
+    known = events.REDIS_THERE
+    while True:
+        await told.wait()
+        told.clear()
+        now = next((kind for counter, kind in REDIS.items() if says(counter)), events.REDIS_THERE)
+        if now == known:
+            continue
+        try:
+            await db.run(partial(events.record, kind=now, node=node))
+            known = now
+        except Exception as error:
+            if not transient(error):
+                raise
+            await asyncio.sleep(LOOK_S)
+            told.set()

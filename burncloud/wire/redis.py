@@ -157,6 +157,7 @@ class Redis:
         """It answers, as far as we know."""
         self._told = False
         """Somebody knows how it stands."""
+        self._doubted = False
         self.refusal = "there is no connection yet"
 
     def start(self) -> None:
@@ -187,11 +188,22 @@ class Redis:
         """To be called now and then: a server that says nothing is away."""
         if not self._calls:
             return
-        silent = self._loop.time() - max(self._calls[0][0], self._heard)
-        if silent > AWAY_S and self.here:
-            self._gone(f"it has not answered for {silent * 1000:.0f} ms")
+        silent = self._silent_s()
+        if silent > AWAY_S and self.here and not self._doubted:
+            self._doubted = True
+            # its answer may lie there unread, if it was we who were busy: first the loop reads what has come
+            self._loop.call_soon(self._loop.call_soon, self._look_again)
         if silent > GIVE_UP_S and self._wire is not None:
             self._wire.abort()
+
+    def _look_again(self) -> None:
+        self._doubted = False
+        silent = self._silent_s()
+        if silent > AWAY_S and self.here:
+            self._gone(f"it has not answered for {silent * 1000:.0f} ms")
+
+    def _silent_s(self) -> float:
+        return self._loop.time() - max(self._calls[0][0], self._heard) if self._calls else 0.0
 
     def _send(self, wire: Wire, words: Sequence[bytes], done: Done) -> None:
         assert wire.transport is not None

@@ -100,7 +100,9 @@ async def test_receipts_are_booked_and_acknowledged_and_questions_answered(house
     await worker.hears(Grant, 2)
     assert (worker.of(Grant)[-1].outcome, worker.of(Grant)[-1].denied) == ("denied", "user")
     worker.send(Stats({"requests": 9}))
-    await until(lambda: house.links.as_json()[0]["counters"] == {"requests": 9})
+    await asyncio.wait_for(house.links.told.wait(), 5)
+    assert house.links.as_json()[0]["counters"] == {"requests": 9}
+    assert [house.links.any_says(name) for name in ("requests", "refused")] == [True, False]
     worker.leave()
 
 

@@ -270,14 +270,22 @@ def test_a_channel_waits_for_permits_too() -> None:
         assert served(d, client)
 
 
-def test_a_server_that_goes_and_comes_is_told_once_each() -> None:
+def test_a_server_that_goes_comes_and_is_slow_is_told_once_each(monkeypatch: Any) -> None:
     with Dialogue() as d:
         shared(d)
         limits = d.gateway.limits
+        told: list[tuple[int, int, int]] = []
+        limits.on_change = lambda: told.append(
+            tuple(limits.counters[name] for name in ("redis_away", "redis_slow", "redis_lost"))  # type: ignore[arg-type]
+        )
         limits._server_changed("it is gone")
-        assert limits.counters == {"redis_away": 1, "redis_lost": 1}
         limits._server_changed("")
-        assert limits.counters == {"redis_away": 0, "redis_lost": 1}
+        assert limits._permits is not None
+        for slow in (True, True, False):
+            monkeypatch.setattr(limits._permits, "slow", slow)
+            monkeypatch.setattr(limits._permits, "tick", lambda: None)
+            limits.tick(0.0)
+        assert told == [(1, 0, 1), (0, 0, 1), (0, 1, 1), (0, 0, 1)]
 
 
 def test_a_place_that_another_worker_freed_is_soon_seen() -> None:

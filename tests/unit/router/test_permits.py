@@ -120,6 +120,43 @@ def test_nobody_waits_longer_than_four_milliseconds(worker: Worker) -> None:
     assert worker.windows.used(worker.one) == (2, 20)
 
 
+def test_who_waited_and_who_did_not_is_counted(worker: Worker) -> None:
+    assert worker.ask() is False
+    worker.far.answer(given(2))
+    assert worker.ask() is True  # on a permit
+    assert worker.permits.counters == {"redis_waits": 1, "redis_alone": 0}
+    assert worker.ask() is False
+    worker.loop.advance(0.0041)
+    worker.far.late = True
+    worker.ask()
+    assert worker.permits.counters == {"redis_waits": 2, "redis_alone": 2}
+
+
+def test_a_server_that_is_late_again_and_again_is_slow(worker: Worker) -> None:
+    said: list[bool] = []
+    for quarter in range(70):
+        worker.far.late = quarter % 3 == 0 and quarter < 40
+        if worker.ask(0) is False:
+            worker.far.answer(given(1))
+        worker.permits.tick()
+        said.append(worker.permits.slow)
+        worker.far.calls.clear()
+        worker.loop.advance(0.25)
+    first = said.index(True)
+    assert 10 < first < 40  # not for one that is late now and then
+    assert said[first:40] == [True] * (40 - first)
+    assert not said[-1]
+
+
+def test_a_server_that_is_away_is_not_called_slow(worker: Worker) -> None:
+    worker.far.here, worker.far.late = False, True
+    for _ in range(60):
+        worker.ask(0)
+        worker.permits.tick()
+        assert not worker.permits.slow
+        worker.loop.advance(0.25)
+
+
 def test_away_the_part_holds(worker: Worker) -> None:
     worker.far.here, worker.far.late = False, True
     assert [worker.ask() is True for _ in range(7)] == [True] * 5 + [False] * 2

@@ -10,6 +10,7 @@ import pytest
 
 from burncloud.database import journals
 from burncloud.database.engine import Database
+from burncloud.database.events import EventRow
 from burncloud.domain.snapshot import Limit
 from burncloud.service import events, limits, nodes
 from burncloud.service.snapshots import divided
@@ -55,16 +56,27 @@ async def test_limits_are_divided_as_nodes_come(db: Database, monkeypatch: pytes
             await task
 
 
-async def test_it_is_noted_when_redis_goes_and_comes(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nodes, "LOOK_S", 0.01)
-    away = True
-    async with Following(db) as following:
-        task = asyncio.create_task(nodes.follow(db, "a", following.snapshots, lambda: away))
-        async with asyncio.timeout(5):
-            while len(found := await events.list_events(db)) < 2:
-                away = not found
-                await asyncio.sleep(0.02)
-        assert [(event.kind, event.node) for event in found] == [("redis_there", "a"), ("redis_away", "a")]
+async def test_it_is_noted_when_redis_goes_is_slow_and_comes(db: Database) -> None:
+    told, said = asyncio.Event(), set[str]()
+    task = asyncio.create_task(nodes.watch_redis(db, "a", told, said.__contains__))
+    expected: list[str] = []
+    found: list[EventRow] = []
+    try:
+        for now, kind in (
+            (set(), ""), ({"redis_away"}, "redis_away"), ({"redis_away", "redis_slow"}, ""),
+            ({"redis_slow"}, "redis_slow"), (set(), "redis_there"), ({"redis_away"}, "redis_away"),
+        ):  # fmt: skip
+            said.clear()
+            said |= now
+            told.set()
+            expected += [kind] if kind else []
+            for _ in range(1_000):
+                await asyncio.sleep(0.005)
+                found = await events.list_events(db)
+                if not told.is_set() and len(found) >= len(expected):
+                    break
+            assert [(event.kind, event.node) for event in reversed(found)] == [(kind, "a") for kind in expected]
+    finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

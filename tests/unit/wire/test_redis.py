@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
+from burncloud import clock
 from burncloud.wire import redis
 from burncloud.wire.redis import Address, Redis, RedisError, Script, Wire, command, parse, parse_url
 from tests.valkey import Valkey, make_valkey
@@ -103,6 +104,19 @@ async def test_a_script_is_run(valkey: Valkey) -> None:
         assert [answer[1] for answer in answers] == [b"%d" % n for n in range(50)]
         assert client.said == [""]
         assert not client.redis.late
+
+
+async def test_it_is_not_away_when_it_was_we_who_were_busy(valkey: Valkey) -> None:
+    """The loop stood still for longer than AWAY_S, and the answer lies there unread when somebody looks."""
+    async with connected(parse_url(valkey.url)) as client:
+        await client.until(lambda: client.redis.here)
+        for _ in range(3):
+            answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            assert client.redis.run([b"k"], b"x", answer.set_result)
+            clock.sleep_ms(int(redis.AWAY_S * 1000) + 50)
+            client.redis.look()
+            await asyncio.wait_for(answer, 10)
+        assert client.said == [""]
 
 
 async def test_frozen_then_thawed(valkey: Valkey) -> None:
