@@ -1,8 +1,8 @@
-"""The better of two: of two channels taken by chance, the less busy or the quicker one is asked.
+"""The better of two: of two channels taken by chance, the less busy one is asked.
 
 Two are enough to keep clear of the bad ones, and unlike the best of all they do not send everybody to the same channel
 at once, which would be the best no longer (Mitzenmacher, "The power of two choices").  What is compared is what this
-worker has seen itself: requests under way, and the time to the first byte.
+worker has seen itself: requests under way.  The time to the first byte, kept here, too, is for quickest.py.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ import random
 from collections.abc import Callable, Container, Iterable
 from typing import Final, Generic, TypeVar
 
-from burncloud import clock
 from burncloud.router.choose import Awaited
 
 TRIES: Final = 12
 """Where so many pairs held somebody who was tried, all are gone through."""
-NEWEST: Final = 0.3
-"""Part of the newest time in the running mean."""
+NEWEST, NEWEST_OF_OLD = 0.3, 0.7
+"""Part of the newest time in the running mean, and in one that is old."""
 EXPLORE_S: Final = 10.0
-"""What is known of a channel's speed is old after this: the next pair that it is in asks it."""
-UNKNOWN: Final = float("inf")
+"""What is known of a channel's speed is old after this."""
 
 
 class Measured(Awaited):
@@ -33,16 +31,15 @@ class Measured(Awaited):
         self.busy = 0
         """Requests under way there."""
         self.first_s = 0.0
-        """Running mean of the time to the first byte; 0 = none was seen."""
+        """Running mean of the time to the first byte of good answers; 0 = none was seen."""
         self.heard = 0.0
-        """When the last was seen, monotonic seconds."""
+        """When the last was seen, an error's, too; monotonic seconds."""
 
     def answered(self, first_s: float, now: float, good: bool) -> None:
-        """A first byte came after so long; an error's counts only until there is better."""
-        if not self.first_s:
-            self.first_s = first_s
-        elif good:
-            self.first_s += NEWEST * (first_s - self.first_s)
+        """A first byte came after so long; an error, however quick, says nothing of the speed."""
+        if good:
+            part = (NEWEST if now - self.heard < EXPLORE_S else NEWEST_OF_OLD) if self.first_s else 1.0
+            self.first_s += part * (first_s - self.first_s)
         self.heard = now
 
 
@@ -52,13 +49,6 @@ M = TypeVar("M", bound=Measured)
 def busyness(channel: Measured, weight: int) -> float:
     """Requests under way with one more, by weight: twice the weight may carry twice as many."""
     return (channel.busy + 1) / weight
-
-
-def slowness(channel: Measured, weight: int) -> float:
-    """Seconds to the first byte; one of which nothing is known (any more) is asked at once, by one request."""
-    if channel.first_s and clock.monotonic_ms() / 1000 - channel.heard < EXPLORE_S:
-        return channel.first_s
-    return channel.first_s or UNKNOWN if channel.busy else 0.0
 
 
 class Pairs(Generic[M]):
@@ -131,8 +121,3 @@ class Pairs(Generic[M]):
 def least_busy(weighted: Iterable[tuple[M, int]]) -> Pairs[M]:
     """A tier that asks the one with fewer requests under way."""
     return Pairs(weighted, busyness)
-
-
-def lowest_latency(weighted: Iterable[tuple[M, int]]) -> Pairs[M]:
-    """A tier that asks the one that is quicker with its first byte."""
-    return Pairs(weighted, slowness)

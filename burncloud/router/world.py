@@ -23,7 +23,8 @@ from burncloud.domain.pricing import Price, Tariff
 from burncloud.domain.snapshot import Channel, Group, Limit, Policy, Record, Setting, Token, User
 from burncloud.router.choose import Member, Route, Tier, round_robin
 from burncloud.router.outlets import Ability, Outlet
-from burncloud.router.pairs import least_busy, lowest_latency
+from burncloud.router.pairs import least_busy
+from burncloud.router.quickest import Quickest
 from burncloud.router.reach import auth_field, reach_of
 from burncloud.router.routes import Endpoint
 from burncloud.wire.pool import Origin, OriginKey, origin_key
@@ -40,7 +41,7 @@ RESOLVED_MAX: Final = 1_000
 """Models that names with a star stood for are remembered, so many of them."""
 CHOOSERS: Final[dict[str, Callable[[list[tuple[Ability, int]]], Any]]] = {
     policies.WEIGHTED: Tier, policies.ROUND_ROBIN: round_robin, policies.CHEAPEST: Tier,
-    policies.LEAST_BUSY: least_busy, policies.LOWEST_LATENCY: lowest_latency,
+    policies.LEAST_BUSY: least_busy, policies.LOWEST_LATENCY: Quickest,
 }  # fmt: skip
 """Policy → what makes a tier.  The cheapest are a matter of rank: among those of one cost, weights decide."""
 COUNTED: Final = (policies.LEAST_BUSY, policies.LOWEST_LATENCY)

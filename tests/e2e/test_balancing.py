@@ -163,8 +163,7 @@ def test_policies_are_live(house: House) -> None:
     product.cli("policy", "set", "po*", "--balance", "least-busy")
     product.cli("policy", "set", "pol", "--balance", "lowest-latency")
     soon(lambda: house.spread("pol", 40)["dear-quick"] >= 20, 5)
-    # of two taken by chance the quicker: two pairs of three hold the quick one
-    assert house.spread("pol", 400)["dear-quick"] > 230
+    assert house.spread("pol", 400)["dear-quick"] >= 360  # 384 and more, where the machine has time
     product.cli("policy", "delete", "pol")  # what is left is the less exact one
     soon(lambda: house.spread("pol", 40)["dear-quick"] < 40, 5)
     found = house.spread("pol", 400)
