@@ -8,6 +8,7 @@ anything is sent to it.  Who is out of the question is passed over.  Nothing of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, Protocol
 from urllib.parse import quote
 
@@ -51,6 +52,8 @@ class Fallbacks:
         self._desk = desk
         self._prices = prices
         self._timeout_ms = timeout_ms
+        self.count: Callable[[Exchange, int, Callable[[Refusal | None], None]], Refusal | bool]
+        """Put it down in the limits of `x.model`, so many tokens (limits.py, `stand_in`)."""
 
     def early(self, x: Exchange) -> bool:
         """No channel has the model at all: is there one that stands in?  Nothing is reserved yet."""
@@ -67,16 +70,41 @@ class Fallbacks:
         """Ask the next stand-in; False = there is none (any more)."""
         for model, route in self._candidates(x, trigger):
             before = (x.model, x.route, x.price, x.reserve, x.charge_lost, x.stand_in, x.fields)
-            self._turn(x, model, route)
-            if self._prices.price(x) < 0:
+            fields = self._turn(x, model, route)
+            output = self._prices.price(x)
+            found = output >= 0 and (
+                not self._world.limits
+                or self.count(x, x.prompt + output, partial(self._counted, x, fields, trigger))
+            )
+            if found is True:
+                self._taken(x, fields, trigger)
+            elif output < 0 or found:
                 x.model, x.route, x.price, x.reserve, x.charge_lost, x.stand_in, x.fields = before
                 continue
-            assert x.stand_in is not None
-            self.label(x, x.stand_in)
-            self._afresh(x)
-            self._hold(x, trigger)
+            else:
+                x.state = DIALLING if x.x else LEASING
             return True
         return False
+
+    def _taken(self, x: Exchange, fields: bytes, trigger: str) -> None:
+        """It is priced, and counts for the model's limits."""
+        assert x.stand_in is not None
+        x.fields = fields
+        self.label(x, x.stand_in)
+        self._afresh(x)
+        self._hold(x, trigger)
+
+    def _counted(self, x: Exchange, fields: bytes, trigger: str, refusal: Refusal | None) -> None:
+        """Whether there is room at its limits is known; who has none is passed over."""
+        if x.done:
+            if x.money:
+                settle.release(x, self._desk)
+            return
+        x.fields = fields
+        if refusal is None:
+            self._taken(x, fields, trigger)
+        elif not self.take(x, trigger):
+            self._poor(x, trigger, refusal)
 
     def restore(self, x: Exchange) -> None:
         """Nobody could stand in: the client hears of the model that it asked for."""
@@ -100,11 +128,13 @@ class Fallbacks:
             if route is not None and route.other(()):
                 yield model, route
 
-    def _turn(self, x: Exchange, model: str, route: Route[Ability]) -> None:
+    def _turn(self, x: Exchange, model: str, route: Route[Ability]) -> bytes:
+        """The answer's fields, without a model's name."""
         fields = x.fields if x.stand_in is None else x.stand_in.fields
         given_up = (x.model,) if x.stand_in is None else (*x.stand_in.given_up, x.model)
         x.stand_in, x.fields = StandIn(given_up), fields
         x.model, x.route = model, route
+        return fields
 
     def label(self, x: Exchange, stand_in: StandIn) -> None:
         """Name the model in the head of the answer."""

@@ -77,6 +77,9 @@ from burncloud.wire.upstream import Upstream
 from burncloud.wire.websocket import GOING_AWAY
 
 TARGETS_MAX: Final = 4096
+UNPRICED: Final = (
+    "The model `%s` has no price here, so it cannot be billed; the operator sets one with `burncloud price set`"
+)
 NO_OUTPUT: Final = frozenset(("embeddings", "embedContent", "moderations", "rerank", "count_tokens", "countTokens"))
 """Endpoints that answer no generated tokens."""
 
@@ -118,6 +121,7 @@ class Gateway:
         self.rescues = Rescues(self.world, self.health, self._loop, lambda: self._settings, *hands)
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
         self.limits.proceed, self.failover.wait = self._admitted, self.limits.wait_for
+        self.fallbacks.count = self.limits.stand_in
         counted = (lambda x: self._move(x, None), self.limits.counts)
         self.hedges = Hedges(self.world, self.health, self._loop, self.live, self._go, *counted)
         self.hedges.tune(settings)
@@ -218,6 +222,8 @@ class Gateway:
             self.refuse(x, refusal)
 
     def _admitted(self, x: Exchange) -> None:
+        if x.stand_in is not None:
+            self.fallbacks.label(x, x.stand_in)
         if self._reserve(x):
             self.choose(x)
 
@@ -247,17 +253,16 @@ class Gateway:
     def _quote(self, x: Exchange, peek: Peek) -> None:
         """The price of the request and the most it can cost."""
         x.output = peek.output_tokens or -peek.choices
-        output = self.price(x)
-        if output < 0:
-            raise Refusal(
-                INVALID_REQUEST,
-                f"The model `{x.model}` has no price here, so it cannot be billed; the operator sets one with "
-                f"`burncloud price set`",
-            )
-        if self.world.limits:
-            self.limits.admit(x, x.prompt + output)
-        if x.stand_in is not None:
-            self.fallbacks.label(x, x.stand_in)
+        while True:
+            try:
+                if (output := self.price(x)) < 0:
+                    raise Refusal(INVALID_REQUEST, UNPRICED % x.model)
+                if self.world.limits:
+                    self.limits.admit(x, x.prompt + output)
+                return
+            except Refusal:
+                if x.stand_in is None or not self.fallbacks.early(x):  # the next one that stands in
+                    raise
 
     def price(self, x: Exchange) -> int:
         """Set price, ratio and reserve for `x.model`; the output tokens that it reserves, −1 = it has no price."""

@@ -199,7 +199,7 @@ class Limits:
                     return False
                 full = None if found is True else found
         except NoRoom:
-            raise Refusal(SERVICE_UNAVAILABLE, "Too many limits are in use at once, try again", AGAIN_S) from None
+            raise _no_room() from None
         if full is None:
             self._seat(x, known, tokens)
             return True
@@ -233,12 +233,66 @@ class Limits:
         text = f"The limit of {_SAID[full.what]} of this {kind} is reached"
         return Refusal(RATE_LIMIT_EXCEEDED, text, -(-full.retry_ms // 1000))
 
+    def stand_in(self, x: Exchange, tokens: int, decided: Callable[[Refusal | None], None]) -> Refusal | bool:
+        """Another model, `x.model`, is asked from now on: put the request down in its limits.
+
+        Of the model before only that it was asked counts on.  A Refusal = there is no room; False = `decided` will
+        be called, with None if it is put down.
+        """
+        if self._world.limits_seen != self._seen:
+            self._renew()
+        account = self._accounts.get(f"model:{x.model}")
+        if account is None:
+            self._stands_in(x, None, tokens)
+            return True
+        known = Known((account,))
+
+        def decide(full: Full | None) -> None:
+            if full is None and x.done:
+                self._leave(known.accounts, self.windows.cell, -tokens)
+            elif full is None:
+                self._stands_in(x, account, tokens)
+            decided(None if full is None else self._refusal(x, known, full))
+
+        try:
+            if self._permits is None:
+                full = self.windows.admit(known.accounts, tokens)
+            else:
+                found = self._permits.admit(known.accounts, tokens, decide)
+                if found is False:
+                    return False
+                full = None if found is True else found
+        except NoRoom:
+            return _no_room()
+        if full is not None:
+            return self._refusal(x, known, full)
+        self._stands_in(x, account, tokens)
+        return True
+
+    def _stands_in(self, x: Exchange, account: Account | None, tokens: int) -> None:
+        seat = x.seat
+        if seat is not None:
+            if seat.stand_in is not None:
+                before, cell, reserve = seat.stand_in
+                self._leave((before,), cell, -reserve)
+            before_it = tuple(one for one in seat.accounts if one.name.startswith("model:"))
+            if before_it:
+                self._leave(before_it, seat.cell, -seat.tokens)
+                seat.accounts = tuple(one for one in seat.accounts if one not in before_it)
+        elif account is not None:
+            seat = x.seat = Seat((), 0, tokens)
+        if seat is not None:
+            seat.stand_in = (account, self.windows.cell, tokens) if account is not None else None
+
     def leave(self, x: Exchange) -> None:
         """The request is over, in whatever way."""
         seat = x.seat
         if seat is None:
             return
         x.seat = None
+        if seat.stand_in is not None:
+            account, cell, tokens = seat.stand_in
+            self._leave((account,), cell, seat.used - tokens)
         if seat.channel is not None:
             self._leave_channel(seat)
         if seat.accounts:
@@ -501,6 +555,10 @@ class Limits:
             reset_ms = full.retry_ms if full is not None and full.what == what and full.retry_ms > 0 else WINDOW_MS
             fields += field % (least, -(-reset_ms // 1000))
         return fields
+
+
+def _no_room() -> Refusal:
+    return Refusal(SERVICE_UNAVAILABLE, "Too many limits are in use at once, try again", AGAIN_S)
 
 
 def _account(limit: Limit, shared: bool) -> Account | None:
