@@ -24,16 +24,18 @@ from burncloud.adaptors.reading import Reader, Tally, answer_size
 from burncloud.adaptors.scan import Malformed, TopScanner, value_end
 from burncloud.domain.usage import Usage
 
-HOLD_BYTES: Final = 4 << 10
+HOLD_BYTES: Final = 3 << 10
 """Of a stream this much is held before the older part is digested."""
 KEEP_BYTES: Final = 1 << 10
-"""And at least this much of its end stays, and at least _TAIL_EVENTS events."""
+"""And at least this much of its end stays."""
+EARLIER_BYTES: Final = 768
+"""And of the events before that so much, until there are _TAIL_EVENTS."""
 EVENT_BYTES_MAX: Final = 512 << 10
 """An event in progress is held up to this, long strings in it shortened; of a longer one only the end."""
 PLAIN_BYTES_MAX: Final = 64 << 10
 """A plain answer is held whole up to this."""
 SCAN_BYTES: Final = 64 << 10
-STEP_BYTES: Final = 96 << 10
+STEP_BYTES: Final = 32 << 10
 STEP_BYTES_MAX: Final = 192 << 10
 """So much of a plain answer is looked at in one turn: a quarter more than came in, within these bounds."""
 ARRAY_STEP_BYTES: Final = 160 << 10
@@ -42,7 +44,7 @@ ELEMENT_BYTES_MAX: Final = 1 << 20
 _ELEMENTS: Final = 32
 """Elements of an array that are read of what came at once; of more, a sample."""
 _TAIL_EVENTS: Final = 4
-_SAMPLES: Final = 6
+_SAMPLES: Final = 3
 _SAMPLE_BYTES: Final = 4 << 10
 
 
@@ -159,6 +161,7 @@ class _Stream:
         self._reader = reader
         self._tally = Tally()
         self._started = False
+        self._phase = 0
         self._head_read = not reader.head_usage
         self._beheaded = b""
         """The first bytes of an event whose middle was dropped."""
@@ -169,11 +172,7 @@ class _Stream:
         if block.endswith(b"\r"):
             block, held_back = block[:-1], b"\r"
         block = self._clean(block)
-        cut = len(block) - KEEP_BYTES
-        for _ in range(_TAIL_EVENTS):
-            cut = block.rfind(b"\n\n", 0, cut)
-            if cut < 0:
-                break
+        cut = _cut_of(block)
         if cut >= 0:
             self._drop(block[:cut])
             block = block[cut + 2 :]
@@ -228,9 +227,11 @@ class _Stream:
         """About how many bytes of delivered text the block's events hold: their share at evenly spread bytes."""
         size = len(block)
         samples = max(_SAMPLES, min(size // _SAMPLE_BYTES, 64))
+        # from block to block at another place, or the spots would fall into step with the events
+        self._phase = phase = (self._phase + 40503) & 0xFFFF
         seen, share, text, before = Tally(), 0, 0, -1
         for sample in range(samples):
-            start, end = _event_at(block, (2 * sample + 1) * size // (2 * samples))
+            start, end = _event_at(block, ((sample << 16) + phase) * size // (samples << 16))
             if start != before:
                 before, text = start, seen.text_bytes
                 self._reader.event(events.event_data(block[start:end]), seen)
@@ -420,6 +421,18 @@ _USAGE: Final = {
 
 def _usage_pattern(key: str) -> re.Pattern[bytes]:
     return _USAGE[key]
+
+
+def _cut_of(block: bytes) -> int:
+    """The end of the last event that need not stay; −1 = all must."""
+    cut = block.rfind(b"\n\n", 0, len(block) - KEEP_BYTES)
+    least = cut - EARLIER_BYTES
+    for _ in range(block.count(b"\n\n", cut + 2), _TAIL_EVENTS):
+        earlier = block.rfind(b"\n\n", max(0, least), max(0, cut))
+        if earlier < 0 < least:
+            break
+        cut = earlier
+    return cut
 
 
 def _event_at(block: bytes, pos: int) -> tuple[int, int]:

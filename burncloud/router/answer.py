@@ -288,7 +288,9 @@ class Answers:
             self._commit(x, up, False)
 
     def _is_held(self, x: Exchange, up: Upstream) -> bool:
-        """Whether a plain answer that is not complete waits for its end."""
+        """Whether a plain answer that is not complete waits for its end; a stream that is an array does not."""
+        if x.stream and x.held and x.held[0][:64].lstrip()[:1] == b"[":
+            return False
         endpoint = x.target.endpoint
         return b"json" in up.head.content_type or (endpoint is not None and verdict.json_is_due(endpoint))
 

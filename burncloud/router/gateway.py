@@ -65,7 +65,7 @@ from burncloud.router.question import look_at
 from burncloud.router.realtime import Realtime
 from burncloud.router.rescue import Rescues
 from burncloud.router.routes import ANY_GEMINI, REALTIME, Target, target
-from burncloud.router.translate import Lossy, forget, is_heavy, job_of, take, translate, way_of
+from burncloud.router.translate import TURN_BYTES, Lossy, forget, is_heavy, job_of, take, translate, way_of
 from burncloud.router.upload import hash_first, make_upload
 from burncloud.router.world import World
 from burncloud.wire.body import Body
@@ -439,6 +439,8 @@ class Gateway:
         x.touched = up.last = self._loop.time()
         x.attempt_ns = clock.now_ns()
         up.begin(x)
+        if x.stream:
+            up.turn_bytes = TURN_BYTES
         if crash.ARMED:
             crash.point("worker.before_intent")
         journal = self._house.journal

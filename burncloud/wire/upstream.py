@@ -19,6 +19,7 @@ WRITE_HIGH: Final = 256 << 10
 SILENT_BYTES_MAX: Final = 256 << 10
 """So much may come without content: interim answers and the head, chunk extensions and trailers."""
 NO_HEAD: Final = AnswerHead()
+ALL: Final = 1 << 62
 
 
 class Sink(Protocol):
@@ -59,6 +60,7 @@ class Upstream(asyncio.Protocol):
         "_more",
         "_parser",
         "_part",
+        "_rest",
         "_silent_bytes",
         "_sink",
         "closed_properly",
@@ -78,6 +80,7 @@ class Upstream(asyncio.Protocol):
         "served",
         "status",
         "transport",
+        "turn_bytes",
         "writable",
     )  # fmt: skip
 
@@ -112,6 +115,9 @@ class Upstream(asyncio.Protocol):
         self._part: bytes | None = None
         self._more: list[bytes] = []
         self._silent_bytes = 0
+        self.turn_bytes = ALL
+        """So much of a read is handled in one turn of the loop; the rest waits for the next, and reading with it."""
+        self._rest = memoryview(b"")
 
     def __repr__(self) -> str:
         state = "lost" if self.lost else "busy" if self.exchange is not None else "idle"
@@ -128,6 +134,7 @@ class Upstream(asyncio.Protocol):
         self.messages = 0
         self._part = None
         self._silent_bytes = 0
+        self.turn_bytes = ALL
 
     def write(self, data: bytes) -> None:
         """Send bytes of the request."""
@@ -144,7 +151,10 @@ class Upstream(asyncio.Protocol):
         if self.paused and not self.lost:
             self.paused = False
             self.last = self._loop.time()
-            self.transport.resume_reading()
+            if self._rest:
+                self._loop.call_soon(self._next_turn)
+            else:
+                self.transport.resume_reading()
 
     def abort(self) -> None:
         """Cut the connection at once: the upstream stops working for nobody."""
@@ -166,6 +176,11 @@ class Upstream(asyncio.Protocol):
         x = self.exchange
         if x is None:
             self.abort()
+            return
+        if len(data) > self.turn_bytes:
+            self._rest = memoryview(data)
+            self.transport.pause_reading()
+            self._next_turn()
             return
         self.heard = True
         self.last = self._loop.time()
@@ -197,6 +212,8 @@ class Upstream(asyncio.Protocol):
         if ended:
             self.exchange = None
             self.served += 1
+            if self._rest:
+                self.keep = False  # more than the answer came
         self._sink.on_answer(x, self, part, ended)
 
     def eof_received(self) -> None:
@@ -284,6 +301,17 @@ class Upstream(asyncio.Protocol):
         self._parser = Switched(self)
         if rest and self.exchange is x:
             self._sink.on_answer(x, self, rest, False)
+
+    def _next_turn(self) -> None:
+        """Handle as much of a long read as one turn may take, unless the client is slower."""
+        if self.paused or self.lost or not self._rest:
+            return
+        data, self._rest = bytes(self._rest[: self.turn_bytes]), self._rest[self.turn_bytes :]
+        if self._rest:
+            self._loop.call_soon(self._next_turn)
+        else:
+            self.transport.resume_reading()
+        self.data_received(data)
 
     def _count_silence(self, size: int) -> bool:
         """A read brought no content; True if that was once too often."""

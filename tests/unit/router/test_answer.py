@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from burncloud.router.answer import JSON_HOLD_BYTES_MAX, SSE_HOLD_BYTES_MAX
-from tests.dialogue import Client, Dialogue, UpstreamEnd, channels
+from tests.dialogue import MODEL, Client, Dialogue, UpstreamEnd, channels
 from tests.speech import (
     DONE,
     LAST,
@@ -372,3 +372,22 @@ def test_the_body_of_a_stream_is_kept_while_there_is_room(pressed: bool) -> None
         memory.give(taken)
         up << chunk(STOP + usage_chunk() + DONE) + LAST
         assert client.answer().status == 200
+
+
+def test_a_stream_that_is_an_array_is_not_held() -> None:
+    """Gemini streams so to clients that do not ask for server-sent events."""
+    element = b'{"candidates":[{"content":{"role":"model","parts":[{"text":"Hi"}]}}],"modelVersion":"g"}'
+    last = (
+        b'{"candidates":[{"content":{"role":"model","parts":[{"text":"!"}]},"finishReason":"STOP"}],'
+        b'"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":20,"totalTokenCount":30}}'
+    )
+    with Dialogue(channels(1, vendor="gemini-compatible")) as d:
+        client = d.client()
+        client >> post({"contents": [{"parts": [{"text": "Hi"}]}]}, f"/v1beta/models/{MODEL}:streamGenerateContent")
+        up = d.upstream()
+        up << stream_head().replace(b"text/event-stream", b"application/json") + chunk(b"[" + element)
+        assert element in client.received
+        up << chunk(b",\r\n" + last) + chunk(b"]") + LAST
+        assert client.answer().body == b"[" + element + b",\r\n" + last + b"]"
+        [end] = d.receipts()
+        assert (end.state, end.usage.input, end.usage.output) == ("done", 10, 20)

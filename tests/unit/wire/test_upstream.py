@@ -7,8 +7,22 @@ from __future__ import annotations
 
 import pytest
 
+from burncloud.router.translate import TURN_BYTES
 from tests.dialogue import Client, Dialogue, UpstreamEnd, channels
-from tests.speech import LAST, answer, chat, chunk, completion, delta, in_chunks, post, problem, stream_head
+from tests.speech import (
+    DONE,
+    LAST,
+    answer,
+    chat,
+    chunk,
+    completion,
+    delta,
+    in_chunks,
+    post,
+    problem,
+    stream_head,
+    usage_chunk,
+)  # fmt: skip
 
 GOOD = completion()
 JSON = "Content-Type: application/json"
@@ -406,6 +420,73 @@ def test_an_early_answer_ends_the_upload() -> None:
         assert up.wire.lost
         assert len(up.received) == sent
         assert not client.closed
+
+
+# A read that is too long for one turn of the loop
+
+LONG = b"".join(delta(f"word {n} ") for n in range(600))
+REST = delta(finish="stop") + usage_chunk() + DONE
+
+
+def said_at_once(d: Dialogue) -> tuple[Client, UpstreamEnd]:
+    """A stream that comes in one read."""
+    client, up = asked(d, stream=True, stream_options={"include_usage": True})
+    up << stream_head() + chunk(LONG) + chunk(REST) + LAST
+    return client, up
+
+
+def test_a_long_read_is_handled_in_turns() -> None:
+    """Nothing is lost, nothing comes twice; the connection is as good as before."""
+    with Dialogue() as d:
+        client, up = said_at_once(d)
+        assert client.answer().body == LONG + REST
+        writes = [len(data) for side, data in d.events if side == "down"]
+        assert len(writes) >= len(LONG) // TURN_BYTES
+        assert max(writes) < TURN_BYTES + 1000
+        client >> post(chat())
+        up << answer(GOOD)
+        assert client.answer().status == 200
+        assert len(d.upstreams) == 1
+
+
+def test_a_slow_client_stops_a_long_read() -> None:
+    with Dialogue() as d:
+        client, up = asked(d, stream=True, stream_options={"include_usage": True})
+        client.stop_reading()
+        up << stream_head() + chunk(LONG) + chunk(REST) + LAST
+        assert not up.wire.reading
+        assert client.wire.unsent < 64 * 1024 + 2 * TURN_BYTES
+        while not up.wire.reading:
+            client.read()
+        client.read()
+        assert client.answer().body == LONG + REST
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 20])
+def test_more_than_the_answer_in_a_long_read(beyond: int) -> None:
+    """The rest of it is nobody's answer, wherever the turns are cut, and whoever asks next."""
+    with Dialogue() as d:
+        client, up = asked(d, stream=True, stream_options={"include_usage": True})
+        client >> post(chat())
+        most = TURN_BYTES - beyond - len(stream_head()) - len(LAST) - len(b"1000\r\n\r\n")
+        body = b": %b\n\n" % (b"x" * (most - len(REST) - 4)) + REST
+        up << stream_head() + chunk(body) + LAST + answer(b"x" * 3 * TURN_BYTES)
+        assert client.answer().body == body
+        assert not up.protocol.keep  # who waits for a connection gets another at once
+        assert up.wire.aborted
+        d.upstream() << answer(GOOD)
+        assert client.answer().body == GOOD
+
+
+def test_who_leaves_in_a_long_read() -> None:
+    with Dialogue() as d:
+        client, up = asked(d, stream=True, stream_options={"include_usage": True})
+        client.stop_reading()
+        up << stream_head() + chunk(LONG) + chunk(REST) + LAST
+        client.reset()
+        assert up.wire.aborted
+        [end] = d.receipts()
+        assert (end.state, end.charge > 0) == ("gone", True)
 
 
 def test_repr_tells_the_state() -> None:
