@@ -49,10 +49,14 @@ _DRIVER_ERRORS: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 """The second one: a connection whose last operation was broken off (a process that stood still, a deadline)."""
 DATABASE_ERRORS: Final = (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, *_DRIVER_ERRORS, OSError)
 """All that a database can throw: through SQLAlchemy, or its driver's own on the bulk paths."""
-_RETRY_SQLSTATES: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53", "08", "25P02", "25P03", "58")
-"""Serialisation, deadlock, lock timeout, shutdown and start-up, out of resources, connection, system errors."""
+_RETRY_SQLSTATES: Final = ("40001", "40P01", "55P03", "57", "53", "08", "25", "58")
+"""Serialisation, deadlock, lock timeout, an operator's doing (cancelled, shut down), out of resources, connection,
+state of the transaction (a standby that cannot write, too), system errors."""
+_DATA_SQLSTATES: Final = ("22", "23", "54")
+"""Data, constraints, limits of the program."""
 _RETRY_SQLITE: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _RETRY_SQLITE_TOO: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM)
+_DATA_SQLITE: Final = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH)
 _REFUSED_SQLITE: Final = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _REFUSED_SQLSTATES: Final = ("28", "3D")
 """Wrong user or password, no such database."""
@@ -84,6 +88,20 @@ def transient(error: BaseException) -> bool:
     return isinstance(cause, (OSError, TimeoutError, *_DRIVER_ERRORS)) and not isinstance(cause, ValueError)
 
 
+def unstorable(error: BaseException) -> bool:
+    """True if it is the values that the database cannot take (constraint, type, range): it never will.
+
+    Neither this nor `transient`: a privilege, a table, our own code; what was to be stored may be as good as any.
+    """
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _DATA_SQLITE
+    state = getattr(cause, "sqlstate", None)
+    return (
+        str(state).startswith(_DATA_SQLSTATES) if state else isinstance(cause, (ValueError, TypeError, OverflowError))
+    )
+
+
 def refused(error: BaseException) -> bool:
     """True if DATABASE_URL itself is at fault: wrong password, no such database, a file that is none."""
     cause = getattr(error, "orig", None) or error
@@ -112,20 +130,21 @@ class Database:
 
         Raises DBAPIError; after an error of the COMMIT itself it is unknown whether it took effect.
         """
-        async with self._writing, self._writer.connect() as connection:
-            try:
-                async with connection.begin():
-                    yield connection
-            except BaseException:
-                await self._clear(connection)
-                raise
+        async with self._writing, self._writer.connect() as connection, self._transaction(connection):
+            yield connection
 
-    async def _clear(self, connection: AsyncConnection) -> None:
+    @asynccontextmanager
+    async def _transaction(self, connection: AsyncConnection) -> AsyncIterator[None]:
         """SQLite: whatever a cancelled task still had on its way to the thread (a BEGIN, say), end its transaction."""
-        if self.path is not None and not connection.invalidated:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
-            with suppress(sqlite3.Error, ValueError):
-                await asyncio.shield(asyncio.ensure_future(raw.rollback()))
+        try:
+            async with connection.begin():
+                yield
+        except BaseException:
+            if self.path is not None and not connection.invalidated:
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                with suppress(sqlite3.Error, ValueError):
+                    await asyncio.shield(asyncio.ensure_future(raw.rollback()))
+            raise
 
     @asynccontextmanager
     async def read(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -136,7 +155,7 @@ class Database:
         async with self._reader.connect() as connection:
             if snapshot and self.dialect == "postgresql":
                 await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            async with connection.begin():
+            async with self._transaction(connection):
                 yield connection
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]], deadline_ms: int = 60_000) -> T:
@@ -169,6 +188,12 @@ class Database:
                 try:
                     async with raw.transaction():
                         return await connection.run_sync(lambda inner: work(PostgresTx(inner.connection)))
+                except BaseException:
+                    # Where a BEGIN, COMMIT or ROLLBACK was broken off, nobody knows whether the connection is inside a
+                    # transaction.  If it is, the next one would be a savepoint of it: committed in name only.
+                    raw.terminate()
+                    await connection.invalidate()
+                    raise
                 finally:
                     hang_up.cancel()
         async with self._writing:

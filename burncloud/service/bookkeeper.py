@@ -18,7 +18,7 @@ from burncloud import clock, crash, logs
 from burncloud.database import journals as rows
 from burncloud.database import ledger
 from burncloud.database.driver import Tx
-from burncloud.database.engine import DATABASE_ERRORS, Database, transient
+from burncloud.database.engine import Database, unstorable
 from burncloud.database.journals import Guard, JournalRow
 from burncloud.database.leases import Account
 from burncloud.domain.journal import End, Return, encode_payload
@@ -277,11 +277,11 @@ class Keeper:
         self._house.freed([(record.kind, record.account) for _, record in good if isinstance(record, Return)])
 
     async def _book_batch(self, batch: Batch) -> None:
-        """Book a batch; a record that cannot be booked is found by halving and put aside."""
+        """Book a batch; a record that can never be booked is found by halving and put aside."""
         try:
             await self._write(batch)
-        except (*DATABASE_ERRORS, OverflowError, ValueError, TypeError) as error:
-            if transient(error) or not batch.good:
+        except Exception as error:
+            if not batch.good or not unstorable(error):
                 raise
             parts = batch.halves(self.acked) if len(batch.good) > 1 else (batch.put_aside(str(error)),)
             for part in parts:

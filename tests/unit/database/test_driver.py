@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
@@ -105,20 +107,61 @@ async def test_the_ledger_and_people_take_turns(db: Database) -> None:
     assert await db.ledger(lambda tx: tx.fetch("SELECT used FROM balances")) == [(40,)]
 
 
-async def test_a_cancelled_booking_is_all_or_nothing(db: Database) -> None:
+async def test_a_cancelled_booking_is_all_or_nothing(db: Database, database_url: str) -> None:
+    """Wherever it is cancelled; and what is booked after it is there for others, too."""
+
     def work(tx: Tx) -> None:
         tx.add_rows(balances, KEYS, SUMS, [("user", 1, 1, 0)])
         tx.add_rows(balances, KEYS, SUMS, [("user", 2, 1, 0)])
 
-    for n in range(20):
+    for n in range(40):
         task = asyncio.create_task(db.ledger(work))
         for _ in range(n):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    await db.ledger(work)
-    (one,), (two,) = await db.ledger(lambda tx: tx.fetch("SELECT used FROM balances"))
-    assert one == two > 0
+    for _ in range(engine.PG_CONNECTIONS):
+        await db.ledger(work)
+    other = engine.open_database(database_url)
+    (one,), (two,) = await other.ledger(lambda tx: tx.fetch("SELECT used FROM balances"))
+    await other.close()
+    assert one == two >= engine.PG_CONNECTIONS
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize(("word", "nth"), [("BEGIN", 1), ("BEGIN", 2), ("COMMIT", 1), ("ROLLBACK", 1), ("ROLLBACK", 2)])
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), asyncpg.QueryCanceledError("by an operator")])
+async def test_a_connection_that_may_be_inside_a_transaction_is_not_used_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, word: str, nth: int, error: BaseException
+) -> None:
+    """The word was refused, or took effect and its reply was lost: what is booked next must not depend on that.
+
+    (It became a savepoint in there, was acknowledged, and fell with the connection.)  The first BEGIN and ROLLBACK
+    are the pool's own, which looks whether the connection still lives.
+    """
+    monkeypatch.setattr(engine, "PG_CONNECTIONS", 1)
+    db, other = engine.open_database(database_url), engine.open_database(database_url)
+    await db.ledger(lambda tx: None)
+    execute = asyncpg.Connection.execute
+    said = 0
+
+    async def lose(self: Any, query: str, *values: Any, **more: Any) -> str:
+        nonlocal said
+        said += query.startswith(word)
+        hit = query.startswith(word) and said == nth
+        status = "" if hit and isinstance(error, asyncpg.PostgresError) else await execute(self, query, *values, **more)
+        if hit:
+            raise error
+        return status
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", lose)
+    with suppress(asyncio.CancelledError, *DATABASE_ERRORS, ZeroDivisionError):
+        await db.ledger(lambda tx: 1 // 0 if word == "ROLLBACK" else 1, 0)
+    assert said >= nth
+    await db.ledger(lambda tx: tx.insert_rows(attempts, [ATTEMPT]))
+    assert await _count(other, "attempts") == 1
+    await db.close()
+    await other.close()
 
 
 async def test_commits_of_the_ledger_are_durable(sqlite_url: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 
+import aiosqlite
 import asyncpg
 import pytest
 from sqlalchemy import select, text
@@ -13,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from burncloud.database import engine
-from burncloud.database.engine import Database, DatabaseError, open_database, transient
+from burncloud.database.engine import Database, DatabaseError, open_database, transient, unstorable
 from burncloud.database.schema import settings
 
 
@@ -196,20 +198,50 @@ async def test_the_wal_is_written_back(sqlite_url: str, monkeypatch: pytest.Monk
     await db.close()
 
 
-def test_what_may_succeed_later() -> None:
-    def sqlite_error(code: int) -> sqlite3.OperationalError:
-        error = sqlite3.OperationalError("x")
-        error.sqlite_errorcode = code
-        return error
+def sqlite_error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("x")
+    error.sqlite_errorcode = code
+    return error
 
+
+def test_what_may_succeed_later() -> None:
     assert transient(sqlite_error(sqlite3.SQLITE_BUSY_SNAPSHOT))
     assert transient(sqlite_error(sqlite3.SQLITE_FULL))
     assert transient(ConnectionResetError())
     assert transient(TimeoutError())
     assert transient(asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"))
+    assert transient(asyncpg.QueryCanceledError("by an operator"))
+    assert transient(asyncpg.ReadOnlySQLTransactionError("a standby, not promoted yet"))
     assert not transient(sqlite_error(sqlite3.SQLITE_ERROR))
+    assert not transient(asyncpg.InsufficientPrivilegeError("on receipts"))
     assert not transient(OverflowError())
     assert not transient(ValueError())
+
+
+@pytest.mark.parametrize(
+    ("error", "is_so"),
+    [
+        (asyncpg.UniqueViolationError("x"), True),
+        (asyncpg.CharacterNotInRepertoireError("x"), True),
+        (asyncpg.NumericValueOutOfRangeError("x"), True),
+        (asyncpg.ProgramLimitExceededError("index row too long"), True),
+        (sqlite_error(sqlite3.SQLITE_CONSTRAINT | 8 << 8), True),
+        (OverflowError(), True),
+        (UnicodeEncodeError("utf8", "x", 0, 1, "surrogate"), True),
+        (IntegrityError("INSERT", None, asyncpg.UniqueViolationError("x")), True),
+        (sqlite_error(sqlite3.SQLITE_ERROR), False),
+        (sqlite_error(sqlite3.SQLITE_BUSY), False),
+        (sqlite3.ProgrammingError("closed"), False),
+        (asyncpg.InterfaceError("closed"), False),
+        (asyncpg.QueryCanceledError("x"), False),
+        (asyncpg.NoActiveSQLTransactionError("x"), False),
+        (asyncpg.UndefinedTableError("x"), False),
+        (ConnectionResetError(), False),
+        (TimeoutError(), False),
+    ],
+)
+def test_what_can_never_be_stored(error: Exception, is_so: bool) -> None:
+    assert unstorable(error) is is_so
 
 
 async def test_a_cancelled_transaction_leaves_nothing_behind(db: Database) -> None:
@@ -232,3 +264,22 @@ async def test_a_cancelled_transaction_leaves_nothing_behind(db: Database) -> No
         names = {name for (name,) in await connection.execute(text("SELECT name FROM settings"))}
     assert {"99a", "99b"} <= names
     assert {name[:-1] for name in names if name.endswith("a")} == {name[:-1] for name in names if name.endswith("b")}
+
+
+async def test_a_cancelled_read_leaves_nothing_behind(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """(/health gives up on a slow database.)  Its connection stayed in a transaction: of no use, and the WAL grew."""
+    monkeypatch.setattr(engine, "READERS", 1)
+    db = open_database(sqlite_url)
+    await _get(db)
+    execute = aiosqlite.Connection.execute_fetchall
+
+    async def breaking_off(self: aiosqlite.Connection, sql: str, *values: Any) -> Any:
+        monkeypatch.undo()
+        await execute(self, sql, *values)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(aiosqlite.Connection, "execute_fetchall", breaking_off)
+    with pytest.raises(asyncio.CancelledError):
+        await _get(db)
+    assert await _get(db) is None
+    await db.close()

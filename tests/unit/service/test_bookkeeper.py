@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from sqlalchemy import text
@@ -206,6 +208,44 @@ async def test_a_record_that_cannot_be_booked_is_put_aside(house: House) -> None
         rows = (await connection.execute(text("SELECT seq, x FROM quarantine ORDER BY seq"))).all()
     assert [tuple(row) for row in rows] == [(5, 5), (8, 8), (11, 3), (14, 14)]
     assert house.alarms == ["quarantine"] * 4
+    keeper.let_go()
+
+
+@pytest.mark.parametrize("error", [
+    asyncpg.QueryCanceledError("by an operator"),
+    asyncpg.InsufficientPrivilegeError("on receipts"),
+    asyncpg.NoActiveSQLTransactionError("SAVEPOINT"),
+    sqlite3.OperationalError("no such table"),
+])  # fmt: skip
+async def test_a_failure_that_is_not_the_records_puts_nothing_aside(
+    house: House, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Not while it lives, nor as its journal is closed: it waits.  (One such failure was enough.)"""
+    monkeypatch.setattr(bookkeeper, "RUN_DEADLINE_MS", 0)
+    book, failing = ledger.book, True
+
+    def refuse(*arguments: Any) -> bool:
+        nonlocal failing
+        if failing:
+            failing = False
+            raise error
+        return book(*arguments)
+
+    monkeypatch.setattr(ledger, "book", refuse)
+    writer = house.writer()
+    keeper = await house.keeper(writer)
+    for step in ("living", "dead"):
+        writer.put(intent(lost=3) if step == "dead" else end(1, 10))
+        failing = True
+        if step == "dead":
+            writer.kill()
+            keeper.live = False
+        with pytest.raises(type(error)):
+            await keeper.round()
+        await keeper.round()
+    assert [row.state for row in await receipts(house.db)] == ["done", "interrupted"]
+    assert (await balance(house.db, "user")).used == 13
+    assert house.alarms == []
     keeper.let_go()
 
 

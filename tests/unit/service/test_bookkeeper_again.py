@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from sqlalchemy import text
@@ -168,6 +169,40 @@ async def test_a_commit_whose_reply_was_lost_is_found_again(house: House, monkey
     assert await keeper.round()
     assert not lost
     assert (await balance(house.db, "user")).used == 34
+    keeper.let_go()
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_commit_that_is_on_its_way_as_its_process_dies(
+    house: House, monkeypatch: pytest.MonkeyPatch, arrives: bool
+) -> None:
+    """PostgreSQL carries it out when it comes: the successor waits for that at the epoch, and reads only then.
+
+    (With SQLite, a process takes its transaction with it.)
+    """
+    writer = house.writer()
+    keeper = await house.keeper(writer)
+    writer.exchange(30)
+    writer.put(intent(lost=4))
+    execute, sent, comes = asyncpg.Connection.execute, asyncio.Event(), asyncio.Event()
+
+    async def slowly(self: Any, query: str, *values: Any, **more: Any) -> Any:
+        if query.startswith("COMMIT") and not sent.is_set():
+            sent.set()
+            await comes.wait()
+        return await execute(self, query, *values, **more)
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", slowly)
+    dying = asyncio.create_task(keeper.round())
+    await sent.wait()
+    successor = asyncio.create_task(open_house(house.db, house.root))
+    await asyncio.sleep(0.2)
+    assert not successor.done()
+    (comes.set if arrives else dying.cancel)()
+    await asyncio.gather(dying, return_exceptions=True)
+    await (await successor).close(writer)
+    assert [(row.state, row.charge) for row in await receipts(house.db)] == [("done", 30), ("interrupted", 4)]
     keeper.let_go()
 
 

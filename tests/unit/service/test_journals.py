@@ -59,6 +59,10 @@ async def test_a_worker_from_its_first_to_its_last_record(db: Database, books: B
 
 
 async def test_dead_journals_are_closed_while_we_serve(db: Database, tmp_path: Path) -> None:
+    """Those of a control process that broke off in the midst of whatever it did to the database.
+
+    Its successor uses the same connections here, so it finds out, too, if one of them was left inside a transaction.
+    """
     ledger = await ledger_of(db)
     dead = [Writer(tmp_path, ledger) for _ in range(3)]
     first = await make_books(db, tmp_path)
