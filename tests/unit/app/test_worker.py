@@ -352,9 +352,12 @@ async def test_counters(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     await house.until(lambda: house.worker._listener)
     await house.ask(post(chat()))
     house.worker._tell()
-    await house.until(lambda: any(isinstance(m, link.Stats) for m in house.heard))
-    [stats] = [m.counters for m in house.heard if isinstance(m, link.Stats)][-1:]
-    assert stats["requests"] == 1
+
+    def told() -> list[dict[str, int]]:
+        return [m.counters for m in house.heard if isinstance(m, link.Stats) and m.counters["requests"] == 1]
+
+    await house.until(told)
+    stats = told()[0]
     assert stats["tokens"] == stats["channels"] == 1
     assert stats["journal_seq"] == 2
 
