@@ -208,10 +208,11 @@ async def test_what_is_learned_of_channels_is_shared(house: House) -> None:
     """News of a moment in one message; what control tells is so here; a new control process hears of all of it."""
     house.load()
     await house.until(lambda: house.worker._listener)
+    now = asyncio.get_running_loop().time()
     health, outlet = house.worker.gateway.health, house.worker.gateway.world.outlets[1]
     [ability] = outlet.abilities.values()
-    health.learn([link.Part(1, 0, ability.model, "cooling", "broken", 500, 60_000, 2_000)], 0.0)
-    health.chosen(ability, outlet.keys[0], 0.0)
+    health.learn([link.Part(1, 0, ability.model, "cooling", "broken", 500, 60_000, 2_000)], now)
+    health.chosen(ability, outlet.keys[0], now)
     health.news[1, 0, ability.model] = ability.breaker
     house.worker._news()
     house.worker._news()
@@ -220,7 +221,7 @@ async def test_what_is_learned_of_channels_is_shared(house: House) -> None:
     assert [part.state for part in told.parts] == ["cooling"]
     house.tell(link.Learned([link.Part(1, 0, ability.model, "ready")]))
     await house.until(lambda: ability.available)
-    health.learn([link.Part(1, 10, "", "off", "refused", 401, 60_000, 60_000)], 0.0)
+    health.learn([link.Part(1, 10, "", "off", "refused", 401, 60_000, 60_000)], now)
     house.peers[-1].close()
     await house.until(lambda: len([m for m in house.heard if isinstance(m, link.Learned)]) == 2)
     assert isinstance(house.heard[-1], link.Opened | link.Bell | link.Learned)
