@@ -36,6 +36,15 @@ CODES: Final[dict[str, str]] = {
 }
 """Code or type of the error, in lower case → kind."""
 
+STOPS: Final = frozenset((
+    "content_filter", "incomplete:content_filter",  # OpenAI, Azure and all who speak like them; Responses
+    "refusal",  # Anthropic: its classifiers stopped the answer
+    "content_filtered", "guardrail_intervened",  # Bedrock
+    "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII",  # Gemini, also of a prompt (blockReason)
+    "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
+))  # fmt: skip
+"""Finish reasons (meter.Reading.finish) of an answer that the vendor's filter stopped."""
+
 _SENTENCES: Final = (
     (TOO_LONG, re.compile(
         r"maximum context length|maximum context window|context[ _]length[ _]exceeded|exceeds? the context"

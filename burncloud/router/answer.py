@@ -15,18 +15,17 @@ from typing import Final
 
 from burncloud import crash
 from burncloud.adaptors.canon import Unreadable
-from burncloud.adaptors.complaints import kind_of
+from burncloud.adaptors.complaints import STOPS
 from burncloud.adaptors.framed import FrameMeter
-from burncloud.adaptors.meter import Meter, Reading, first_content, read_plain
+from burncloud.adaptors.meter import Meter, first_content, read_plain
 from burncloud.adaptors.passage import Passage
 from burncloud.adaptors.record import Record
 from burncloud.adaptors.seam import Continued
 from burncloud.adaptors.sieve import Logged, Sieve
 from burncloud.adaptors.spoken import SSE
 from burncloud.adaptors.translation import Translation
-from burncloud.domain.policies import UNAVAILABLE
 from burncloud.errors import Refusal
-from burncloud.router import settle, verdict
+from burncloud.router import settle
 from burncloud.router.affinity import made_by
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import ENDING, HOLDING, OVER, PASSING, SENT, TALKING, Exchange
@@ -34,6 +33,7 @@ from burncloud.router.fault import Fault as Fault
 from burncloud.router.fault import fault_of
 from burncloud.router.heading import head_for, heard
 from burncloud.router.health import Health
+from burncloud.router.judge import Judge
 from burncloud.router.parting import error_event
 from burncloud.router.ports import House, Translator
 from burncloud.router.translate import FREE_BYTES, is_heavy
@@ -78,8 +78,7 @@ class Answers:
         self._body_over = body_over
         self.opened: Callable[[Exchange, Upstream], bool] = lambda x, up: False
         """Whether a 101 opens a WebSocket that was asked for (realtime.py)."""
-        self.elsewhere: Callable[[Exchange, str], bool] = lambda x, kind: False
-        """Whether another model is to be asked after a complaint of this kind (complaints.py)."""
+        self.judge = Judge(failed)
         self.record: Callable[[Exchange], Record | None]
         """What a stream that begins is recorded in; None = nobody would go on with it (rescue.py)."""
         self.goes_on: Callable[[Exchange, Record | None, bytes], bool]
@@ -87,7 +86,7 @@ class Answers:
         self.winner: Callable[[Exchange], Exchange]
         """Of two that ask for the same this one can answer: the exchange that goes on (hedge.py)."""
         steps = Steps(
-            failed, refuse, self._complained, self._well, self._commit, self._settle, lambda x: self.winner(x)
+            failed, refuse, self.judge.complained, self._well, self._commit, self._settle, lambda x: self.winner(x)
         )
         self.wholes = Wholes(loop, now_ns, files, translator, steps)
         self.counters: dict[str, int] = {
@@ -185,7 +184,8 @@ class Answers:
         assert endpoint is not None
         x.reading = reading = read_plain(endpoint.dialect, endpoint.name, content)
         # what states its usage was JSON
-        if (reading.usage is None or reading.error) and self._is_none(x, content, reading):
+        odd = reading.usage is None or reading.error or reading.finish in STOPS
+        if odd and self.judge.is_none(x, content, reading):
             return
         if x.race is not None:
             x = self.winner(x)
@@ -210,26 +210,6 @@ class Answers:
             last = head_for(x, up, len(content)) + content
         self._settle(x, "done", last)
 
-    def _is_none(self, x: Exchange, body: bytes, reading: Reading | None) -> bool:
-        """Whether what came with 200 is no answer, or the complaint that another model is to be asked after; then
-        the attempt is given up."""
-        endpoint = x.target.endpoint
-        assert endpoint is not None
-        if not verdict.is_answer(endpoint, body, reading):
-            x.reading = None
-            self._failed(x, Fault("broken" if body else "empty", x.status))
-            return True
-        return reading is not None and reading.error and self._complained(x, 400, body)
-
-    def _complained(self, x: Exchange, status: int, body: bytes) -> bool:
-        """Whether another model is to be asked after this error answer; then the attempt is given up."""
-        kind = kind_of(status, body)
-        if not kind or not self.elsewhere(x, kind):
-            return False
-        x.reading = None
-        self._failed(x, Fault(kind, x.status))
-        return True
-
     def _pass_translated(
         self, x: Exchange, translation: Translation | Passage | Continued, up: Upstream, content: bytes
     ) -> None:
@@ -240,7 +220,8 @@ class Answers:
         x.status = 200
         spoken = heard(translation, up.head)
         reading = read_plain(spoken.family, spoken.endpoint, content)
-        if (reading.usage is None or reading.error) and self._is_none(x, content, reading):
+        odd = reading.usage is None or reading.error or reading.finish in STOPS
+        if odd and self.judge.is_none(x, content, reading):
             return
         try:
             told = translation.whole(content)
@@ -282,41 +263,17 @@ class Answers:
         elif x.sse:
             self._hold_stream(x, up, ended)
         elif ended:
-            if not self._is_refused(x, up):
+            if not self.judge.is_refused(x, up):
                 self._commit(x, up, True)
-        elif max(x.held_bytes, up.head.length) > JSON_HOLD_BYTES_MAX or not self._is_held(x, up):
+        elif max(x.held_bytes, up.head.length) > JSON_HOLD_BYTES_MAX or not self.judge.is_held(x, up):
             self._commit(x, up, False)
-
-    def _is_held(self, x: Exchange, up: Upstream) -> bool:
-        """Whether a plain answer that is not complete waits for its end; a stream that is an array does not."""
-        if x.stream and x.held and x.held[0][:64].lstrip()[:1] == b"[":
-            return False
-        endpoint = x.target.endpoint
-        return b"json" in up.head.content_type or (endpoint is not None and verdict.json_is_due(endpoint))
-
-    def _is_refused(self, x: Exchange, up: Upstream) -> bool:
-        """Whether a plain answer that was held whole is none; then the attempt is given up."""
-        if x.status == 204 or (x.status != 200 and x.status < 400):
-            return False
-        body = x.held[0] if len(x.held) == 1 else b"".join(x.held)
-        if x.status >= 400:
-            return self._complained(x, x.status, body)
-        endpoint = x.target.endpoint
-        assert endpoint is not None
-        if up.head.encoding:
-            return not body and self._is_none(x, body, None)
-        return self._is_none(x, body, read_plain(endpoint.dialect, endpoint.name, body) if body else None)
-
-    def _others(self, x: Exchange) -> bool:
-        """Whether another channel, or another model, can be asked instead."""
-        return x.route.other((*x.tried, x.ability)) or self.elsewhere(x, UNAVAILABLE)
 
     def _hold_stream(self, x: Exchange, up: Upstream, ended: bool) -> None:
         endpoint = x.target.endpoint
         assert endpoint is not None
         held = x.held[0] if len(x.held) == 1 else b"".join(x.held)
         verdict = first_content(held, endpoint.dialect, endpoint.name, up.head.encoding)
-        if verdict == "error" and x.status == 200 and self._others(x):
+        if verdict == "error" and x.status == 200 and self.judge.others(x):
             self._failed(x, Fault("broken", x.status))
         elif verdict == "wait" and ended and x.status == 200:
             self._failed(x, Fault("empty", x.status))
@@ -352,7 +309,7 @@ class Answers:
                 self._failed(x, Fault("diverged", x.status))
                 return
             broken = broken or failed or (ended and not translation.content)
-        elif (failed and self._others(x)) or (ended and not (failed or translation.content)):
+        elif (failed and self.judge.others(x)) or (ended and not (failed or translation.content)):
             broken = True
         if broken:
             self._failed(x, Fault("broken", x.status))
@@ -401,9 +358,11 @@ class Answers:
 
     def _commit(self, x: Exchange, up: Upstream, ended: bool) -> None:
         """Write the head, and with it what was held."""
+        content = x.held[0] if len(x.held) == 1 else b"".join(x.held)
+        if self.judge.is_filtered(x, content):
+            return
         if x.race is not None:
             x = self.winner(x)
-        content = x.held[0] if len(x.held) == 1 else b"".join(x.held)
         x.held = []
         if x.thread is not None and x.thread.stateful:
             x.thread.made = made_by(content)

@@ -64,7 +64,8 @@ class Fallbacks:
 
     def has(self, x: Exchange, kind: str) -> bool:
         """Whether another model is to be asked after a complaint of this kind, or "unavailable"."""
-        return next(self._candidates(x, TRIGGERS.get(kind, kind)), None) is not None
+        known = self._world.policies
+        return bool(known) and next(self._candidates(x, TRIGGERS.get(kind, kind)), None) is not None
 
     def take(self, x: Exchange, trigger: str) -> bool:
         """Ask the next stand-in; False = there is none (any more)."""
@@ -73,8 +74,7 @@ class Fallbacks:
             fields = self._turn(x, model, route)
             output = self._prices.price(x)
             found = output >= 0 and (
-                not self._world.limits
-                or self.count(x, x.prompt + output, partial(self._counted, x, fields, trigger))
+                not self._world.limits or self.count(x, x.prompt + output, partial(self._counted, x, fields, trigger))
             )
             if found is True:
                 self._taken(x, fields, trigger)

@@ -115,7 +115,7 @@ class Gateway:
         self.world.tune(settings.affinity == "on")
         self.affinity = Affinity(self.world, self._loop.time)
         self.fallbacks = Fallbacks(self.world, self.desk, self, lambda: self._settings.attempts_timeout_ms)
-        self.answers.elsewhere = self.fallbacks.has
+        self.answers.judge.elsewhere = self.fallbacks.has
         self.failover = Failover(house, self.desk, self.health, self._loop, self.fallbacks, *again)
         hands = (self._go, lambda x: self._dial(x, x.outlet), self.answers.lament, self.arrivals.is_roomy)
         self.rescues = Rescues(self.world, self.health, self._loop, lambda: self._settings, *hands)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from burncloud import clock, crash
+from burncloud.adaptors.complaints import FILTERED, TOO_LONG
 from burncloud.adaptors.meter import billable
 from burncloud.config import Settings
 from burncloud.domain.pricing import charge
@@ -28,7 +29,7 @@ from burncloud.router.translate import forget
 from burncloud.router.world import World
 
 SETTING: Final = "hedge_after_ms"
-UNBLAMED: Final = frozenset(("stale", "unfit"))
+UNBLAMED: Final = frozenset(("stale", "unfit", TOO_LONG, FILTERED))
 OF_AN_ATTEMPT: Final = (
     "ability", "outlet", "key", "way", "written", "asked", "translation", "stripper", "sieve", "meter", "reading",
     "held", "held_bytes", "hurried", "status", "first_ns", "sse", "upstream_model", "attempt_ns", "state", "up",

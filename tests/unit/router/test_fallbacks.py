@@ -39,7 +39,7 @@ def given(*models: str, **fields: Any) -> list[Any]:
 def too_long(d: Dialogue) -> None:
     """What the answer's side does with context_length_exceeded, if it asks."""
     [x] = d.gateway.live
-    assert d.gateway.answers.elsewhere(x, TOO_LONG)
+    assert d.gateway.answers.judge.elsewhere(x, TOO_LONG)
     d.gateway.attempt_failed(x, Fault(TOO_LONG, 400))
 
 
@@ -185,9 +185,9 @@ def test_only_what_is_asked_for() -> None:
         client >> post(chat())
         up = d.upstream()
         [x] = d.gateway.live
-        assert d.gateway.answers.elsewhere(x, TOO_LONG)
-        assert not d.gateway.answers.elsewhere(x, FILTERED)
-        assert not d.gateway.answers.elsewhere(x, policies.UNAVAILABLE)
+        assert d.gateway.answers.judge.elsewhere(x, TOO_LONG)
+        assert not d.gateway.answers.judge.elsewhere(x, FILTERED)
+        assert not d.gateway.answers.judge.elsewhere(x, policies.UNAVAILABLE)
         up << problem(500)
         assert client.answer().status == 503
 

@@ -96,7 +96,7 @@ def test_a_complaint_may_lead_elsewhere(status: int) -> None:
                 settle.attempt_over(x, fault.status, 1, 0)
                 d.gateway.failover._give_up(x, fault)
 
-            d.gateway.answers.elsewhere = ask
+            d.gateway.answers.judge.elsewhere = ask
             d.gateway.failover.attempt_failed = go_there  # type: ignore[method-assign]
             client = d.client()
             client >> post(chat())

@@ -1,0 +1,85 @@
+"""Whether what came is what the client shall have: before the commit point an attempt can still be given up.
+
+What is no answer at all is the channel's fault (verdict.py).  What the vendor complains of, or what its filter
+stopped, is an answer, unless the operator names another model to be asked then (fallbacks.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from burncloud.adaptors.complaints import FILTERED, STOPS, complaint_in, kind_of
+from burncloud.adaptors.meter import Meter, Reading, read_plain
+from burncloud.domain.policies import UNAVAILABLE
+from burncloud.router import verdict
+from burncloud.router.exchange import Exchange
+from burncloud.router.fault import Fault
+from burncloud.wire.upstream import Upstream
+
+
+class Judge:
+    """Of all answers of a worker.  Where a method says True, the attempt was given up."""
+
+    def __init__(self, failed: Callable[[Exchange, Fault], None]) -> None:
+        self._failed = failed
+        self.elsewhere: Callable[[Exchange, str], bool] = lambda x, kind: False
+        """Whether another model is to be asked after a complaint of this kind (complaints.py)."""
+
+    def is_none(self, x: Exchange, body: bytes, reading: Reading | None) -> bool:
+        """Whether what came with 200 is no answer, or one after which another model is to be asked."""
+        endpoint = x.target.endpoint
+        assert endpoint is not None
+        if not verdict.is_answer(endpoint, body, reading):
+            x.reading = None
+            self._failed(x, Fault("broken" if body else "empty", x.status))
+            return True
+        if reading is None:
+            return False
+        return self._leaves(x, complaint_in(body) if reading.error else FILTERED if reading.finish in STOPS else "")
+
+    def complained(self, x: Exchange, status: int, body: bytes) -> bool:
+        """Whether another model is to be asked after this error answer."""
+        return self._leaves(x, kind_of(status, body))
+
+    def is_filtered(self, x: Exchange, held: bytes) -> bool:
+        """Whether it is after all that was held of an answer, in the client's dialect: a filter stopped it."""
+        endpoint = x.target.endpoint
+        if x.status != 200 or endpoint is None or x.rescue is not None or not self.elsewhere(x, FILTERED):
+            return False
+        meter = Meter(endpoint.dialect, endpoint.name, x.sse)
+        meter.feed(held)
+        return meter.finish().finish in STOPS and self._leaves(x, FILTERED)
+
+    def is_refused(self, x: Exchange, up: Upstream) -> bool:
+        """Whether a plain answer that was held whole is none."""
+        if x.status == 204 or (x.status != 200 and x.status < 400):
+            return False
+        body = x.held[0] if len(x.held) == 1 else b"".join(x.held)
+        if x.status >= 400:
+            return self.complained(x, x.status, body)
+        endpoint = x.target.endpoint
+        assert endpoint is not None
+        if up.head.encoding:
+            return not body and self.is_none(x, body, None)
+        return self.is_none(x, body, read_plain(endpoint.dialect, endpoint.name, body) if body else None)
+
+    def is_held(self, x: Exchange, up: Upstream) -> bool:
+        """Whether a plain answer that is not complete waits for its end; a stream that is an array does not.
+
+        Nothing is given up.
+        """
+        if x.stream and x.held and x.held[0][:64].lstrip()[:1] == b"[":
+            return False
+        endpoint = x.target.endpoint
+        return b"json" in up.head.content_type or (endpoint is not None and verdict.json_is_due(endpoint))
+
+    def others(self, x: Exchange) -> bool:
+        """Whether another channel, or another model, can be asked instead.  Nothing is given up."""
+        return x.route.other((*x.tried, x.ability)) or self.elsewhere(x, UNAVAILABLE)
+
+    def _leaves(self, x: Exchange, kind: str) -> bool:
+        if not kind or not self.elsewhere(x, kind):
+            return False
+        x.reading = None
+        self._failed(x, Fault(kind, x.status))
+        return True
