@@ -10,6 +10,7 @@ the lines take turns.
 from __future__ import annotations
 
 import asyncio
+import mmap
 import socket
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 from burncloud.wire.proxy import Proxy, tunnel
 from burncloud.wire.resolver import Address, Resolver
 from burncloud.wire.tls import TlsSetting, context
-from burncloud.wire.upstream import Sink, Upstream
+from burncloud.wire.upstream import BUFFER_BYTES, Sink, TlsUpstream, Upstream
 
 STAGGER_S: Final = 0.25
 RECEIVE_BUFFER_BYTES: Final = 64 << 10
@@ -185,6 +186,7 @@ class Pool:
         self._idle_s = idle_ms / 1000
         self._origins: dict[OriginKey, Origin] = {}
         self._look_at = 0.0
+        self._tls_buffer = memoryview(mmap.mmap(-1, BUFFER_BYTES))
         self._tasks: set[asyncio.Task[None]] = set()
 
     def origin(self, key: OriginKey) -> Origin:
@@ -297,6 +299,8 @@ class Pool:
         key = origin.key
 
         def protocol() -> Upstream:
+            if key.scheme == "https":
+                return TlsUpstream(self._sink, origin, loop, self._tls_buffer)
             return Upstream(self._sink, origin, loop)
 
         if key.scheme == "unix":

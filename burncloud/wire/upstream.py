@@ -18,6 +18,8 @@ from burncloud.wire.heads import AnswerHead, judge_answer
 WRITE_HIGH: Final = 256 << 10
 SILENT_BYTES_MAX: Final = 256 << 10
 """So much may come without content: interim answers and the head, chunk extensions and trailers."""
+BUFFER_BYTES: Final = 512 << 10
+"""Both loops stop reading a TLS socket at 256 KiB that nobody takes, and read as much at once."""
 NO_HEAD: Final = AnswerHead()
 ALL: Final = 1 << 62
 
@@ -51,7 +53,7 @@ class Switched:
         self._up.on_body(data)
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(asyncio.BaseProtocol):
     """The client side of one connection to an origin."""
 
     __slots__ = (
@@ -336,3 +338,26 @@ class Upstream(asyncio.Protocol):
         x = self.exchange
         self.abort()
         self._sink.on_lost(x, self, reason)
+
+
+class TlsUpstream(Upstream, asyncio.BufferedProtocol):
+    """The same over TLS, read into a buffer that all connections share.
+
+    As a plain protocol it would get each read as an object of 256 KiB that is shrunk to what came: allocated where so
+    much is free, and not where something as small was given back.
+    """
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self, sink: Sink, origin: Any, loop: asyncio.AbstractEventLoop, buffer: memoryview) -> None:
+        """`buffer`: of the loop; it holds all that may have come while reading was paused (BUFFER_BYTES)."""
+        super().__init__(sink, origin, loop)
+        self._buffer = buffer
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next read goes; what it brought is taken out before anybody else reads."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes of the answer."""
+        self.data_received(self._buffer[:nbytes].tobytes())

@@ -63,7 +63,7 @@ def test_what_is_held_of_a_stream_is_bounded() -> None:
         assert meter._held <= HOLD_BYTES
 
 
-@pytest.mark.parametrize("size", [300, 20_000])
+@pytest.mark.parametrize("size", [60, 300, 333, 1000, 20_000])
 def test_the_estimate_of_a_long_cut_stream_is_fair(size: int) -> None:
     events = chat_events(2000)
     said = sum(len(json.loads(event[6:])["choices"][0]["delta"]["content"].encode()) for event in events)
@@ -83,6 +83,23 @@ def test_an_end_far_before_the_last_byte() -> None:
         b"x" * 40_000
     )
     assert read(b"".join([*chat_events(200), FINISH, tail]), 777) == Reading(Usage(1, 2), True, "stop", False, 0)
+
+
+@pytest.mark.parametrize("size", [100, 777, 3100])
+def test_a_short_end_before_a_long_event(size: int) -> None:
+    long = b'data: {"choices":[],"padding":"%b"}\n\n' % (b"x" * 2500)
+    assert read(b"".join([*chat_events(200), FINISH, long, USAGE]), size) == Reading(
+        Usage(9, 1000), True, "stop", False, 0
+    )
+
+
+def test_long_events_are_not_kept() -> None:
+    """Thousands of streams are open at once: of one that speaks in long events, what is held is little, too."""
+    meter, held = Meter("openai", "chat.completions", True), 0
+    for _ in range(200):
+        meter.feed(b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"tokens " * 134))
+        held += meter._held
+    assert held / 200 < HOLD_BYTES
 
 
 def anthropic(count: int) -> bytes:

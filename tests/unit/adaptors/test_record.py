@@ -26,6 +26,32 @@ def test_all_of_it_comes_back() -> None:
     assert not kept.lost
 
 
+def test_small_blocks_pack_as_well() -> None:
+    """Where there are thousands, each packs by what its first block was like."""
+    pieces = [delta(f"word {number}") for number in range(2000)]
+    taken = []
+    for count in (0, 9000):
+        room = Room()
+        room.count(count)
+        kept = Record(room)
+        for piece in pieces:
+            kept.add(piece)
+        assert kept.whole() == b"".join(pieces)
+        taken.append(record.ROOM_BYTES - room.free)
+    assert taken[1] < 2 * taken[0]
+
+
+def test_what_does_not_pack_comes_back() -> None:
+    """Blocks that stay larger than what is unpacked at once."""
+    noise = random.Random(1).randbytes
+    room = Room()
+    kept = Record(room)
+    pieces = [noise(size) for size in (40_000, 1, record.BLOCK_BYTES, 100_000, 700)]
+    for piece in pieces:
+        kept.add(piece)
+    assert kept.whole() == b"".join(pieces)
+
+
 def test_a_short_one_takes_no_room() -> None:
     """Up to a block there are only references."""
     room = Room(0)
@@ -40,7 +66,7 @@ def test_many_streams_hold_less_each() -> None:
     assert room.block == record.BLOCK_BYTES
     kept = [Record(room) for _ in range(2048)]
     assert room.block == record.RAW_BYTES // 2048
-    kept += [Record(room) for _ in range(8000)]
+    kept += [Record(room) for _ in range(10_000)]
     assert room.block == record.BLOCK_BYTES_MIN
     for one in kept:
         one.drop()

@@ -318,10 +318,14 @@ async def test_no_address_answers() -> None:
 
 
 class TlsServer:
-    """A server with this certificate, in a thread; keeps the names that clients asked for."""
+    """A server with this certificate, in a thread; keeps the names that clients asked for.
 
-    def __init__(self, certificate: trustme.LeafCert) -> None:
+    It answers the first six bytes with `head` and themselves.
+    """
+
+    def __init__(self, certificate: trustme.LeafCert, head: bytes = b"") -> None:
         self.names: list[str | None] = []
+        self._head = head
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(self._context)
         self._context.sni_callback = lambda sock, name, context: self.names.append(name)
@@ -335,25 +339,37 @@ class TlsServer:
                 sock, _ = self._socket.accept()
             except OSError:
                 return
-            try:
-                sock.settimeout(5)
-                with self._context.wrap_socket(sock, server_side=True) as tls:
+            threading.Thread(target=self._answer, args=(sock,), daemon=True).start()
+
+    def _answer(self, sock: socket.socket) -> None:
+        try:
+            sock.settimeout(5)
+            with self._context.wrap_socket(sock, server_side=True) as tls:
+                said = tls.recv(6)
+                if said:
+                    tls.sendall(self._head + said)
                     tls.recv(1)
-            except OSError:
-                sock.close()
+        except OSError:
+            sock.close()
 
     def close(self) -> None:
         """No more."""
         self._socket.close()
 
 
-async def test_tls(tmp_path: Path) -> None:
-    """Verified against the private CA, asked for by name; without it, or under another name, no connection."""
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[trustme.LeafCert, str]:
+    """(of localhost, the file of its authority)."""
     ca = trustme.CA()
     path = tmp_path / "ca.pem"
     ca.cert_pem.write_to_path(str(path))
-    server = TlsServer(ca.issue_cert("localhost"))
-    trusted = TlsSetting(str(path))
+    return ca.issue_cert("localhost"), str(path)
+
+
+async def test_tls(certificate: tuple[trustme.LeafCert, str]) -> None:
+    """Verified against the private CA, asked for by name; without it, or under another name, no connection."""
+    server = TlsServer(certificate[0])
+    trusted = TlsSetting(certificate[1])
     pool = Pool(Sink(), Resolver(), 5000, 1000)
     for host, setting, outcome in (
         ("localhost", trusted, ""),
@@ -367,6 +383,41 @@ async def test_tls(tmp_path: Path) -> None:
         if up is not None:
             up.abort()
     assert server.names[0] == "localhost"
+    await asyncio.sleep(0.05)
+    server.close()
+
+
+class Kept(Sink):
+    """Keeps the content that came."""
+
+    def __init__(self) -> None:
+        self.came: asyncio.Queue[tuple[Any, bytes | None]] = asyncio.Queue()
+
+    def on_answer(self, x: Any, up: Upstream, content: bytes | None, ended: bool) -> None:
+        """Content."""
+        self.came.put_nowait((x, content))
+
+
+async def test_tls_is_read_into_one_buffer(certificate: tuple[trustme.LeafCert, str]) -> None:
+    """All connections share it; what one has read is its own once another reads."""
+    server = TlsServer(certificate[0], b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
+    sink = Kept()
+    pool = Pool(sink, Resolver(), 5000, 1000)
+    key, ups = OriginKey("https", "localhost", server.port, TlsSetting(certificate[1])), list[Upstream]()
+    for name in "ab":
+        up, _ = await dial(pool, key)
+        pool.origin(key).open -= 1  # `dial` counts from none
+        assert up is not None
+        assert isinstance(up, asyncio.BufferedProtocol)
+        assert not isinstance(up, asyncio.Protocol), "uvloop would read it as such"
+        up.begin(name)
+        up.write(name.encode() * 6)
+        ups.append(up)
+    async with asyncio.timeout(5):
+        came = [await sink.came.get(), await sink.came.get()]
+    assert sorted(came, key=str) == [("a", b"a" * 6), ("b", b"b" * 6)]
+    for up in ups:
+        up.abort()
     await asyncio.sleep(0.05)
     server.close()
 
