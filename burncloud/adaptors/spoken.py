@@ -86,6 +86,12 @@ class Asked(msgspec.Struct):
         assert isinstance(self.request, RankRequest)
         return self.request
 
+    def without_turns(self) -> Asked:
+        """What was said is of no interest to an answer; what the client set is."""
+        if not isinstance(self.request, canon.Request):
+            return self
+        return Asked(msgspec.structs.replace(self.request, turns=[]), self.model, self.framing)
+
     def without_content(self) -> Asked:
         """The same without what only the upstream needs."""
         request = self.request
@@ -149,7 +155,7 @@ def _write_responses(answer: canon.Answer, asked: Asked, losses: canon.Losses) -
 
 
 def _responses_writer(asked: Asked, losses: canon.Losses) -> StreamWriter:
-    return responses_stream.StreamWriter(asked.model, True, losses, request=asked.conversation)
+    return responses_stream.StreamWriter(asked.model, True, losses, request=asked.without_turns().conversation)
 
 
 def _gemini_writer(asked: Asked, losses: canon.Losses) -> StreamWriter:

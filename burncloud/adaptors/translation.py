@@ -8,7 +8,7 @@ event as it comes, a whole answer at its end, an error body with its sentence ke
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +18,7 @@ from burncloud.adaptors.framed import FrameMeter
 from burncloud.adaptors.meter import Meter, Reading
 from burncloud.adaptors.overrides import NOTHING, Overrides
 from burncloud.adaptors.passage import INVOKE
+from burncloud.adaptors.pickled import packed, unpacked
 from burncloud.adaptors.ranks import RankAnswer
 from burncloud.adaptors.reading import whole
 from burncloud.adaptors.sieve import Sieve
@@ -26,6 +27,8 @@ from burncloud.domain.usage import Usage
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, THREAD_UNSUPPORTED, Refusal
 
 READ_BYTES: Final = 64 << 10
+LONG_BYTES: Final = 128 << 10
+"""Of an event: to turn it over would hold a loop for 1 to 2 ms, and a longer one accordingly."""
 MARK: Final = b'"burncloud.'
 """Begins a signature of another vendor's in an envelope of ours (decision 0050)."""
 ERROR_TYPE: Final = b"x-amzn-errortype"
@@ -124,9 +127,38 @@ class Rendered(msgspec.Struct):
     reading: Reading
 
 
+class Visit(msgspec.Struct, tag="visit"):
+    """A translation that stands between two events of a stream, to be gone on with elsewhere."""
+
+    client: str
+    """The dialects, as in Whole."""
+    upstream: str
+    state: bytes
+
+
+class Visited(msgspec.Struct):
+    """The translation behind the events that it was sent away with, beside what they are for the client."""
+
+    state: bytes
+
+
+def visit(job: Visit, body: bytes) -> tuple[bytes, Visited]:
+    """Do a job: the bytes for the client, and the translation, which goes on."""
+    state = unpacked(job.state)
+    translation = Translation(SPOKEN[job.client], upstream_of(job.upstream), state[0], canon.Losses())
+    translation.stand(state)
+    content = translation.strip(body)
+    return content, Visited(translation.away().state)
+
+
+def upstream_of(name: str) -> Dialect:
+    """The dialect of an upstream, or "invoke" (passage.py)."""
+    return INVOKE if name == INVOKE.endpoint else SPOKEN[name]
+
+
 def tell(job: Whole, body: bytes) -> tuple[bytes, Rendered]:
     """Do a job: the bytes for the client, and what the answer used.  Raises Unreadable."""
-    upstream = INVOKE if job.upstream == INVOKE.endpoint else SPOKEN[job.upstream]
+    upstream = upstream_of(job.upstream)
     translation = Translation(SPOKEN[job.client], upstream, job.asked, canon.Losses(job.losses))
     translation.encoded(job.encoding)
     translation.told(job.id, job.kind, job.usage)
@@ -153,13 +185,17 @@ def tell(job: Whole, body: bytes) -> tuple[bytes, Rendered]:
     return content, Rendered(translation.losses.names(), meter.finish())
 
 
+TRAVELS: Final = (
+    "_asked", "_events", "_id", "_kind", "_reader", "_writer", "content", "ended", "failure", "losses", "malformed",
+    "usage", "withholds",
+)  # fmt: skip
+"""What a translation is between two events, beside its dialects."""
+
+
 class Translation:
     """The answer of one attempt.  A stream: `strip` and `finish`; a whole one: `whole`; an error: `failed`."""
 
-    __slots__ = (
-        "_asked", "_client", "_encoding", "_events", "_id", "_inflater", "_kind", "_reader", "_writer", "content",
-        "ended", "failure", "losses", "malformed", "upstream", "usage", "withholds",
-    )  # fmt: skip
+    __slots__ = (*TRAVELS, "_client", "_encoding", "_inflater", "aside", "leaves", "upstream")
 
     def __init__(self, client: Dialect, upstream: Dialect, asked: Asked, losses: canon.Losses) -> None:
         self._client, self.upstream, self._asked, self.losses = client, upstream, asked, losses
@@ -181,6 +217,9 @@ class Translation:
         self._id = self._kind = ""
         self._encoding = ""
         self._inflater: Inflater | None = None
+        self.leaves = False
+        """A long event is not turned over here: from it on all is put `aside`, for whoever sends it away."""
+        self.aside: list[bytes] | None = None
 
     @property
     def writer(self) -> StreamWriter | None:
@@ -214,14 +253,31 @@ class Translation:
         """The same in words."""
         self._id, self._kind, self.usage = request_id, kind, usage
 
+    def _names(self) -> tuple[str, str]:
+        """Those of its dialects in a job."""
+        return self._client.name, INVOKE.endpoint if self.upstream is INVOKE else self.upstream.name
+
+    def away(self) -> Visit:
+        """To be gone on with elsewhere; `back` takes what comes of it."""
+        self._asked = self._asked.without_turns()
+        return Visit(*self._names(), packed([getattr(self, name) for name in TRAVELS]))
+
+    def back(self, visited: Visited) -> None:
+        """It was gone on with elsewhere."""
+        self.aside = None
+        self.stand(unpacked(visited.state))
+
+    def stand(self, state: list[Any]) -> None:
+        """Be what another translation was."""
+        for name, value in zip(TRAVELS, state, strict=True):
+            setattr(self, name, value)
+
     def job(self, status: int, streamed: bool, encoding: str) -> Whole:
         """To have a whole answer turned over elsewhere."""
-        upstream = "invoke" if self.upstream is INVOKE else self.upstream.name
-        asked = self._asked
-        if isinstance(asked.request, canon.Request):  # what was said is of no interest; what the client set is
-            asked = msgspec.structs.replace(asked, request=msgspec.structs.replace(asked.request, turns=[]))
+        asked = self._asked.without_turns()
+        client, upstream = self._names()
         said = (self._id, self._kind, self.usage)
-        return Whole(self._client.name, upstream, asked, status, streamed, encoding, self.losses.names(), *said)
+        return Whole(client, upstream, asked, status, streamed, encoding, self.losses.names(), *said)
 
     # Streams
 
@@ -229,6 +285,9 @@ class Translation:
         """Bytes of the upstream's stream → those of the client's."""
         if self._inflater is not None:
             data = self._inflater.feed(data)
+        if self.leaves and (self.aside is not None or len(data) > LONG_BYTES):
+            self.aside = [*(self.aside or ()), data]
+            return b""
         reader = self._reader
         if reader is None:
             reader = self._reader = self.upstream.reader(self._asked)

@@ -21,8 +21,8 @@ import msgspec
 
 from burncloud import logs
 from burncloud.adaptors.canon import Unreadable
-from burncloud.adaptors.translation import Done, Job, Rendered, Whole
-from burncloud.app.translator import FRAME_BYTES, UNREADABLE, Answer, Order, framed, send
+from burncloud.adaptors.translation import Done, Job, Rendered, Visit, Visited, Whole
+from burncloud.app.translator import FRAME_BYTES, UNREADABLE, Answer, Order, Task, framed, send
 from burncloud.errors import ERRORS, INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
 from burncloud.wire.body import SPOOL_FROM, Body
 from burncloud.wire.files import read_at, write_at
@@ -40,7 +40,7 @@ BURY_S: Final = 0.1
 FAILED: Final = "The body could not be translated, try again"
 _log = logs.logger("burncloud.app.worker")
 
-Outcome = tuple[Body, Any] | Refusal | Unreadable
+RESULTS: Final = {Job: Done, Whole: Rendered, Visit: Visited}
 
 
 class _Task:
@@ -48,10 +48,10 @@ class _Task:
 
     __slots__ = ("finished", "job", "kind", "number", "place", "size", "source", "tries")
 
-    def __init__(self, number: int, job: Job | Whole, body: Body, finished: Callable[[Any], None]) -> None:
+    def __init__(self, number: int, job: Task, body: Body, finished: Callable[[Any], None]) -> None:
         """Raises OSError."""
         self.number = number
-        self.kind = Done if isinstance(job, Job) else Rendered
+        self.kind = RESULTS[type(job)]
         self.job = msgspec.json.encode(job)
         self.size = body.size
         self.finished = finished
@@ -101,7 +101,13 @@ class Translating:
         """Have an answer written; Unreadable if it is none of its dialect."""
         self._take(self._answers, job, body, finished)
 
-    def _take(self, queue: deque[_Task], job: Job | Whole, body: Body, finished: Callable[[Any], None]) -> None:
+    def visit(
+        self, job: Visit, body: Body, finished: Callable[[tuple[Body, Visited] | Refusal | Unreadable], None]
+    ) -> None:
+        """Have a part of a stream written."""
+        self._take(self._answers, job, body, finished)
+
+    def _take(self, queue: deque[_Task], job: Task, body: Body, finished: Callable[[Any], None]) -> None:
         self._count += 1
         try:
             task = _Task(self._count, job, body, finished)
@@ -211,7 +217,7 @@ class Translating:
         self._loop.call_soon(self._give)
 
     def _queue_of(self, task: _Task) -> deque[_Task]:
-        return self._answers if task.kind is Rendered else self._requests
+        return self._requests if task.kind is Done else self._answers
 
     def _fail(self, task: _Task) -> None:
         task.close()

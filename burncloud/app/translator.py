@@ -13,13 +13,14 @@ import mmap
 import os
 import socket
 import sys
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
 from burncloud import logs
 from burncloud.adaptors.canon import Unreadable
-from burncloud.adaptors.translation import Job, Whole, tell, work
+from burncloud.adaptors.translation import Job, Visit, Whole, tell, visit, work
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
 from burncloud.wire.files import read_at
 
@@ -28,7 +29,7 @@ MEMORY_BYTES_MAX: Final = 3 << 30
 """Address space of the process: 64 MiB of very small pieces take about half of it."""
 UNREADABLE: Final = "unreadable"
 """The code of an upstream's answer that is none."""
-Task = Job | Whole
+Task = Job | Whole | Visit
 _log = logs.logger("burncloud.app.translator")
 
 
@@ -43,7 +44,7 @@ class Order(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """What became of it: the place's first `size` bytes are the body, the rest is a Done or a Rendered."""
+    """What became of it: the place's first `size` bytes are the body, the rest is a Done, a Rendered or a Visited."""
 
     number: int
     size: int = 0
@@ -65,7 +66,7 @@ def do(order: Order, source: int, place: int) -> Answer:
     try:
         job = _task.decode(read_at(place, order.job_size, 0))
         with mmap.mmap(source, order.size, access=mmap.ACCESS_READ) as body:
-            result: tuple[bytes, msgspec.Struct] = _work(job, body[:]) if isinstance(job, Job) else tell(job, body[:])
+            result: tuple[bytes, msgspec.Struct] = _DOES[type(job)](job, body[:])
     except Refusal as refusal:
         return Answer(order.number, refused=refusal.message[:500], code=refusal.row.code)
     except Unreadable as error:
@@ -91,6 +92,11 @@ def _work(job: Job, body: bytes) -> tuple[bytes, msgspec.Struct]:
     done.asked = done.asked.without_content()
     done.sha256 = hashlib.sha256(content).hexdigest()
     return content, done
+
+
+_DOES: Final[dict[type, Callable[[Any, bytes], tuple[bytes, msgspec.Struct]]]] = {
+    Job: _work, Whole: tell, Visit: visit,
+}  # fmt: skip
 
 
 if sys.platform == "win32":

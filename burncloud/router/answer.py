@@ -37,6 +37,7 @@ from burncloud.router.judge import Judge
 from burncloud.router.parting import error_event
 from burncloud.router.ports import House, Translator
 from burncloud.router.translate import FREE_BYTES, is_heavy
+from burncloud.router.visits import Aside, Visits
 from burncloud.router.wholes import PIECES_A_TURN, TRANSLATED_BYTES_MAX, Steps, Wholes
 from burncloud.wire.body import Body, Budget
 from burncloud.wire.heads import STATUS_LINES, AnswerHead
@@ -86,9 +87,11 @@ class Answers:
         self.winner: Callable[[Exchange], Exchange]
         """Of two that ask for the same this one can answer: the exchange that goes on (hedge.py)."""
         steps = Steps(
-            failed, refuse, self.judge.complained, self._well, self._commit, self._settle, lambda x: self.winner(x)
-        )
+            failed, refuse, self.judge.complained, self._well, self._commit, self._settle, lambda x: self.winner(x),
+            self._pass, self._stop,
+        )  # fmt: skip
         self.wholes = Wholes(loop, now_ns, files, translator, steps)
+        self.visits = Visits(loop, now_ns, files, translator, steps)
         self.counters: dict[str, int] = {
             "requests": 0, "refused": 0, "streams_broken": 0, "streams_continued": 0, "events_dropped": 0,
         }  # fmt: skip
@@ -129,6 +132,8 @@ class Answers:
                 self._end(x, up, content)
             elif size:
                 x.client.transport.write(b"%x\r\n%b\r\n" % (size, content) if x.chunked else content)
+            elif x.translation is not None:
+                self.visits.look(x)
         elif ended:
             self._end(x, up, b"")
 
@@ -298,10 +303,30 @@ class Answers:
         assert sieve is not None
         x.meter.feed(content)
         content = sieve.strip(content)
-        if ended:
-            content += sieve.finish()
         if content:
             x.held.append(content)
+        over = (self._is_back, up, ended) if ended or sieve.failed else ()
+        if not self.visits.look(x, *over):
+            self._look_at_held(x, translation, up, ended)
+
+    def _is_back(self, x: Exchange, up: Upstream, ended: bool) -> None:
+        """What of a stream was aside is here, and something came behind it."""
+        if x.state is HOLDING:
+            assert x.translation is not None
+            self._look_at_held(x, x.translation, up, ended)
+        elif x.sieve is not None and x.sieve.failed:
+            self._stop(x, up, b"")
+        else:
+            self._end(x, up, b"")
+
+    def _look_at_held(
+        self, x: Exchange, translation: Translation | Passage | Continued, up: Upstream, ended: bool
+    ) -> None:
+        """Whether what is held of a stream can go."""
+        sieve = x.sieve
+        assert sieve is not None
+        if ended:
+            x.held.append(sieve.finish())
         broken = x.held_bytes > TRANSLATED_BYTES_MAX
         failed = bool(sieve.failed) and not translation.content
         if isinstance(translation, Continued):
@@ -349,6 +374,8 @@ class Answers:
         if sse:
             record = None if head.encoding else self.record(x)
             plain = not framed and not head.encoding
+            if plain and x.stream:
+                self.visits.let(translation)
             x.sieve = (
                 Sieve(spoken.family, spoken.endpoint, translation, record) if plain else Logged(translation, record)
             )
@@ -422,10 +449,20 @@ class Answers:
             )
             x.answer_head = b""
 
+    def flow(self, x: Exchange) -> None:
+        """The client takes more of what is sent from a file."""
+        if isinstance(x.whole, Aside):
+            self.visits.flow(x, x.whole)
+        else:
+            self.wholes.flow(x)
+
     # The end
 
     def _end(self, x: Exchange, up: Upstream, content: bytes) -> None:
         """The answer is complete: settle, and let the last bytes go when the receipt is written."""
+        if self.visits.look(x, self._end, up, b""):
+            self._pass(x, content)
+            return
         if x.pump is not None or not up.writable:
             # an early final answer: the upload stops, and nobody knows what the upstream read
             x.pump = None
@@ -453,18 +490,23 @@ class Answers:
             return False
         return x.translation is None or x.translation.ended
 
-    def _stop(self, x: Exchange, up: Upstream, content: bytes) -> None:
-        """An error came in the middle of a stream; `content` came before it."""
+    def _stop(self, x: Exchange, up: Upstream | None, content: bytes, kind: str = "broken") -> None:
+        """An error came in the middle of a stream; `content` came before it.  `kind`: as in _broke."""
+        if self.visits.look(x, self._stop, up, b"", kind):
+            self._pass(x, content)
+            return
         x.up = None
-        if not up.lost and up.exchange is x:
+        if up is not None and not up.lost and up.exchange in (x, None):
             up.abort()
         assert x.meter is not None
         x.reading = x.meter.finish()
         settle.attempt_over(x, x.status, 1, self._now_ns())
-        self._broke(x, "broken", content)
+        self._broke(x, kind, content)
 
     def _cut(self, x: Exchange, reason: str) -> None:
         """The upstream broke off after the commit point."""
+        if self.visits.look(x, self._cut, reason):
+            return
         x.up = None
         if x.relay:
             x.client.abort()

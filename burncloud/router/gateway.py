@@ -565,13 +565,14 @@ class Gateway:
 
     def on_drained(self, x: Exchange, paused: bool) -> None:
         """Back-pressure: a client that reads slowly slows the upstream."""
-        if x.up is not None and x.state in (PASSING, TALKING):
+        if x.whole is not None:
+            if not paused:
+                self.answers.flow(x)
+        elif x.up is not None and x.state in (PASSING, TALKING):
             if paused:
                 x.up.pause()
             else:
                 x.up.resume()
-        elif not paused and x.whole is not None:
-            self.answers.wholes.flow(x)
 
     def free(self, x: Exchange) -> None:
         """Let go of what the exchange held of the worker."""

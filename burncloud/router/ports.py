@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from burncloud.adaptors.canon import Unreadable
-from burncloud.adaptors.translation import Done, Job, Rendered, Whole
+from burncloud.adaptors.translation import Done, Job, Rendered, Visit, Visited, Whole
 from burncloud.config import Settings
 from burncloud.domain.journal import Again, End, Intent, Progress, Return
 from burncloud.domain.link import Ask
@@ -56,6 +56,11 @@ class Translator(Protocol):
         self, job: Whole, body: Body, finished: Callable[[tuple[Body, Rendered] | Refusal | Unreadable], None]
     ) -> None:
         """Have an answer written for another dialect; the body may be closed meanwhile."""
+
+    def visit(
+        self, job: Visit, body: Body, finished: Callable[[tuple[Body, Visited] | Refusal | Unreadable], None]
+    ) -> None:
+        """Have a part of a stream written for another dialect, and the translation back."""
 
 
 class Session(Protocol):

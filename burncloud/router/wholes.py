@@ -47,6 +47,8 @@ class Steps(NamedTuple):
     commit: Callable[[Exchange, Upstream, bool], None]
     settle: Callable[[Exchange, str, bytes], None]
     winner: Callable[[Exchange], Exchange]
+    go_on: Callable[[Exchange, bytes], None]
+    stop: Callable[[Exchange, Upstream | None, bytes, str], None]
 
 
 class Wholes:

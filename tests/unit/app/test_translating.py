@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from burncloud.adaptors.canon import Request, Unreadable
-from burncloud.adaptors.spoken import Asked
-from burncloud.adaptors.translation import Done, Job, Whole, work
+from burncloud.adaptors.canon import Losses, Request, Unreadable
+from burncloud.adaptors.spoken import SPOKEN, Asked
+from burncloud.adaptors.translation import Done, Job, Translation, Whole, work
 from burncloud.app import translating
 from burncloud.app.translating import Translating
 from burncloud.domain.usage import Usage
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
 from burncloud.wire.body import Body
-from tests.speech import completion
+from tests.speech import completion, delta
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "send_fds"), reason="descriptors cannot be sent here")
 JOB = Job("messages", "chat", "public", "up", False)
@@ -162,6 +162,28 @@ async def test_answers(translator: Translating) -> None:
         assert msgspec.json.decode(body.everything())["content"][0]["text"] == "word " * words
         assert rendered.reading.usage == Usage(10, 20)
         body.close()
+
+
+async def test_a_part_of_a_stream(translator: Translating) -> None:
+    """The translation comes back as it stands behind it."""
+    asked = Asked(Request("public", [], stream=True, dialect="messages"), "public")
+    way, same = [Translation(SPOKEN["messages"], SPOKEN["chat"], asked, Losses()) for _ in range(2)]
+    parts = [
+        delta("a", role="assistant"),
+        delta("b" * 300_000) + delta("c")[:20],
+        delta("c")[20:],
+        delta(finish="stop"),
+    ]
+    written = [way.strip(parts[0])]
+    for part in parts[1:3]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        translator.visit(way.away(), Body(part), future.set_result)
+        body, visited = await asyncio.wait_for(future, 20)
+        way.back(visited)
+        written.append(body.whole())
+    written += [way.strip(parts[3]), way.finish()]
+    assert b"".join(written) == b"".join(same.strip(part) for part in parts) + same.finish()
+    assert way.content
 
 
 async def test_what_is_no_answer(translator: Translating) -> None:

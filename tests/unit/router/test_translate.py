@@ -9,7 +9,7 @@ import pytest
 
 from burncloud.adaptors.canon import Reasoning
 from burncloud.adaptors.messages.envelope import sealed_reasoning
-from burncloud.adaptors.translation import MARK, Job, Whole, work
+from burncloud.adaptors.translation import MARK, Job, Visit, Whole, work
 from burncloud.domain.snapshot import Channel
 from burncloud.errors import Refusal
 from burncloud.wire.body import Body
@@ -227,8 +227,10 @@ class Beside:
     def submit(self, job: Job, body: Body, finished: Any) -> None:
         self.jobs.append((job, body.everything(), finished))
 
-    def tell(self, job: Whole, body: Body, finished: Any) -> None:
+    def tell(self, job: Whole | Visit, body: Body, finished: Any) -> None:
         raise AssertionError("only requests are large here")
+
+    visit = tell
 
     def done(self) -> None:
         job, body, finished = self.jobs.pop(0)

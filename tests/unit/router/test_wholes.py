@@ -3,83 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
-import msgspec
 import pytest
 
-from burncloud.adaptors.canon import Unreadable
-from burncloud.adaptors.translation import Job, Whole, tell
 from burncloud.domain.journal import End
 from burncloud.domain.snapshot import Channel
 from burncloud.domain.usage import Usage
 from burncloud.errors import SERVICE_UNAVAILABLE, Refusal
 from burncloud.router.translate import BESIDE_STRINGS, is_heavy
 from burncloud.router.wholes import PIECES_A_TURN, TRANSLATED_BYTES_MAX, Wholes
-from burncloud.wire.body import PIECE_BYTES, SPOOL_FROM, Body
-from tests.dialogue import MODEL, Client, Dialogue, UpstreamEnd, channels
+from burncloud.wire.body import PIECE_BYTES, Body
+from tests.beside import ASKED, PATH, Talk
+from tests.dialogue import MODEL, UpstreamEnd, channels
 from tests.speech import DONE, answer, chunk, completion, delta, in_chunks, post, stream_head, usage_chunk
-from tests.stage import Loop
 
-ASKED = {"model": MODEL, "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
-PATH = "/v1/messages"
 LARGE = "word " * 40_000
 HUGE = "word " * 500_000
-
-
-class Beside:
-    """A translator that keeps its job until told."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.jobs: list[tuple[Whole, Body, Any]] = []
-        self._loop = loop
-
-    def submit(self, job: Job, body: Body, finished: Any) -> None:
-        raise AssertionError("only answers are large here")
-
-    def tell(self, job: Whole, body: Body, finished: Any) -> None:
-        self.jobs.append((job, Body(fd=body.file(), size=body.size), finished))
-
-    def done(self, outcome: Refusal | None = None) -> None:
-        self._do(outcome)
-        self._loop.tick()
-
-    def _do(self, outcome: Refusal | None) -> None:
-        job, body, finished = self.jobs.pop(0)
-        content = body.everything()
-        body.close()
-        if outcome is not None:
-            finished(outcome)
-            return
-        try:
-            told, rendered = tell(msgspec.json.decode(msgspec.json.encode(job), type=Whole), content)
-        except Unreadable as error:
-            finished(error)
-            return
-        result = Body()
-        for at in range(0, len(told), SPOOL_FROM):
-            result.add(told[at : at + SPOOL_FROM])
-        finished((result, rendered))
-
-
-class Talk(Dialogue):
-    """A dialogue with such a translator; no file may be left behind."""
-
-    def __enter__(self) -> Talk:
-        super().__enter__()
-        self.beside = Beside(self.loop)
-        self.gateway.translator = self.beside
-        return self
-
-    def __exit__(self, *given: Any) -> None:
-        super().__exit__(*given)
-        arrivals = self.gateway.arrivals
-        assert arrivals.files.free == arrivals.files.total
-
-    def asking(self, **members: Any) -> tuple[Client, UpstreamEnd]:
-        client = self.client()
-        client >> post({**ASKED, **members}, PATH)
-        return client, self.upstream()
 
 
 def in_reads(up: UpstreamEnd, data: bytes, size: int = 60_000) -> None:
