@@ -136,6 +136,11 @@ class Meter:
         self._held = len(rest)
         self._limit = sink.hold if sink.behind else max(sink.hold, min(self._held * 3 // 2, EVENT_BYTES_MAX))
 
+    @property
+    def tail(self) -> bytes:
+        """What is kept of the end, as it came."""
+        return b"".join(self._pieces)
+
     def finish(self) -> Reading:
         """Decode what is left and tell."""
         if self._inflater is not None and self._inflater.broken:

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from burncloud.adaptors.meter import Meter
 from burncloud.errors import SERVICE_UNAVAILABLE, error_body
 from burncloud.router.exchange import Exchange
 
@@ -37,5 +38,6 @@ def error_event(x: Exchange) -> bytes:
 def _next_number(x: Exchange) -> int:
     """Of an event behind those that were delivered; 0 where nobody knows them any more."""
     record = x.sieve.record if x.sieve is not None else None
-    numbers = _NUMBER.findall(record.whole()) if record is not None else []
+    tail = record.whole() if record is not None else x.meter.tail if isinstance(x.meter, Meter) else b""
+    numbers = _NUMBER.findall(tail)
     return int(numbers[-1]) + 1 if numbers else 0

@@ -82,6 +82,8 @@ class Sweep:
             elif state is HOLDING and x.sse:
                 if now - x.touched > self._first_s(x):
                     gateway.attempt_failed(x, Fault("timeout", x.status))
+                elif not x.raced and 0 < gateway.hedges.after_s(x) <= now - x.touched:
+                    gateway.hedges.begin(x)
                 elif now - x.touched > SSE_HOLD_S:
                     gateway.answers.hurry(x)
             elif x.hurried and now - x.touched > self._first_s(x) and not gateway.rescues.has_begun(x):

@@ -63,7 +63,7 @@ async def play(
     asyncio.get_running_loop().set_exception_handler(_mute_generators)
     slots = asyncio.Semaphore(AT_ONCE)
     async with House(folder, chosen, settings) as house:
-        await asyncio.gather(*(_play(case, house.caller, slots) for case in chosen))
+        await asyncio.gather(*(_play(case, house.caller(case), slots) for case in chosen))
         await house.book()
         wrong = await house.verified()
     return as_json(chosen, wrong, time.monotonic() - began)

@@ -54,6 +54,8 @@ class Expect:
     """Most attempts in one row of the ledger."""
     begun: bool | None = None
     """Whether the spare was given the beginning of the answer to go on from; None = no matter."""
+    loser: str = ""
+    """Who was asked, too, and cut off when the other could answer (a hedge): it stands there with its cost."""
     let_go_s: float = 0.0
     """The primary's connection must be given up within this time from its request; 0 = no matter."""
 
@@ -79,6 +81,8 @@ class Row:
     spare_options: tuple[tuple[str, Any], ...] = ()
     stand_in: str = ""
     """The spare serves another model, whose name is the row's with this behind it."""
+    token: str = ""
+    """The caller's token is made with this option and value; "" = it is everybody's."""
     setup: tuple[tuple[str, ...], ...] = ()
     """Commands of the CLI before it begins; MODEL stands for the model's name."""
     for_plain: Expect | None = None
@@ -98,6 +102,9 @@ def moved(status: int, **changes: object) -> Expect:
 
 UNSENT: Final = Expect(primary=(0, 0), attempts="failover 200")
 """The primary was never reached: it is no attempt."""
+CUT: Final = Expect("part", "*", state="cut", answerer="primary", spare=(0, 0), usage=(IN, HALF), slack=(25, 6),
+                    estimated=None)  # fmt: skip
+"""Nobody goes on: an error, never a false stop."""
 CONTINUED: Final = Expect(attempts="first 200, continue 200", answerer="primary", estimated=None)
 PASSED: Final = Expect(spare=(0, 0), answerer="primary", attempts="first 200")
 REFUSED: Final = Expect(

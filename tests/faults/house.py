@@ -126,7 +126,8 @@ class House:
         ours: Any = SETTINGS | {"UPSTREAM_CA_FILE": str(self._ca)} | dict(settings)
         self.product = Product(folder / "house", **ours)
         self.cases = cases
-        self.caller: Caller
+        self._callers: dict[str, Caller] = {}
+        """By the options of their tokens."""
 
     async def __aenter__(self) -> House:
         contexts = self._contexts()
@@ -141,11 +142,16 @@ class House:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.caller.close()
+        for caller in self._callers.values():
+            await caller.close()
         await asyncio.to_thread(self.product.stop)
         for case in self.cases:
             for upstream in case.upstreams.values():
                 await upstream.close()
+
+    def caller(self, case: Case) -> Caller:
+        """With the token that the case wants."""
+        return self._callers[case.row.token]
 
     def _contexts(self) -> dict[str, ssl.SSLContext]:
         contexts = {}
@@ -161,7 +167,10 @@ class House:
         """Prices and channels for every case, one user, one token, and what the rows want set up besides."""
         self.product.start()
         made = [(case, who, upstream) for case in self.cases for who, upstream in case.upstreams.items()]
-        commands = [["user", "create", "caller"], ["token", "create", "--user", "caller"]]
+        tokens = sorted({case.row.token for case in self.cases})
+        commands = [["user", "create", "caller"]]
+        commands += [["token", "create", "--user", "caller", *options.split()] for options in tokens]
+        ours = len(commands)
         setups = [(case, words) for case in self.cases for words in case.row.setup]
         commands += [[word.replace("MODEL", case.model) for word in words] for case, words in setups]
         prices = {case.model: {"input": IN_PRICE * 10**6, "output": OUT_PRICE * 10**6} for case in self.cases}
@@ -181,10 +190,13 @@ class House:
                 case.complaints.append(number)
             else:
                 case.channels[number] = who
-        for (case, words), (status, said) in zip(setups, answers[2:], strict=True):
+        for (case, words), (status, said) in zip(setups, answers[ours:], strict=True):
             if status:
                 case.complaints.append(f"burncloud {' '.join(words)}: status {status} {said}")
-        self.caller = Caller(self.product.url, json.loads(answers[1][1])["key"])
+        self._callers = {
+            options: Caller(self.product.url, json.loads(said)["key"])
+            for options, (_, said) in zip(tokens, answers[1:ours], strict=True)
+        }
 
     async def book(self) -> None:
         """Find every caller's row in the ledger."""

@@ -89,6 +89,8 @@ def _upstream(case: Case, expect: Expect, who: str, wanted: Range) -> list[str]:
         found.append(f"{seen} requests at the {who}, not {low if low == high else f'{low} to {high}'}")
     if who == "spare" and expect.begun is not None and seen and bool(upstream.visits[-1].prefill) != expect.begun:
         found.append(f"the spare was {'not ' if expect.begun else ''}given a beginning")
+    if expect.loser == who and any(visit.end != "gone" for visit in upstream.visits):
+        found.append(f"the {who} lost, and was not cut off")
     if expect.let_go_s and who == "primary":
         for visit in upstream.visits:
             if visit.end != "gone":
@@ -110,6 +112,11 @@ def _ledger(case: Case, expect: Expect, heard: Heard, row: dict[str, Any]) -> li
         found.append(f"charged {charge} nano for {given}+{made} tokens")
     if sum(int(attempt["charge_nano"]) for attempt in row["attempts"]) != charge:
         found.append("the attempts' charges are not the row's")
+    losers = {case.channels[attempt["channel_id"]] for attempt in row["attempts"] if int(attempt["cost_nano"])}
+    if losers != ({expect.loser} if expect.loser else set()):
+        found.append(f"cost without a charge at {losers or 'none'}, not at {expect.loser or 'none'}")
+    if any(int(attempt["cost_nano"]) and int(attempt["charge_nano"]) for attempt in row["attempts"]):
+        found.append("a loser is charged")
     if len(row["attempts"]) > expect.sends_max:
         found.append(f"{len(row['attempts'])} attempts, not {expect.sends_max} at most")
     if heard.beside:

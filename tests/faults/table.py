@@ -9,6 +9,7 @@ from tests.faults import faults
 from tests.faults.attacks import ATTACKS
 from tests.faults.expect import (
     CONTINUED,
+    CUT,
     DOWN,
     HALF,
     LONG,
@@ -27,6 +28,7 @@ from tests.faults.voices import IN, OUT
 
 TOO_LONG: Final = "This model's maximum context length is 8192 tokens"
 UNSAFE: Final = "Your request was rejected as a result of our content policy"
+HEDGE: Final = (("setting", "set", "HEDGE_AFTER_MS:MODEL", "400"),)
 TABLE: Final[tuple[Row, ...]] = (
     # It says that it cannot
     Row("429-retry-after", "429 with Retry-After: the spare answers; nobody comes back before the time", moved(429,
@@ -88,9 +90,15 @@ TABLE: Final[tuple[Row, ...]] = (
     Row("cut-both", "cut, and the spare is cut, too: an error, never a false stop", Expect("part", "*",
         state="cut", answerer="primary", primary=(1, 2), spare=(1, 2), usage=(IN, HALF + 8), slack=(25, 12),
         estimated=None, within_s=8), primary=faults.cut(HALF), spare=faults.cut(HALF + 8), modes=STREAM),
-    Row("cut-alone", "cut, and there is no spare: an error, never a false stop", Expect("part", "*", state="cut",
-        answerer="primary", spare=(0, 0), usage=(IN, HALF), slack=(25, 6), estimated=None), primary=faults.cut(HALF),
+    Row("cut-alone", "cut, and there is no spare: an error, never a false stop", CUT, primary=faults.cut(HALF),
         spare=None, modes=STREAM),
+    Row("cut-model", "cut, of a model with BROKEN_STREAMS error: an error, the spare is not asked", CUT,
+        primary=faults.cut(HALF), modes=STREAM, setup=(("setting", "set", "BROKEN_STREAMS:MODEL", "error"),)),
+    Row("cut-token", "cut, for a token with --on-break error: an error, the spare is not asked", CUT,
+        primary=faults.cut(HALF), modes=STREAM, token="--on-break error"),
+    Row("cut-both-ways", "cut, of a model with error, for a token with continue: it goes on", CONTINUED,
+        primary=faults.cut(HALF), modes=STREAM, token="--on-break continue", callers=("chat",),
+        setup=(("setting", "set", "BROKEN_STREAMS:MODEL", "error"),)),
     Row("garbage", "a garbage event in the middle: dropped, the stream goes on", PASSED,
         primary=faults.garbage(HALF), modes=STREAM, crossed=True),
     Row("no-done", "[DONE] is missing", PASSED, primary=faults.no_done, modes=STREAM, callers=("chat",)),
@@ -124,6 +132,20 @@ TABLE: Final[tuple[Row, ...]] = (
         attempts="first 400, fallback 200"),
         primary=faults.status(400, "content_policy_violation", UNSAFE), stand_in="-big",
         setup=(("policy", "set", "MODEL", "--fallback-filter", "MODEL-big"),)),
+    Row("filter-stop-fallback", "stopped by the content filter, with a fallback for it", moved(200, model="-big",
+        attempts="first 200, fallback 200"), primary=faults.filtered(0), stand_in="-big", crossed=True,
+        setup=(("policy", "set", "MODEL", "--fallback-filter", "MODEL-big"),)),
+    # Two are asked
+    Row("hedge", "silent, with a hedge after 400 ms: the spare answers at once, the loser is cut off, with its cost",
+        moved(0, attempts="first 0, hedge 200", loser="primary", within_s=2, first_within_s=2, let_go_s=1.5),
+        primary=faults.silent, setup=HEDGE, crossed=True),
+    Row("hedge-first", "slow first token behind head and pings, with a hedge: the same",
+        moved(200, attempts="first 200, hedge 200", loser="primary", within_s=2, first_within_s=2, let_go_s=1.5),
+        primary=faults.slow_first(20), modes=STREAM, setup=HEDGE),
+    Row("hedge-loses", "a hedge that is slower still: the first answers, the spare is cut off, with its cost",
+        moved(200, attempts="first 200, hedge 200", answerer="primary", loser="spare"),
+        primary=faults.slow_first(1), spare=faults.slow_first(20), modes=STREAM, setup=HEDGE),
+    Row("hedge-not", "answered in time: no hedge", PASSED, setup=HEDGE, callers=("chat",)),
     # Nobody is left
     Row("both-503", "both down with 503", DOWN, primary=faults.overloaded, spare=faults.overloaded, crossed=True),
     Row("both-refused", "both down, nobody listens", replace(DOWN, primary=(0, 0), spare=(0, 0)), door="refused",

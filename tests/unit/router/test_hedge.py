@@ -88,6 +88,22 @@ def test_a_stream_is_won_by_its_first_content(winner: int) -> None:
         assert (end.state, end.channel, end.usage.output) == ("done", winner + 1, 20)
 
 
+def test_a_head_and_signs_of_life_are_no_beginning() -> None:
+    with Dialogue(channels(2), hedge_after_ms=AFTER) as d:
+        client = d.client()
+        client >> post(chat(stream=True))
+        first = d.upstream()
+        first << stream_head() + chunk(b": ping\n\n" + delta("", role="assistant"))
+        d.later(0.6)
+        assert d.silent
+        d.later(0.8)
+        d.upstream() << stream_head() + chunk(delta("Hi") + STOP + usage_chunk() + DONE) + LAST
+        assert b"Hi" in client.answer().body
+        assert first.wire.aborted
+        assert sends(d) == [(1, 1, "first", 1), (2, 2, "hedge", 1)]
+        assert [bool(a.cost) for a in d.receipts()[0].attempts] == [True, False]
+
+
 @pytest.mark.parametrize("loser", [0, 1])
 @pytest.mark.parametrize("how", ["reset", "503"])
 def test_one_fails_and_the_other_goes_on(loser: int, how: str) -> None:

@@ -14,6 +14,20 @@ STARTED = {"type": "message_start", "message": {"id": "m", "usage": {"input_toke
 SAID = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}}
 
 
+@pytest.mark.parametrize("settings", [{}, {"broken_streams": "error"}])
+def test_the_number_of_the_last_words(settings: dict[str, str]) -> None:
+    """Behind those that were delivered, also where nothing was recorded."""
+    said = [{"type": "response.output_text.delta", "delta": "Hi" * 400, "sequence_number": n} for n in range(12)]
+    with Dialogue([Channel(1, "ch_1", "openai", "http://up1.test/v1", ((10, UPSTREAM_KEY),), {MODEL: MODEL})],
+                  **settings) as d:  # fmt: skip
+        client = d.client()
+        client >> post(chat(stream=True), "/v1/responses")
+        up = d.upstream()
+        up << stream_head() + b"".join(chunk(event(one)) for one in said)
+        up.reset()
+        assert json.loads(client.answer().body.rpartition(b"data: ")[2])["sequence_number"] == 12
+
+
 @pytest.mark.parametrize(("vendor", "path", "said", "shape"), [
     ("openai-compatible", "/v1/chat/completions", [{"choices": [{"delta": {"content": "Hi"}}]}], "chat"),
     ("openai", "/v1/responses", [{"type": "response.output_text.delta", "delta": "Hi"}], "responses"),
