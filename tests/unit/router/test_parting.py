@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ SAID = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta
 
 
 @pytest.mark.parametrize("settings", [{}, {"broken_streams": "error"}])
-def test_the_number_of_the_last_words(settings: dict[str, str]) -> None:
+def test_the_number_of_the_last_words(settings: dict[str, Any]) -> None:
     """Behind those that were delivered, also where nothing was recorded."""
     said = [{"type": "response.output_text.delta", "delta": "Hi" * 400, "sequence_number": n} for n in range(12)]
     with Dialogue([Channel(1, "ch_1", "openai", "http://up1.test/v1", ((10, UPSTREAM_KEY),), {MODEL: MODEL})],
