@@ -54,6 +54,8 @@ class Setting(NamedTuple):
     unit: str
     """ms, bytes, tokens, … or "" where it has none."""
     meaning: str
+    secret: bool = False
+    """Never shown as it is."""
 
 
 def _parse_text(name: str, text: str) -> str:
@@ -142,8 +144,8 @@ def _setting(
     secret: bool = False,
 ) -> Any:
     """A field of Settings: `parse` turns (name, text) into its value; `alias` is read where the name is not set;
-    a `secret` stays out of repr()."""
-    metadata = {"unit": unit, "meaning": meaning, "parse": parse, "alias": alias}
+    a `secret` is shown nowhere, in repr() neither."""
+    metadata = {"unit": unit, "meaning": meaning, "parse": parse, "alias": alias, "secret": secret}
     return field(default=default, repr=not secret, metadata=metadata)
 
 
@@ -302,7 +304,8 @@ def _as_text(value: object) -> str:
 
 
 SETTINGS: Final[tuple[Setting, ...]] = tuple(
-    Setting(f.name.upper(), _as_text(f.default), f.metadata["unit"], f.metadata["meaning"]) for f in fields(Settings)
+    Setting(f.name.upper(), _as_text(f.default), f.metadata["unit"], f.metadata["meaning"], f.metadata["secret"])
+    for f in fields(Settings)
 )
 """The table of settings, in the order of documentation."""
 

@@ -55,7 +55,7 @@ def _show(view: SettingView, json: bool) -> None:
         output.emit(as_json(view))
         return
     value = f"{view.value} {view.unit}".strip()
-    live = "with `burncloud setting set`" if view.live else "in the environment, then start again"
+    live = "with `burncloud setting set`" if view.live else "in .env, then `burncloud reload`"
     output.facts(
         [("name", view.name), ("value", value), ("from", view.source), ("meaning", view.meaning), ("change", live)]
     )

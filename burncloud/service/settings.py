@@ -5,8 +5,6 @@ Everything else is read from the environment when a process starts (config.py) a
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from burncloud import config
@@ -15,9 +13,6 @@ from burncloud.database import settings as rows
 from burncloud.database.connection import Conn
 from burncloud.database.engine import Database
 from burncloud.errors import INVALID_REQUEST, NOT_FOUND, Refusal
-
-SECRET: Final = ("master_key", "database_url")
-"""Never shown as they are."""
 
 
 class SettingView(msgspec.Struct, frozen=True):
@@ -57,7 +52,7 @@ async def update_setting(db: Database, settings: config.Settings, name: str, val
     if row.name.lower() not in LIVE:
         raise Refusal(
             INVALID_REQUEST,
-            f"{row.name} is read when the server starts; set it in the environment or in .env and start again",
+            f"{row.name} is read when the server starts; set it in .env, then `burncloud reload`",
         )
     if value != "default":
         value = _checked(row.name, value)
@@ -101,7 +96,7 @@ def _view(row: config.Setting, settings: config.Settings, stored: dict[str, str]
     source = "default" if value == _text(getattr(config.load({}), key)) else "environment"
     if key in LIVE and key in stored:
         value, source = stored[key], "database"
-    if key in SECRET and value and source != "default":
+    if row.secret and value and source != "default":
         value = "(set)"
     return SettingView(row.name, value, source, key in LIVE, row.unit, row.meaning)
 

@@ -24,7 +24,8 @@ async def test_every_setting_is_listed_with_its_source(db: Database) -> None:
 
 
 async def test_secrets_are_not_shown(db: Database) -> None:
-    held = config.load({"MASTER_KEY": "ab" * 32, "DATABASE_URL": "postgresql://u:hunter2@h/d"})
+    urls = {"DATABASE_URL": "postgresql://u:hunter2@h/d", "REDIS_URL": "redis://u:hunter2@h:6379"}
+    held = config.load({"MASTER_KEY": "ab" * 32} | urls)
     shown = str(await settings.list_settings(db, held))
     assert "abab" not in shown
     assert "hunter2" not in shown
@@ -53,7 +54,7 @@ async def test_of_one_model(db: Database) -> None:
         ("unpriced:gpt-4", "free", "for one model"),
         ("hedge_after_ms:", "1", "for one model"),
         ("broken_streams:gpt-4", "never", "must be one of"),
-        ("port", "1", "set it in the environment"),
+        ("port", "1", "set it in .env, then `burncloud reload`"),
         ("nonsense", "1", "no setting"),
         ("unpriced", "perhaps", "must be one of"),
         ("attempts_max", "many", "whole number"),
