@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
+import re
 import secrets
 import socket
 import sys
@@ -25,7 +27,7 @@ from burncloud.config import Settings
 from burncloud.domain.link import Probe, Probed
 from burncloud.domain.snapshot import Token, User
 from burncloud.router.gateway import Gateway
-from burncloud.router.outlets import Outlet
+from burncloud.router.outlets import Key, Outlet
 from burncloud.router.routes import target
 from burncloud.wire.downstream import Downstream
 from burncloud.wire.pool import Pool
@@ -36,6 +38,8 @@ NOBODY: Final = 0
 """User and token of a probe in the ledger."""
 BODY_BYTES_MAX: Final = 2 << 20
 """More of an answer is not kept."""
+PART_CHARS_MIN: Final = 8
+"""Shorter parts of a key are words like Bearer."""
 UNKNOWN: Final = "unknown"
 READ_BYTES: Final = 64 << 10
 
@@ -90,6 +94,7 @@ class Prober:
 
     async def _run(self, probe: Probe) -> None:
         begun = self._loop.time()
+        key = self._key(probe)
         try:
             done = await (self._post(probe) if probe.model else self._get(probe))
         except TimeoutError:
@@ -101,7 +106,12 @@ class Prober:
             raise
         finally:
             done.duration_us = int((self._loop.time() - begun) * 1_000_000)
+            done.body = without(key.secret, done.body) if key is not None else done.body
             self._answer(done)
+
+    def _key(self, probe: Probe) -> Key | None:
+        own = self._gateway.world.outlets.get(probe.channel)
+        return next((key for key in own.keys if key.id == probe.key), None) if own is not None else None
 
     # A request
 
@@ -169,8 +179,7 @@ class Prober:
     # The list of models
 
     async def _get(self, probe: Probe) -> Probed:
-        own = self._gateway.world.outlets.get(probe.channel)
-        key = next((key for key in own.keys if key.id == probe.key), None) if own is not None else None
+        own, key = self._gateway.world.outlets.get(probe.channel), self._key(probe)
         if own is None or key is None or not key.secret:
             return Probed(probe.n, 0, UNKNOWN)
         head = self._head(own, key.head, key.secret, probe.path.encode())
@@ -224,6 +233,18 @@ class Prober:
 
     def on_writable(self, x: Any, up: Upstream, paused: bool) -> None:
         """A head is always taken."""
+
+
+def without(secret: str, said: bytes) -> bytes:
+    """What an upstream says, without the key that it may repeat: it is going to be logged, kept and shown.
+
+    A key of parts ("Bearer …", AWS's pair) may be repeated in parts.
+    """
+    parts = {secret, *(part for part in re.split(r"[\s:]", secret) if len(part) >= PART_CHARS_MIN)} - {""}
+    for part in sorted(parts, key=len, reverse=True):
+        for text in (part, json.dumps(part)[1:-1], part.replace("/", "\\/")):
+            said = said.replace(text.encode(), "…".encode())
+    return said
 
 
 async def _connected(sock: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -170,7 +170,7 @@ def _asked(row: ProbeRow, channel: ChannelRow, vendor: Vendor) -> tuple[str, dic
 
 
 def outcome(row: ProbeRow, channel: ChannelRow, done: Probed) -> dict[str, Any]:
-    """The result as it is kept and shown; no word in it holds a secret."""
+    """The result as it is kept and shown; the worker has taken the key out of what the upstream says."""
     result: dict[str, Any] = {"ok": False, "duration_ms": round(done.duration_us / 1000)}
     if row.kind == MODELS:
         return result | _listed(channel, done)
@@ -195,7 +195,7 @@ def _why(done: Probed) -> str:
 
 
 def _message(body: bytes) -> str:
-    """What an error says, without what looks like a key."""
+    """What an error says, without what looks like a key: it may be another one than was sent."""
     try:
         value = json.loads(body)
     except ValueError:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from burncloud.app.probing import without
 from burncloud.domain import link
 from burncloud.domain.journal import End
 from burncloud.domain.link import Probe, Probed
@@ -81,6 +82,38 @@ async def test_what_fails_says_why_and_counts(house: House, monkeypatch: pytest.
     await house.until(lambda: told(house) == [(10, "", "off")])
     assert not house.worker.gateway.world.outlets[1].available
     server.close()
+
+
+async def test_a_key_that_the_upstream_repeats_is_taken_out(house: House) -> None:
+    said = b'{"error":{"message":"Invalid credentials gsk_One/Two"}}'
+
+    async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
+        writer.close()
+
+    server = await asyncio.start_server(repeat, "127.0.0.1", 0)
+    channel = house.worker.gateway.world.outlets[1].channel
+    channel.keys = ((10, "gsk_One/Two"),)
+    channel.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    house.worker.gateway.world.put(link.Put("channel", [msgspec.Raw(link.encode(channel))]))
+    for asked in (Probe(1, 1, 10, "gpt-4", CHAT, BODY), Probe(2, 1, 10, "", "/v1/models")):
+        done = await probe(house, asked)
+        assert (done.status, b"Invalid credentials" in done.body, b"gsk_" in done.body) == (400, True, False)
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("secret", "said", "left"),
+    [
+        ("Bearer ya29.token", b"no ya29.token here", "no … here"),
+        ("AKIAEXAMPLE1:se/cret+key", b'{"of":"se\\/cret+key", "by":"AKIAEXAMPLE1"}', '{"of":"…", "by":"…"}'),
+        ("short", b"short", "…"),
+        ("", b"said", "said"),
+    ],
+)
+def test_a_key_in_parts(secret: str, said: bytes, left: str) -> None:
+    assert without(secret, said).decode() == left
 
 
 async def test_what_is_not_there(house: House) -> None:
