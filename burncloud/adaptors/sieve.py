@@ -51,7 +51,10 @@ class Stage(Protocol):
 class Sieve:
     """strip() each read, finish() at the end; `failed` when an error came."""
 
-    __slots__ = ("_after", "_dialect", "_endpoint", "_passing", "_rest", "_size", "dropped", "failed", "record")
+    __slots__ = (
+        "_after", "_behind", "_dialect", "_endpoint", "_passing", "_rest", "_size",
+        "dropped", "failed", "missing", "passed", "record",
+    )  # fmt: skip
 
     def __init__(self, dialect: str, endpoint: str, after: Stage | None, record: Record | None) -> None:
         self._dialect, self._endpoint = dialect, endpoint
@@ -65,6 +68,11 @@ class Sieve:
         self.dropped = 0
         self.failed = b""
         """The error event that came: it, and all behind it, is held back."""
+        self._behind = b""
+        self.passed = b""
+        """The error event that was let go: all behind it passes as it comes."""
+        self.missing = b""
+        """What the last event lacks, should anything more be said to the client."""
 
     def strip(self, data: bytes) -> bytes:
         """The bytes to pass on now."""
@@ -88,7 +96,10 @@ class Sieve:
     def _strip(self, data: bytes) -> bytes:
         """Event by event."""
         if self.failed:
+            self._behind += data
             return b""
+        if self.passed:
+            return data if self._after is None else self._after.strip(data)
         if self._passing:
             return self._pass_long(data)
         if self._size:
@@ -102,7 +113,7 @@ class Sieve:
             event = data[pos:end]
             verdict = self._judge(event)
             if verdict == STOP:
-                self.failed = event
+                self.failed, self._behind = event, data[end:]
                 return self._give(b"".join(out))
             if verdict == PASS:
                 out.append(event)
@@ -161,14 +172,17 @@ class Sieve:
         return PASS
 
     def finish(self) -> bytes:
-        """At the end of the stream: a last event that lacks only its empty line, with it, and what others hold."""
+        """At the end of the stream: a last event that lacks only its empty line, and what others hold."""
         rest, self._rest, self._size = b"".join(self._rest), [], 0
         out = b""
         if rest and not self.failed:
             verdict = self._judge(rest)
             if verdict == PASS:
                 if events.event_data(events.unify(rest).rstrip(b"\n")):
-                    out = self._give(rest + (b"\n" if rest[-1:] == b"\n" else b"\n\n"))
+                    end = b"\n" if rest[-1:] == b"\n" else b"\n\n"
+                    out = self._give(rest + end)
+                    if self._after is None:
+                        out, self.missing = rest, end
             elif verdict == STOP:
                 self.failed = rest
             else:
@@ -181,24 +195,32 @@ class Sieve:
             self.record.drop()
 
     def release(self) -> bytes:
-        """The error that was held back, for a client that is to see it."""
+        """The error that was held back, for a client that is to see it, and what came behind it."""
         failed, self.failed = self.failed, b""
         if not failed:
             return b""
-        end = b"" if events.event_end(failed) >= 0 else b"\n\n"
-        return failed + end if self._after is None else self._after.strip(failed + end)
+        end = b"" if self._behind or events.event_end(failed) >= 0 else b"\n\n"
+        said, self._behind = failed + end + self._behind, b""
+        return said if self._after is None else self._after.strip(said)
+
+    def let_go(self) -> bytes:
+        """The same while the stream goes on: it is left alone from here, and nobody can go on with it."""
+        self.drop()
+        self.record, self.passed, self._passing = None, self.failed, True
+        return self.release()
 
 
 class Logged:
     """The same face for a stream that is no server-sent events (AWS frames, whose sums are checked): only a record."""
 
-    __slots__ = ("_after", "dropped", "record")
+    __slots__ = ("_after", "dropped", "missing", "passed", "record")
 
     def __init__(self, after: Any, record: Record | None) -> None:
         self._after = after
         after.withholds = True
         self.record = record
         self.dropped = 0
+        self.missing = self.passed = b""
 
     @property
     def failed(self) -> Failure | None:

@@ -84,6 +84,8 @@ class Answers:
         """What a stream that begins is recorded in; None = nobody would go on with it (rescue.py)."""
         self.goes_on: Callable[[Exchange, Record | None, bytes], bool]
         """A stream broke off, its attempt is noted, an error event withheld; True = somebody goes on with it."""
+        self.may_go_on: Callable[[Exchange, Record | None, bytes], bool]
+        """Whether there would be somebody."""
         self.winner: Callable[[Exchange], Exchange]
         """Of two that ask for the same this one can answer: the exchange that goes on (hedge.py)."""
         steps = Steps(
@@ -123,7 +125,7 @@ class Answers:
                 sieve = x.sieve
                 if sieve is not None:
                     content = sieve.strip(content)
-                    if sieve.failed:
+                    if sieve.failed and not ended:
                         self._stop(x, up, content)
                         return
             size = len(content)
@@ -495,6 +497,11 @@ class Answers:
         if self.visits.look(x, self._stop, up, b"", kind):
             self._pass(x, content)
             return
+        sieve = x.sieve
+        error = sieve.failed if isinstance(sieve, Sieve) and x.translation is None else b""
+        if error and isinstance(sieve, Sieve) and not self.may_go_on(x, sieve.record, error):
+            self._pass(x, content + sieve.let_go())
+            return
         x.up = None
         if up is not None and not up.lost and up.exchange in (x, None):
             up.abort()
@@ -533,12 +540,12 @@ class Answers:
         if kind:
             self._health.failed(x, kind, 0, 0, self._loop.time())
         if sieve is not None:
-            withheld = sieve.failed if isinstance(sieve.failed, bytes) else b""
+            withheld = sieve.passed or (sieve.failed if isinstance(sieve.failed, bytes) else b"")
             if kind and self.goes_on(x, sieve.record, withheld):
                 self.counters["events_dropped"] += sieve.dropped
-                self._pass(x, content)
+                self._pass(x, content + sieve.missing)
                 return
-            content += sieve.release()
+            content += sieve.missing + sieve.release()
         if x.rescue is not None or not (x.reading is not None and x.reading.error):
             content += error_event(x)
         self._settle(x, "cut", self._framed(x, content))
@@ -574,12 +581,7 @@ class Answers:
         if crash.ARMED:
             crash.point("worker.after_end")
             crash.point("worker.before_last_write")
-        x.state = OVER
-        self._freed(x)
-        if not x.done:
-            client = x.client
-            client.transport.write(x.last)
-            client.finished(x)
+        self._finish(x, x.last, ok)
 
     def _broken(self, x: Exchange, ok: bool) -> None:
         x.state = OVER

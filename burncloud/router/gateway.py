@@ -126,7 +126,7 @@ class Gateway:
         self.hedges = Hedges(self.world, self.health, self._loop, self.live, self._go, *counted)
         self.hedges.tune(settings)
         self.answers.winner, self.answers.record = self.hedges.won, self.rescues.record
-        self.answers.goes_on = self.rescues.broke
+        self.answers.goes_on, self.answers.may_go_on = self.rescues.broke, self.rescues.may_go_on
         self.translator: Translator | None = None  # who writes large bodies for another dialect
         self.on_count: Callable[[int], None] = lambda change: None
         self.counters = self.answers.counters

@@ -109,21 +109,25 @@ class Rescues:
 
     # When it breaks
 
-    def broke(self, x: Exchange, record: Record | None, withheld: bytes) -> bool:
-        """The stream under way broke off, its attempt is noted; True = somebody may go on.
+    def may_go_on(self, x: Exchange, record: Record | None, withheld: bytes) -> bool:
+        """Whether there is somebody to ask.  `withheld`: the error event that ended it, in the upstream's dialect."""
+        if x.done or x.pinned or x.client.transport.is_closing():
+            return False
+        if x.rescue is not None:
+            return True
+        complaint = complaint_in(event_data(unify(withheld).strip())) if withheld else ""
+        if record is None or record.lost or x.body is None or complaint:
+            return False
+        return any(one is not x.ability and one not in x.tried for one in x.route.members)
 
-        `withheld`: the error event that ended it, in the upstream's dialect.
-        """
+    def broke(self, x: Exchange, record: Record | None, withheld: bytes) -> bool:
+        """The stream under way broke off, its attempt is noted; True = somebody may go on.  `withheld`: as above."""
         reading = x.reading
-        if x.done or x.pinned or x.client.transport.is_closing() or reading is None:
+        if reading is None or not self.may_go_on(x, record, withheld):
             return False
         rescue = x.rescue
         if rescue is None:
-            complaint = complaint_in(event_data(unify(withheld).strip())) if withheld else ""
-            if record is None or record.lost or x.body is None or complaint:
-                return False
-            if not any(one is not x.ability and one not in x.tried for one in x.route.members):
-                return False
+            assert record is not None
             shown = withheld if x.translation is None else b""
             rescue = x.rescue = Rescued(record, reading, x.prompt_billed, len(x.attempts) - 1, shown)
         else:

@@ -81,14 +81,18 @@ def test_the_connection_breaks_before_the_first_content(how: str) -> None:
 
 
 def test_an_error_event_after_the_first_content_is_passed_on() -> None:
-    """As it is, where nobody else can go on (test_rescue.py); nothing behind it; the stream was cut."""
-    with Dialogue() as d:
-        client, up = streaming(d)
-        up << chunk(delta("Hi")) + chunk(ERROR_EVENT + delta("!")) + LAST
-        heard = client.answer()
-        assert heard.body == delta("Hi") + ERROR_EVENT
-        assert d.silent
-        assert d.receipts()[0].state == "cut"
+    """As it is, with all behind it, where nobody else can go on (test_rescue.py); the usage counts, the stream was cut."""
+    behind = (b": sorry\n\n", delta("!"), usage_chunk(7, 3), b"data: oops\n\n")
+    for reads in ([ERROR_EVENT, *behind], [ERROR_EVENT + b"".join(behind)]):
+        with Dialogue() as d:
+            client, up = streaming(d, stream_options={"include_usage": True})
+            up << chunk(delta("Hi"))
+            for read in reads:
+                up << chunk(read)
+            up << LAST
+            assert client.answer().body == delta("Hi") + ERROR_EVENT + b"".join(behind)
+            [end] = d.receipts()
+            assert (end.state, end.usage.output) == ("cut", 3)
 
 
 def test_a_stream_that_thinks_for_long_is_let_go() -> None:

@@ -231,7 +231,7 @@ def test_no_other_channel() -> None:
     """The same."""
     with Dialogue() as d:
         client, up = begun(d, ROLE, delta("Hi"))
-        up << chunk(ERROR)
+        up << chunk(ERROR) + LAST
         assert chunks_of(client)[-1]["error"]["message"] == "overloaded"
         assert d.receipts()[0].state == "cut"
 
