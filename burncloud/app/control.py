@@ -14,7 +14,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,6 +81,7 @@ class Control:
         self._retired = False
         """Another control process waits for our lock."""
         self._chores: list[asyncio.Task[None]] = []
+        self._books: Books | None = None
 
     async def run(self) -> int:
         """Serve until told to stop; the exit status.  Raises what the database raises at the start."""
@@ -91,13 +92,14 @@ class Control:
         child.watch_supervisor(self._boot, self._stop.set)
         db = open_database(self._settings.database_url)
         try:
-            parts = await self._open(db)
             try:
-                await self._serve(parts)
+                await self._serve(await self._open(db))
             finally:
                 for chore in self._chores:
                     chore.cancel()
                 await asyncio.gather(*self._chores, return_exceptions=True)
+                if self._books is not None:
+                    await self._books.stop(0)  # whatever went wrong: nothing of theirs may meet a closed database
         finally:
             await db.close()
             if self._house is not None:
@@ -111,7 +113,7 @@ class Control:
         if self._alone:
             self._house = take_house(db)
         key = await self._master_key(db)
-        books = Books(db, settings.data_dir, settings.node, settings.journal_sync_ms)
+        books = self._books = Books(db, settings.data_dir, settings.node, settings.journal_sync_ms)
         books.on_fatal = self._fail
         credentials = Credentials(settings.upstream_ca_file)
         snapshots = Snapshots(db, key, credentials)
@@ -119,6 +121,7 @@ class Control:
         await books.start()
         links = Links(self._boot, books, snapshots)
         keeper = Keeper(db, settings.node, key, links.states)
+        keeper.on_news = links.spread
         await keeper.load()
         probes = Probes(db, settings.node, links.probe, settings.probe_every_s)
 
@@ -128,7 +131,8 @@ class Control:
                 probes.ring()
 
         snapshots.on_changes = noticed
-        await links.start()
+        with self._orphaned():
+            await links.start()
         gc.freeze()  # the snapshot's bytes stay
         gc.enable()
         self._chore(snapshots.follow(links.publish))
@@ -200,9 +204,19 @@ class Control:
         house, serving, version = await asyncio.to_thread(_load_rest)
         running = house.RunningHouse(version, parts.db, parts.books, parts.snapshots, parts.links)
         server = serving.LocalServer(running)
-        await server.start(self._boot.http_path, self._boot.http_port)
+        with self._orphaned():
+            await server.start(self._boot.http_path, self._boot.http_port)
         stop: Callable[[], Coroutine[Any, Any, None]] = server.stop
         return stop
+
+    @contextlib.contextmanager
+    def _orphaned(self) -> Iterator[None]:
+        """When our supervisor is gone, so is the run directory in which a socket would lie: we are ending anyway."""
+        try:
+            yield
+        except OSError:
+            if not self._stop.is_set():
+                raise
 
     def _retire(self) -> None:
         self._retired = True

@@ -21,7 +21,7 @@ How app/control.py uses it::
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -144,6 +144,13 @@ class _Desk:
         self.wake.clear()
 
 
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel them and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Books:
     """The control side of money; see the head of this file."""
 
@@ -186,17 +193,16 @@ class Books:
         self._chores = [asyncio.create_task(chore()) for chore in (self._rescan, self._close_missing, self._checkpoint)]
 
     async def stop(self, deadline_ms: int = 10_000) -> None:
-        """Close what has no worker any more (as long as `deadline_ms` allows), then stop."""
+        """Close what has no worker any more (as long as `deadline_ms` allows), then stop; a second time, too."""
         self._stopping = True
+        await _end(self._chores)
         for desk in self._desks.values():
             desk.hurry(deadline_ms)
             desk.try_for_lock()
         tasks = [desk.task for desk in self._desks.values() if desk.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=deadline_ms / 1000)
-        for task in [*tasks, *self._chores]:
-            task.cancel()
-        await asyncio.gather(*tasks, *self._chores, return_exceptions=True)
+        await _end(tasks)
         if self._granter is not None:
             await self._granter.stop()
         for desk in self._desks.values():
@@ -215,8 +221,10 @@ class Books:
     async def open_journal(self, uuid: str) -> int:
         """A worker has made (or, reconnecting, still has) this journal; the number up to which it is booked.
 
-        Raises JournalRefused, StaleEpoch, the database's errors.
+        Raises JournalRefused, StaleEpoch, the database's errors, and OSError at the end: the next one may be asked.
         """
+        if self._stopping:
+            raise ConnectionAbortedError("these books are being closed")
         folder = self._root / uuid
         if len(uuid) != UUID_DIGITS or not uuid.isalnum() or not folder.is_dir():
             raise JournalRefused(f"there is no journal {uuid}")

@@ -63,7 +63,7 @@ class Process(NamedTuple):
 
     pid: int
     role: str
-    """supervisor, control, worker-0, …"""
+    """supervisor, control, worker-0, …, check"""
 
 
 class Fallen(NamedTuple):
@@ -229,11 +229,15 @@ class House:
     async def stop(self) -> int:
         """SIGTERM, drain, wait; then wait for orphans of earlier supervisors."""
         status = await asyncio.to_thread(self.product.stop)
+        await self.drained()
+        return status
+
+    async def drained(self) -> None:
+        """Until nothing of it lives any more."""
         deadline = time.monotonic() + 20
         while left := self.processes():
             assert time.monotonic() < deadline, f"still there after a stop: {left}"
             await asyncio.sleep(0.05)
-        return status
 
     # Processes
 
@@ -387,7 +391,7 @@ def _role(words: list[bytes], environment: list[bytes]) -> str:
     if not boot:
         return "supervisor" if words[-2:-1] == [b"burncloud"] else "command"
     record: dict[str, Any] = json.loads(boot.partition(b"=")[2])
-    return "control" if record["role"] == "control" else f"worker-{record['index']}"
+    return f"worker-{record['index']}" if record["role"] == "worker" else str(record["role"])
 
 
 def _written(data: bytes) -> int:

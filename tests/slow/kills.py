@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from burncloud.crash import POINTS
+from tests.books import until
 from tests.slow import successor
-from tests.slow.house import House
+from tests.slow.house import House, Process
 
 FALL_S: Final = 8.0
 """As long a process may take to come up and to pass its point so often."""
@@ -48,6 +49,17 @@ BETWEEN: Final = tuple(point for point in POINTS[16:])
 IN_REPLAY: Final = ("control.in_close", "control.after_close", "control.replay")
 """Points that only a control process with a dead journal passes."""
 
+RELOAD_S: Final = 4.0
+"""About as long a reload takes under load."""
+VICTIMS: Final[dict[str, Callable[[Process, set[int]], bool]]] = {
+    "supervisor": lambda process, old: process.role == "supervisor",
+    "control": lambda process, old: process.role == "control",
+    "old worker": lambda process, old: process.pid in old,
+    "new worker": lambda process, old: process.role.startswith("worker") and process.pid not in old,
+    "all": lambda process, old: True,
+}
+"""Who dies in a reload → whether it is this process, if these were the workers before."""
+
 Way = Callable[[House, random.Random], Awaitable[None]]
 
 
@@ -56,12 +68,17 @@ async def pause(rng: random.Random, low: float, high: float) -> None:
     await asyncio.sleep(rng.uniform(low, high))
 
 
+def some_worker(house: House, rng: random.Random) -> str:
+    """The place of one that lives (after a reload they are others than 0 and 1)."""
+    return rng.choice(sorted({p.role for p in house.processes() if p.role.startswith("worker")}) or ["worker-0"])
+
+
 def at_point(point: str) -> Way:
     """Die at a named point."""
     n_max = COUNTS[point]
 
     async def way(house: House, rng: random.Random) -> None:
-        role = "control" if point.startswith("control") else f"worker-{rng.randrange(house.workers)}"
+        role = "control" if point.startswith("control") else some_worker(house, rng)
         house.arm(role, point, rng.randint(1, n_max))
         await pause(rng, 0.1, 0.8)
         if point in IN_REPLAY:
@@ -85,7 +102,7 @@ async def twice_in_a_row(house: House, rng: random.Random) -> None:
 
 async def both_at_points(house: House, rng: random.Random) -> None:
     """A worker and control, each at a point of its own."""
-    worker = f"worker-{rng.randrange(house.workers)}"
+    worker = some_worker(house, rng)
     for role, points in ((worker, POINTS[:8]), ("control", POINTS[9:13])):
         point = rng.choice(points)
         house.arm(role, point, rng.randint(1, COUNTS[point]))
@@ -113,13 +130,13 @@ async def one_of_the_workers(house: House, rng: random.Random) -> None:
     """A worker dies three times."""
     for _ in range(3):
         await pause(rng, 0.1, 1.0)
-        house.kill_roles(f"worker-{rng.randrange(house.workers)}")
+        house.kill_roles(some_worker(house, rng))
 
 
 async def an_old_worker(house: House, rng: random.Random) -> None:
     """A worker dies that has filled and given up many segments, with streams open that are older than those."""
     await pause(rng, 4.0, 6.0)
-    house.kill_roles(f"worker-{rng.randrange(house.workers)}")
+    house.kill_roles(some_worker(house, rng))
 
 
 async def everything(house: House, rng: random.Random) -> None:
@@ -150,6 +167,29 @@ async def drained(house: House, rng: random.Random) -> None:
     await asyncio.to_thread(house.product.stop)
     await house.start(wait=False)
     await pause(rng, 0.2, 1.0)
+
+
+def in_reload(victim: str) -> Way:
+    """SIGKILL at a random time of a reload.  Whoever is left reloads once more; a dead supervisor's house drains."""
+    is_hit = VICTIMS[victim]
+
+    async def way(house: House, rng: random.Random) -> None:
+        await pause(rng, 0.2, 0.8)
+        old = set(house.pids("worker"))
+        house.kill_roles("supervisor", number=signal.SIGUSR2)
+        if victim == "new worker":
+            await until(lambda: not set(house.pids("worker")) <= old)
+        await pause(rng, 0.0, RELOAD_S if victim != "new worker" else 1.0)
+        if house.kill([p for p in house.processes() if is_hit(p, old)])["supervisor"]:
+            if rng.random() < 0.5:
+                await house.drained()
+            await house.start(wait=False)
+            await pause(rng, 0.5, 1.5)
+        else:
+            await house.wait_ready()
+            await asyncio.to_thread(house.product.cli, "reload")
+
+    return way
 
 
 def frozen(role: str) -> Way:
@@ -187,7 +227,7 @@ async def passed_by(house: House, rng: random.Random) -> None:
         try:
             house.passed_by = await successor.taken_over(house, first[0], before)
             os.kill(first[0], signal.SIGCONT)
-            house.kill_roles(f"worker-{rng.randrange(house.workers)}")
+            house.kill_roles(some_worker(house, rng))
             await house.wait_gone(first[0], FALL_S)
         finally:
             second.kill()
@@ -200,6 +240,7 @@ async def power(house: House, rng: random.Random) -> None:
     house.kill_everything()
 
 
+RELOADS: Final = {f"{victim} in reload": in_reload(victim) for victim in VICTIMS}
 WAYS: Final[dict[str, Way]] = {
     **{point: at_point(point) for point in POINTS},
     "control twice": twice_in_a_row,
@@ -213,6 +254,7 @@ WAYS: Final[dict[str, Way]] = {
     "all": everything,
     "all in start": during_start,
     "stop": drained,
+    **RELOADS,
     "frozen worker": frozen("worker"),
     "frozen control": frozen("control"),
     "passed by": passed_by,

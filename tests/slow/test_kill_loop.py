@@ -14,7 +14,7 @@ import pytest
 from burncloud.crash import POINTS
 from tests.slow.conftest import MakeHouse
 from tests.slow.kill_loop import KillLoop, Tally, added_up, table
-from tests.slow.kills import BETWEEN, COUNTS, WAYS
+from tests.slow.kills import BETWEEN, COUNTS, RELOADS, WAYS
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
 SEED = int(os.environ.get("KILL_SEED", "1"))
@@ -55,3 +55,14 @@ async def test_a_kill_between_attempts(make_house: MakeHouse) -> None:
     assert tally.points.keys() <= set(BETWEEN)
     assert {"failover", "hedge", "continue", "reconnect"} <= tally.sends.keys()
     assert tally.states["cut"]
+
+
+@pytest.mark.timeout(120 + 60 * ROUNDS)
+async def test_a_kill_in_a_reload(make_house: MakeHouse) -> None:
+    """MONEY.md §8, schedule 3: supervisor, control, an old or a new worker, or all; then a reload or a start works."""
+    async with KillLoop(make_house("sqlite", workers=2), SEED) as loop:
+        tally = await loop.run(ROUNDS, list(RELOADS))
+    print(table(tally, "kills in a reload"))
+    assert tally.violations == []
+    assert tally.rounds == ROUNDS
+    assert tally.outcomes["complete"]

@@ -22,11 +22,11 @@ DEAD = 97
 
 
 def role_of(boot: str) -> str:
-    """ "control", "worker-0", …; "" for the supervisor and the command line."""
+    """ "control", "worker-0", …, "check"; "" for the supervisor and the command line."""
     if not boot:
         return ""
     record = json.loads(boot)
-    return str(record["role"]) if record["role"] == "control" else f"worker-{record['index']}"
+    return f"worker-{record['index']}" if record["role"] == "worker" else str(record["role"])
 
 
 def take_arm(folder: Path, role: str) -> str:

@@ -30,12 +30,14 @@ from tests.unit.app.fake_worker import FakeWorker
 class Run:
     """A control process that serves."""
 
-    def __init__(self, root: Path, url: str, workers: int = 1) -> None:
+    def __init__(self, root: Path, url: str, workers: int = 1, run_dir: str = "") -> None:
         self.root = root
         self.settings = config.load({"DATABASE_URL": url, "DATA_DIR": str(root), "DRAIN_TIMEOUT_MS": "2000"})
         alive, self.alive_fd = os.pipe()
         self.ready_fd, ready = os.pipe()
-        self.boot = config.Boot("control", workers=workers, run_dir=str(root), alive_fd=alive, ready_fd=ready)
+        self.boot = config.Boot(
+            "control", workers=workers, run_dir=run_dir or str(root), alive_fd=alive, ready_fd=ready
+        )
         self.control = Control(self.settings, self.boot)
         self.task = asyncio.create_task(self.control.run())
 
@@ -273,6 +275,24 @@ async def test_a_database_that_comes_late_is_waited_for_with_one_line(
         assert len(tries) == 4
     assert caplog.text.count("does not answer yet") == 1
     assert "trying for 30 s" in caplog.text
+
+
+@pytest.mark.parametrize("orphan", [True, False])
+async def test_one_that_comes_no_further_leaves_nothing_running(sqlite_url: str, tmp_path: Path, orphan: bool) -> None:
+    """Its supervisor dies in its start (another one sweeps the run directory), or the link cannot be opened.
+
+    The books have begun by then; they ran on into a closed database and raised alarms.
+    """
+    run = Run(tmp_path, sqlite_url, run_dir=str(tmp_path / "swept"))
+    (tmp_path / "journal" / ("a" * 32)).mkdir(parents=True)
+    if orphan:
+        run.end()
+        assert await asyncio.wait_for(run.task, 15) == 0
+    else:
+        with pytest.raises(FileNotFoundError):
+            await asyncio.wait_for(run.task, 15)
+        run.end()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_stop_ends_the_waiting_for_a_database(sqlite_url: str, tmp_path: Path) -> None:

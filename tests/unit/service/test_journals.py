@@ -145,6 +145,16 @@ async def test_stop_does_not_wait_for_a_worker_that_goes_on(books: Books, tmp_pa
     writer.kill()
 
 
+async def test_who_comes_after_the_stop_may_ask_the_next_one(books: Books, tmp_path: Path) -> None:
+    """A worker that opens its journal meanwhile: nobody would look after it here, and its journal is none to refuse."""
+    await books.stop()
+    writer = writer_of(books, tmp_path)
+    with pytest.raises(OSError, match="being closed"):
+        await books.open_journal(writer.uuid)
+    assert (await books.ask(writer.uuid, Ask(1, 1, 1, 1, 0, 0, 0))).outcome == "unavailable"
+    writer.kill()
+
+
 async def test_what_cannot_be_opened(db: Database, books: Books, tmp_path: Path) -> None:
     foreign = Writer(tmp_path, "f" * 32)
     closed = writer_of(books, tmp_path)
