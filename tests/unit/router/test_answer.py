@@ -81,7 +81,7 @@ def test_the_connection_breaks_before_the_first_content(how: str) -> None:
 
 
 def test_an_error_event_after_the_first_content_is_passed_on() -> None:
-    """As it is, with all behind it, where nobody else can go on (test_rescue.py); the usage counts, the stream was cut."""
+    """As it is, with all behind it, where nobody else goes on (test_rescue.py); its usage counts, the row says cut."""
     behind = (b": sorry\n\n", delta("!"), usage_chunk(7, 3), b"data: oops\n\n")
     for reads in ([ERROR_EVENT, *behind], [ERROR_EVENT + b"".join(behind)]):
         with Dialogue() as d:
