@@ -194,11 +194,11 @@ class Books:
 
     async def stop(self, deadline_ms: int = 10_000) -> None:
         """Close what has no worker any more (as long as `deadline_ms` allows), then stop; a second time, too."""
-        self._stopping = True
-        await _end(self._chores)
+        self._stopping = True  # and in the same turn: a desk's next round is its last
         for desk in self._desks.values():
             desk.hurry(deadline_ms)
             desk.try_for_lock()
+        await _end(self._chores)
         tasks = [desk.task for desk in self._desks.values() if desk.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=deadline_ms / 1000)
