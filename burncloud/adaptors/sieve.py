@@ -23,6 +23,7 @@ EVENT_BYTES_MAX: Final = 512 << 10
 """A longer event in progress passes unseen, and the stream cannot be continued any more."""
 _FIELDS: Final = (b"data", b"event", b"id", b"retry", b":")
 PASS, DROP, STOP = range(3)
+_LF, _CR = b"\n\r"  # numbers are found in bytes four times as fast as bytes are
 
 
 class _Look(msgspec.Struct, gc=False):
@@ -76,15 +77,20 @@ class Sieve:
 
     def strip(self, data: bytes) -> bytes:
         """The bytes to pass on now."""
-        if not self._size and (data[-2:] == b"\n\n" or data[-4:] == b"\r\n\r\n") and not self._passing:
+        end = -2 if data[-2:] == b"\n\n" else -4 if data[-4:] == b"\r\n\r\n" else 0
+        if end and not self._size and not self._passing:
             start = 6 if data[:7] == b"data: {" else _behind_name(data)
             if start and data[:12] != b"event: error" and (data.isascii() or _is_utf8(data)):
-                try:
-                    look = _look(data[start:])
-                except BAD_JSON:
+                payload = data[start:end]
+                if _LF in payload or _CR in payload:  # several, or one whose JSON goes on where its data does not
                     sound = _are_sound(data)
                 else:
-                    sound = look.error is None and look.type not in _ERRORS and look.object != "error"
+                    try:
+                        look = _look(payload)
+                    except BAD_JSON:
+                        sound = False
+                    else:
+                        sound = look.error is None and look.type not in _ERRORS and look.object != "error"
                 if sound and not self.failed:
                     record = self.record
                     if record is not None:
@@ -257,10 +263,11 @@ def _are_sound(block: bytes) -> bool:
         return False
     for event in block[:-2].split(b"\n\n"):
         start = 6 if event[:7] == b"data: {" else _behind_name(event)
-        if not start or event[:12] == b"event: error":
+        payload = event[start:]
+        if not start or event[:12] == b"event: error" or _LF in payload:
             return False
         try:
-            look = _look(event[start:])
+            look = _look(payload)
         except BAD_JSON:
             return False
         if look.error is not None or look.type in _ERRORS or look.object == "error":

@@ -23,6 +23,7 @@ SOUND = [
 BROKEN = [
     b"data: {oops\n\n", b'data: {"a":1\n\n', b"data: oops\n\n", b"data: \xff\n\n", b"<html>\n\n", b': \xff\n\n',
     b'data: {"a":"\xc3"}\n\n', b'data: {"a":1}}\n\n', b"garbage without a colon\n\n",
+    b'data: {"a":1,\n"b":[]}\n\n', b'data: {"a":1,\r"b":[]}\n\n', b'event: x\ndata: {"a":1,\r\n"b":[]}\r\n\r\n',
 ]  # fmt: skip
 
 
