@@ -22,6 +22,7 @@ BUFFER_BYTES: Final = 512 << 10
 """Both loops stop reading a TLS socket at 256 KiB that nobody takes, and read as much at once."""
 NO_HEAD: Final = AnswerHead()
 ALL: Final = 1 << 62
+NOTHING: Final = memoryview(b"")
 
 
 class Sink(Protocol):
@@ -119,7 +120,7 @@ class Upstream(asyncio.BaseProtocol):
         self._silent_bytes = 0
         self.turn_bytes = ALL
         """So much of a read is handled in one turn of the loop; the rest waits for the next, and reading with it."""
-        self._rest = memoryview(b"")
+        self._rest = NOTHING
 
     def __repr__(self) -> str:
         state = "lost" if self.lost else "busy" if self.exchange is not None else "idle"
@@ -361,3 +362,12 @@ class TlsUpstream(Upstream, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes of the answer."""
         self.data_received(self._buffer[:nbytes].tobytes())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whomever; uvloop lets go of its methods only for another's."""
+        super().connection_lost(exc)
+        self.transport.set_protocol(GONE)
+
+
+GONE: Final = asyncio.BufferedProtocol()
+"""In the place of a connection that is gone: else it would be a circle, of 40 KB, until the collector comes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
 import threading
@@ -398,16 +399,21 @@ class Kept(Sink):
         self.came.put_nowait((x, content))
 
 
-async def test_tls_is_read_into_one_buffer(certificate: tuple[trustme.LeafCert, str]) -> None:
-    """All connections share it; what one has read is its own once another reads."""
-    server = TlsServer(certificate[0], b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_tls_is_read_into_one_buffer(loop: str, certificate: tuple[trustme.LeafCert, str]) -> None:
+    """All connections share it; what one has read is its own once another reads; nothing stays of one that is gone."""
+    pytest.importorskip(loop).run(read_into_one_buffer(*certificate))
+
+
+async def read_into_one_buffer(certificate: trustme.LeafCert, ca_file: str) -> None:
+    """Two connections, which read at about the same time."""
+    server = TlsServer(certificate, b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
     sink = Kept()
     pool = Pool(sink, Resolver(), 5000, 1000)
-    key, ups = OriginKey("https", "localhost", server.port, TlsSetting(certificate[1])), list[Upstream]()
+    key, ups = OriginKey("https", "localhost", server.port, TlsSetting(ca_file)), list[Upstream]()
     for name in "ab":
         up, _ = await dial(pool, key)
         pool.origin(key).open -= 1  # `dial` counts from none
-        assert up is not None
         assert isinstance(up, asyncio.BufferedProtocol)
         assert not isinstance(up, asyncio.Protocol), "uvloop would read it as such"
         up.begin(name)
@@ -416,9 +422,16 @@ async def test_tls_is_read_into_one_buffer(certificate: tuple[trustme.LeafCert, 
     async with asyncio.timeout(5):
         came = [await sink.came.get(), await sink.came.get()]
     assert sorted(came, key=str) == [("a", b"a" * 6), ("b", b"b" * 6)]
-    for up in ups:
-        up.abort()
-    await asyncio.sleep(0.05)
+    gc.collect()
+    gc.disable()
+    try:
+        while ups:
+            ups.pop().abort()
+        del up
+        await asyncio.sleep(0.1)
+        assert not [one for one in gc.get_objects() if isinstance(one, Upstream) and one.origin is pool.origin(key)]
+    finally:
+        gc.enable()
     server.close()
 
 
