@@ -121,7 +121,6 @@ class Control:
         await books.start()
         links = Links(self._boot, books, snapshots)
         keeper = Keeper(db, settings.node, key, links.states)
-        keeper.on_news = links.spread
         await keeper.load()
         probes = Probes(db, settings.node, links.probe, settings.probe_every_s)
 
