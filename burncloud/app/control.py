@@ -121,6 +121,7 @@ class Control:
         await books.start()
         links = Links(self._boot, books, snapshots)
         keeper = Keeper(db, settings.node, key, links.states)
+        keeper.on_news = links.spread
         await keeper.load()
         probes = Probes(db, settings.node, links.probe, settings.probe_every_s)
 

@@ -23,6 +23,7 @@ from burncloud.domain.link import (
     Hello,
     Learned,
     Opened,
+    Part,
     Probe,
     Probed,
     Rewrite,
@@ -151,6 +152,7 @@ class Links:
             self._spawn(self._answer(peer, worker.journal, message))
         elif isinstance(message, Stats):
             worker.counters = message.counters
+            self.states.hear(worker.index, message.speeds)
             self.told.set()
         elif isinstance(message, Learned):
             self._learn(peer, message)
@@ -206,7 +208,11 @@ class Links:
     def _learn(self, peer: WorkerPeer, message: Learned) -> None:
         """What one worker has found out, the others need not find out by themselves."""
         self.states.learn(message.parts)
-        bytes_ = frame(message)
+        self.spread(message.parts, peer)
+
+    def spread(self, parts: list[Part], peer: WorkerPeer | None = None) -> None:
+        """All workers but this one are to know."""
+        bytes_ = frame(Learned(parts))
         for other in self._peers:
             if other is not peer and other.context.loaded:
                 other.send_raw(bytes_)

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,7 @@ from burncloud.domain.link import (
     Ready,
     Recall,
     Rewrite,
+    Speed,
     Stats,
     ToWorker,
     Welcome,
@@ -54,7 +56,7 @@ from burncloud.wire.listener import Listener, LoadMap
 BELL_S: Final = 0.02
 NEWS_S: Final = 0.02
 """What is learned of channels is collected for so long before it goes to the other workers."""
-STATS_S: Final = 1.0
+STATS_S, SPEEDS_S = 1.0, 5.0
 JOURNAL_RETRY_S: Final = 1.0
 RETIRE_IDLE_S: Final = 5.0
 """A worker whose successor serves keeps idle connections for so long, each for one more request: many clients take a
@@ -106,6 +108,7 @@ class Worker:
         self._listener: Listener | None = None
         self._stopped = asyncio.Event()
         self._stopping = False
+        self._speeds_told = 0.0
         self._hurried = False
         """Idle connections are closed at once."""
 
@@ -301,9 +304,14 @@ class Worker:
         self._loop.call_later(STATS_S, self._tell)
         if self._writer is not None:
             self._writer.janitor()
-        self._tell_counters()
+        now = self._loop.time()
+        if now - self._speeds_told < SPEEDS_S:
+            self._tell_counters()
+            return
+        speeds, self._speeds_told = self.gateway.world.speeds(self._speeds_told), now
+        self._tell_counters(speeds)
 
-    def _tell_counters(self) -> None:
+    def _tell_counters(self, speeds: Sequence[Speed] = ()) -> None:
         """For the status page, and for events."""
         gateway = self.gateway
         counters = {
@@ -313,7 +321,7 @@ class Worker:
         if self._writer is not None:
             counters["journal_seq"] = self._writer.seq
             counters["journal_acked"] = self._writer.acked
-        self._link.send(Stats(counters))
+        self._link.send(Stats(counters, list(speeds)))
 
 
 def raise_file_limit() -> int:

@@ -15,7 +15,7 @@ from burncloud.database import probes as probe_rows
 from burncloud.database.channels import ChannelRow
 from burncloud.database.engine import Database
 from burncloud.database.probes import ProbeRow
-from burncloud.database.states import StateRow
+from burncloud.database.states import SpeedRow, StateRow
 from burncloud.service import states
 from burncloud.service.probes import CAUSES
 from burncloud.service.secrets import KeyMismatch, MasterKey
@@ -31,6 +31,8 @@ class Standing(msgspec.Struct):
     """(key, model) → its state, where it was not ready once."""
     models: list[str] = []
     tests: list[ProbeRow] = []
+    speeds: dict[str, SpeedRow] = {}
+    """Model → how quick it is, where a policy compares that."""
 
     @property
     def worst(self) -> str:
@@ -47,13 +49,19 @@ class Standing(msgspec.Struct):
         lines = [
             (f"key {key}", f"{hint}  {_said(self.parts.get((key, '')))}".strip()) for key, hint in self.keys.items()
         ]
-        lines += [(f"model {model}", _said(self.parts.get((0, model)))) for model in self.models]
+        lines += [
+            (f"model {model}", _said(self.parts.get((0, model))) + speed_text(self.speeds.get(model)))
+            for model in self.models
+        ]
         return lines + [(f"test {row.model or row.kind}", f"{test_text(row)}  {_when(row)}") for row in self.tests]
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         keys = [{"id": key, "hint": hint, **_fields(self.parts.get((key, "")))} for key, hint in self.keys.items()]
-        models = [{"model": model, **_fields(self.parts.get((0, model)))} for model in self.models]
+        models = [
+            {"model": model, **_fields(self.parts.get((0, model))), **speed_json(self.speeds.get(model))}
+            for model in self.models
+        ]
         return {
             "state": self.worst,
             "keys": keys,
@@ -82,10 +90,25 @@ async def of_channel(s: Session, row: ChannelRow) -> Standing:
     async with s.db.read() as conn:
         keys = {key.id: states.hint_of_key(master, key) for key in await channel_rows.list_keys(conn, row.id, row.id)}
         tests = await probe_rows.newest_probes(conn, row.id)
-    told = [model for _, model in parts if model and model not in row.models]
+    speeds = await states.speeds(s.db, row.id)
+    heard = dict.fromkeys([*(model for _, model in parts), *speeds])
+    told = [model for model in heard if model and model not in row.models]
     fresh = [test for test in tests if test.key in keys and (not test.model or test.model in [*row.models, *told])]
     return Standing(keys, {name: state for name, state in parts.items() if not name[0] or name[0] in keys},
-                    [*row.models, *told], fresh)  # fmt: skip
+                    [*row.models, *told], fresh, speeds)  # fmt: skip
+
+
+def speed_text(row: SpeedRow | None) -> str:
+    """ ", first byte after 230 ms (a running mean, 4 s ago)"; "" = nothing is known."""
+    if row is None:
+        return ""
+    return f", first byte after {row.first_us // 1000} ms (a running mean, {max(0, clock.now_s() - row.at)} s ago)"
+
+
+def speed_json(row: SpeedRow | None) -> dict[str, Any]:
+    """The same for programs."""
+    first_ms, at = (None, None) if row is None else (row.first_us / 1000, row.at)
+    return {"first_byte_ms": first_ms, "first_byte_at": at}
 
 
 def test_text(row: ProbeRow) -> str:

@@ -362,6 +362,18 @@ states = Table(
 )
 """How each part of a channel stood on a node a second ago: a key (`model` is "") or a model (`key` is 0)."""
 
+speeds = Table(
+    "speeds",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("channel", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", Text, primary_key=True),
+    _number("first_us"),
+    _number("at"),
+    sqlite_with_rowid=False,
+)
+"""How quick a model at a channel is, as the workers of a node compare them: the mean of their running means."""
+
 events = Table(
     "events",
     metadata,

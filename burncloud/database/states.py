@@ -1,4 +1,4 @@
-"""SQL of the table `states`: how each part of a channel stands on a node."""
+"""SQL of the tables `states` and `speeds`: how each part of a channel stands on a node, how quick its models are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import delete, select
 
 from burncloud.database.connection import Conn, insert_into
-from burncloud.database.schema import channel_keys, channels, states
+from burncloud.database.schema import channel_keys, channels, speeds, states
 
 KEYS = (states.c.node, states.c.channel, states.c.key, states.c.model)
 
@@ -30,15 +30,28 @@ class StateRow(msgspec.Struct, frozen=True):
     step_ms: int = 0
 
 
+class SpeedRow(msgspec.Struct, frozen=True):
+    """How quick a model at a channel is."""
+
+    node: str
+    channel: int
+    model: str
+    first_us: int
+    at: int
+    """When it was last heard, unix seconds."""
+
+
 _COLUMNS = [states.c[name] for name in StateRow.__struct_fields__]
 
 
-async def list_states(conn: Conn, channel: int = 0) -> list[StateRow]:
-    """Of one channel, or all."""
+async def list_states(conn: Conn, channel: int = 0, refused_since: int = 0) -> list[StateRow]:
+    """Of one channel, or all; or only keys that were refused, or good again, since then (unix seconds)."""
     query = select(*_COLUMNS).order_by(*KEYS)
-    return [
-        StateRow(*row) for row in await conn.execute(query.where(states.c.channel == channel) if channel else query)
-    ]
+    if channel:
+        query = query.where(states.c.channel == channel)
+    if refused_since:
+        query = query.where((states.c.since >= refused_since) & (states.c.reason == "refused"))
+    return [StateRow(*row) for row in await conn.execute(query)]
 
 
 async def put_states(conn: Conn, rows: Iterable[StateRow]) -> None:
@@ -63,3 +76,20 @@ async def prune_states(conn: Conn) -> None:
     keys = select(channel_keys.c.id)
     gone = states.c.channel.not_in(there) | ((states.c.key != 0) & states.c.key.not_in(keys))
     await conn.execute(delete(states).where(gone))
+    await conn.execute(delete(speeds).where(speeds.c.channel.not_in(there)))
+
+
+async def list_speeds(conn: Conn, channel: int) -> list[SpeedRow]:
+    """Of a channel's models, the newest last."""
+    columns = [speeds.c[name] for name in SpeedRow.__struct_fields__]
+    found = await conn.execute(select(*columns).where(speeds.c.channel == channel).order_by(speeds.c.at))
+    return [SpeedRow(*row) for row in found]
+
+
+async def put_speeds(conn: Conn, rows: Iterable[SpeedRow]) -> None:
+    """These are so now."""
+    for row in rows:
+        query = insert_into(conn, speeds).values(msgspec.structs.asdict(row))
+        changed = {"first_us": row.first_us, "at": row.at}
+        names = (speeds.c.node, speeds.c.channel, speeds.c.model)
+        await conn.execute(query.on_conflict_do_update(index_elements=names, set_=changed))

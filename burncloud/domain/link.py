@@ -126,10 +126,20 @@ class Ack(msgspec.Struct, array_like=True, tag="ack"):
     seq: int
 
 
+class Speed(msgspec.Struct, array_like=True, gc=False):
+    """How quick a model at a channel is, as a worker compares them."""
+
+    channel: int
+    model: str
+    first_us: int
+    """Running mean of the time to the first byte."""
+
+
 class Stats(msgspec.Struct, array_like=True, tag="stats"):
-    """Worker, every second: plain counters for /api/v1/status."""
+    """Worker, every second: plain counters for /api/v1/status, and what was heard of speeds since the last time."""
 
     counters: dict[str, int]
+    speeds: list[Speed] = []
 
 
 class Part(msgspec.Struct, array_like=True, gc=False):

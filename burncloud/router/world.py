@@ -16,7 +16,7 @@ import msgspec
 from burncloud import logs
 from burncloud.adaptors.vendors import VENDORS, Vendor, base_url_of
 from burncloud.domain import policies
-from burncloud.domain.link import Drop, Put, decode_record
+from burncloud.domain.link import Drop, Put, Speed, decode_record
 from burncloud.domain.money import RATIO_ONE
 from burncloud.domain.names import EXACT, STAR, fits, most_specific, weight_of
 from burncloud.domain.pricing import Price, Tariff
@@ -158,6 +158,21 @@ class World:
         named = {model for served, model in self._members if served == group}
         starred = self._starred.get(group, {})
         return sorted(named | {model for model in self.tariffs if any(fits(pattern, model) for pattern in starred)})
+
+    def speeds(self, since: float) -> list[Speed]:
+        """Of channels that a policy compares by it (or by how busy they are): who was heard of since, monotonic s."""
+        compared = {
+            ability
+            for routes in self._routes.values()
+            for route in routes.values()
+            if route.counted
+            for ability in route.members
+        }
+        return [
+            Speed(ability.outlet.id, ability.model, int(ability.first_s * 1_000_000))
+            for ability in compared
+            if ability.heard > since and ability.first_s
+        ]
 
     def lend(self, group: str, channel_id: int, key_id: int, model: str) -> Outlet | None:
         """For a probe: the channel with one of its keys, alone in a group that nobody is in, and available.

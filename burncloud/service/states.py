@@ -20,8 +20,8 @@ from burncloud.database import channels as channel_rows
 from burncloud.database import states as rows
 from burncloud.database.connection import Conn
 from burncloud.database.engine import Database, transient
-from burncloud.database.states import StateRow
-from burncloud.domain.link import Part
+from burncloud.database.states import SpeedRow, StateRow
+from burncloud.domain.link import Part, Speed
 from burncloud.service import events
 from burncloud.service.secrets import MasterKey, WrongKey
 
@@ -30,6 +30,9 @@ COOLING: Final = "cooling"
 PROBING: Final = "probing"
 OFF: Final = "off"
 WRITE_S: Final = 1.0
+SPEED_LASTS_S: Final = 60
+BACK_S: Final = 10
+"""So far back what other nodes have found out is looked for: their clocks are not ours to the second."""
 log = logs.logger(__name__)
 
 PartName = tuple[int, int, str]
@@ -53,6 +56,10 @@ class States:
 
     def __init__(self) -> None:
         self.all: dict[PartName, State] = {}
+        self.speeds: dict[tuple[int, str], dict[int, tuple[int, int]]] = {}
+        """(channel, model) → worker → (first byte in µs, when it was told, unix seconds)."""
+        self.told: set[tuple[int, str]] = set()
+        """Of these speeds the newest are not written down."""
         self.on_turn: Callable[[Part, str], None] = lambda part, before: None
         """Called with a part that is off now, or was `before` and is ready."""
 
@@ -71,6 +78,21 @@ class States:
             self.all[name] = State(part, now_ms + part.left_ms, since)
             if (part.state == OFF and not was_off) or (part.state == READY and was_off):
                 self.on_turn(part, before)
+
+    def hear(self, worker: int, speeds: Iterable[Speed]) -> None:
+        """A worker has measured this."""
+        for speed in speeds:
+            name = speed.channel, speed.model
+            self.speeds.setdefault(name, {})[worker] = speed.first_us, clock.now_s()
+            self.told.add(name)
+
+    def mean(self, name: tuple[int, str]) -> int:
+        """Of the workers that were heard of it lately, in µs."""
+        now = clock.now_s()
+        known = self.speeds[name] = {
+            worker: one for worker, one in self.speeds[name].items() if now - one[1] <= SPEED_LASTS_S
+        }
+        return sum(first_us for first_us, _ in known.values()) // len(known) if known else 0
 
     def parts(self) -> list[Part]:
         """For a worker that knows nothing: all that is to be left alone still."""
@@ -98,6 +120,9 @@ class States:
     def forget(self, channel: int, keys: Iterable[int]) -> list[PartName]:
         """Of this channel's keys only these are left; the parts that are gone."""
         left = {0, *keys}
+        for place in [place for place in self.speeds if place[0] == channel]:
+            del self.speeds[place]  # another upstream may be behind it
+            self.told.discard(place)
         gone = [name for name in self.all if name[0] == channel and name[1] not in left]
         for name in gone:
             del self.all[name]
@@ -115,6 +140,8 @@ class Keeper:
         self._turns: list[Part] = []
         self._channels: set[int] = set()
         """Whose keys may be others now."""
+        self.on_news: Callable[[list[Part]], None] = lambda parts: None
+        """Called with what another node has found out."""
         states.on_turn = lambda part, before: self._turns.append(part)
 
     async def load(self) -> None:
@@ -137,19 +164,44 @@ class Keeper:
         """Write down what changes; ends only by cancellation."""
         while True:
             await asyncio.sleep(WRITE_S)
-            if not (self._turns or self._channels or any(state.changed for state in self._states.all.values())):
-                continue
+            states = self._states
+            due = self._turns or self._channels or states.told or any(state.changed for state in states.all.values())
             try:
-                await self._db.run(self._write)
+                if self._db.path is None:
+                    await self.ask_others()
+                if due:
+                    await self._db.run(self._write)
             except Exception as error:
                 if not transient(error):
                     raise
                 log.warning("the states of channels cannot be written down yet", extra={"error": str(error)})
 
+    async def ask_others(self) -> None:
+        """A key that another node's vendor refuses is refused here, too, and good here where it is good there."""
+        async with self._db.read() as conn:
+            found = await rows.list_states(conn, refused_since=clock.now_s() - BACK_S)
+        now, now_ms, news = clock.now_s(), clock.monotonic_ms(), []
+        for row in found:
+            name = (row.channel, row.key, row.model)
+            known = self._states.all.get(name)
+            state, since = (known.part.state, known.since) if known is not None else (READY, 0)
+            if row.node == self._node or row.since <= since or row.state == state:
+                continue
+            if row.state in (OFF, READY):
+                left_ms = max(0, row.until - now) * 1000
+                part = Part(*name, row.state, row.reason, row.status, left_ms, row.step_ms)
+                self._states.all[name] = State(part, now_ms + left_ms, row.since)
+                news.append(part)
+        if news:
+            self.on_news(news)
+
     async def _write(self, conn: Conn) -> None:
         for channel in list(self._channels):
             keys = await channel_rows.list_keys(conn, channel, channel)
             await rows.drop_states(conn, self._node, self._states.forget(channel, [key.id for key in keys]))
+        told = list(self._states.told)
+        speeds = [SpeedRow(self._node, *name, self._states.mean(name), clock.now_s()) for name in told]
+        await rows.put_speeds(conn, speeds)
         fresh = [state for state in self._states.all.values() if state.changed]
         await rows.put_states(conn, [self._row(state) for state in fresh])
         for part in self._turns:
@@ -159,6 +211,7 @@ class Keeper:
             await events.record(conn, kind, self._node, part.channel, part.key, hint, detail)
         self._turns.clear()
         self._channels.clear()
+        self._states.told.difference_update(told)
         for state in fresh:
             state.changed = False
 
@@ -195,6 +248,12 @@ async def list_states(db: Database, channel: int = 0) -> dict[PartName, StateRow
 
 
 RANK: Final = {READY: 0, PROBING: 1, COOLING: 2, OFF: 3}
+
+
+async def speeds(db: Database, channel: int) -> dict[str, SpeedRow]:
+    """How quick a channel's models are; of several nodes the one that was heard last."""
+    async with db.read() as conn:
+        return {row.model: row for row in await rows.list_speeds(conn, channel)}
 
 
 def as_is(row: StateRow, now: int) -> StateRow:

@@ -149,6 +149,11 @@ def test_shares_return_after_a_death(house: House) -> None:
     assert chi_square(house.spread("mortal", 1_000), {"dying": 80, "living": 20}) < 3.84
 
 
+def quickness(product: Product, channel: str) -> float:
+    """Its running mean, in ms, as the workers compare it; 0 = nothing is known."""
+    return product.cli("channel", "show", channel)["model_states"][0]["first_byte_ms"] or 0.0
+
+
 def test_policies_are_live(house: House) -> None:
     """Each within a second of its command."""
     product = house.product
@@ -164,6 +169,8 @@ def test_policies_are_live(house: House) -> None:
     product.cli("policy", "set", "pol", "--balance", "lowest-latency")
     soon(lambda: house.spread("pol", 40)["dear-quick"] >= 20, 5)
     assert house.spread("pol", 400)["dear-quick"] >= 360  # 384 and more, where the machine has time
+    soon(lambda: quickness(product, "dear-quick") and quickness(product, "cheap-slow"), 15)
+    assert quickness(product, "dear-quick") < 150 <= quickness(product, "cheap-slow")
     product.cli("policy", "delete", "pol")  # what is left is the less exact one
     soon(lambda: house.spread("pol", 40)["dear-quick"] < 40, 5)
     found = house.spread("pol", 400)

@@ -16,7 +16,7 @@ from burncloud import config
 from burncloud.app.links import Links
 from burncloud.database.engine import Database, open_database
 from burncloud.domain import link
-from burncloud.domain.link import Ack, Ask, Bell, Grant, Learned, Part, Probe, Probed, Put, Quota, Stats, Welcome
+from burncloud.domain.link import Ack, Ask, Bell, Grant, Learned, Part, Probe, Probed, Put, Quota, Speed, Stats, Welcome
 from burncloud.service.journals import Books
 from burncloud.service.snapshots import Snapshots
 from tests.books import add_accounts, make_books, until
@@ -99,9 +99,10 @@ async def test_receipts_are_booked_and_acknowledged_and_questions_answered(house
     worker.send(Ask(2, 1, 5_000, 5_000, 0, 0, 0))
     await worker.hears(Grant, 2)
     assert (worker.of(Grant)[-1].outcome, worker.of(Grant)[-1].denied) == ("denied", "user")
-    worker.send(Stats({"requests": 9}))
+    worker.send(Stats({"requests": 9}, [Speed(1, "m", 500)]))
     await asyncio.wait_for(house.links.told.wait(), 5)
     assert house.links.as_json()[0]["counters"] == {"requests": 9}
+    assert house.links.states.mean((1, "m")) == 500
     assert [house.links.any_says(name) for name in ("requests", "refused")] == [True, False]
     worker.leave()
 
@@ -187,7 +188,10 @@ async def test_what_one_worker_learned_all_know(house: House) -> None:
     fourth = house.worker(3)
     await fourth.loaded()
     assert not fourth.of(Learned)
+    house.links.spread([OFF])
     for worker in (first, second, third, fourth):
+        await worker.hears(Learned, len(worker.of(Learned)) + (worker.of(Learned)[-1:] != [Learned([OFF])]))
+        assert worker.of(Learned)[-1] == Learned([OFF])
         worker.leave()
 
 

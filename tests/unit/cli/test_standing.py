@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,16 +13,17 @@ from burncloud.cli.standing import test_text as text_of
 from burncloud.database import states
 from burncloud.database.engine import open_database
 from burncloud.database.probes import ProbeRow
-from burncloud.database.states import StateRow
+from burncloud.database.states import SpeedRow, StateRow
 from tests.unit.cli.conftest import Cli
 
 
-def stand(url: str, *rows: StateRow) -> None:
+def stand(url: str, *rows: StateRow, speeds: Sequence[SpeedRow]) -> None:
     """As a server would write it down."""
 
     async def work() -> None:
         db = open_database(url)
         await db.run(lambda conn: states.put_states(conn, rows))
+        await db.run(lambda conn: states.put_speeds(conn, speeds))
         await db.close()
 
     asyncio.run(work())
@@ -39,6 +41,7 @@ def test_what_is_not_ready_is_said(cli: Cli, sqlite_url: str) -> None:
         StateRow("here", 1, 0, "n", "cooling", "busy", 429, now - 9, now - 1),
         StateRow("here", 1, 99, "", "off", "refused", 401, now, now + 60),
         StateRow("here", 2, 0, "m", "ready", "timeout", 0, now),
+        speeds=(SpeedRow("here", 1, "n", 900_000, now - 50), SpeedRow("there", 1, "n", 231_500, now - 4)),
     )
     listed = {row["name"]: row["state"] for row in cli("channel", "list", "--json").json}
     assert listed == {"one": "off", "two": "ready"}
@@ -46,7 +49,11 @@ def test_what_is_not_ready_is_said(cli: Cli, sqlite_url: str) -> None:
     shown = cli("channel", "show", "one", "--json").json
     assert [(key["hint"], key["state"], key["status"]) for key in shown["keys"]] == [("…abcd", "off", 401)]
     assert [(model["model"], model["state"]) for model in shown["model_states"]] == [("m", "cooling"), ("n", "probing")]
+    assert [(model["first_byte_ms"], model["first_byte_at"]) for model in shown["model_states"]] == [
+        (None, None), (231.5, now - 4),
+    ]  # fmt: skip
     lines = cli("channel", "show", "one").out
+    assert "probing: too many requests (status 429), first byte after 231 ms (a running mean, " in lines
     assert "…abcd  off since " in lines
     assert "the key is refused (status 401); tried again in" in lines
     assert "cooling for" in lines

@@ -426,3 +426,19 @@ def test_a_channel_is_lent_with_one_key(world: World) -> None:
     assert world.route(chat, "probe", "m") is None
     assert world.models("probe") == []
     assert [world.lend("probe", *wrong) for wrong in ((2, 1, "m"), (1, 3, "m"), (1, 1, "x"))] == [None] * 3
+
+
+def test_how_quick_channels_are_is_told_where_it_is_compared(world: World) -> None:
+    load(world, FULL)
+    put(world, "policy", policy("*", "gpt-4", "lowest-latency"))
+    route = world.route(Endpoint("chat", "openai", "body"), "default", "gpt-4")
+    assert route is not None
+    one, other = route.members
+    one.answered(0.25, 100.0, True)
+    other.answered(0.001, 100.0, False)  # of an error nothing is told
+    told = [(speed.channel, speed.model, speed.first_us) for speed in world.speeds(99.0)]
+    assert told == [(one.outlet.id, "gpt-4", 250_000)]
+    assert world.speeds(100.0) == []
+    put(world, "policy", policy("*", "gpt-4", "weighted"))
+    assert world.route(Endpoint("chat", "openai", "body"), "default", "gpt-4") is not None
+    assert world.speeds(0.0) == []

@@ -12,11 +12,11 @@ from burncloud import clock
 from burncloud.database import channels as channel_rows
 from burncloud.database.engine import Database
 from burncloud.database.states import StateRow
-from burncloud.domain.link import Part
+from burncloud.domain.link import Part, Speed
 from burncloud.service import channels, events
 from burncloud.service import states as module
 from burncloud.service.secrets import MasterKey
-from burncloud.service.states import Keeper, States, as_is, list_states, worst
+from burncloud.service.states import Keeper, States, as_is, list_states, speeds, worst
 
 OFF = Part(1, 7, "", "off", "refused", 401, 60_000, 60_000)
 
@@ -115,6 +115,61 @@ async def test_a_refused_key_is_known_after_a_restart_and_is_an_event(
     await until(gone)
     assert [part.state for part in states.parts()] == ["cooling"]
     running.cancel()
+
+
+async def test_what_another_node_found_out_of_a_key(db: Database, master_key: MasterKey) -> None:
+    """Refused there: refused here; good again here: good there.  Pauses are of one node; each event is told once."""
+    channel, key = await made(db, master_key)
+    nodes = {name: States() for name in ("a", "b")}
+    keepers = {name: Keeper(db, name, master_key, states) for name, states in nodes.items()}
+    news: dict[str, list[Part]] = {"a": [], "b": []}
+    for name, keeper in keepers.items():
+        keeper.on_news = news[name].extend
+
+    async def second() -> None:
+        for keeper in keepers.values():
+            await db.run(keeper._write)
+            await keeper.ask_others()
+
+    def since(name: str, at: int) -> None:
+        nodes[name].all[channel, key, ""].since = at
+
+    nodes["a"].learn([
+        Part(channel, key, "", "off", "refused", 401, 60_000, 60_000), Part(channel, 0, "m", "cooling", "broken"),
+    ])  # fmt: skip
+    since("a", now := clock.now_s() - 5)
+    for _ in range(3):
+        await second()
+    assert [(part.key, part.state, part.left_ms > 50_000) for part in news["b"]] == [(key, "off", True)]
+    assert [part.state for part in nodes["b"].parts()] == ["off"]
+    nodes["b"].learn([Part(channel, key, "", "ready")])
+    since("b", now + 3)
+    for _ in range(3):
+        await second()
+    assert [(part.key, part.state) for part in news["a"]] == [(key, "ready")]
+    assert len(news["b"]) == 1
+    assert worst([row for name, row in (await list_states(db, channel)).items() if name[1]]) == "ready"
+    assert [event.kind for event in await events.list_events(db)] == ["key_ready", "key_off"]
+
+
+async def test_how_quick_models_are(db: Database, master_key: MasterKey) -> None:
+    """The mean of what the workers say, newest; of several nodes the one that was heard last."""
+    channel, _ = await made(db, master_key)
+    states = States()
+    keeper = Keeper(db, "here", master_key, states)
+    states.hear(0, [Speed(channel, "m", 100_000)])
+    states.hear(1, [Speed(channel, "m", 300_000), Speed(channel, "n", 7)])
+    await db.run(keeper._write)
+    assert {model: row.first_us for model, row in (await speeds(db, channel)).items()} == {"m": 200_000, "n": 7}
+    states.hear(1, [Speed(channel, "m", 500_000)])
+    await db.run(keeper._write)
+    assert (await speeds(db, channel))["m"].first_us == 300_000
+    keeper.changed([channel])
+    states.hear(0, [Speed(channel, "m", 1)])
+    await db.run(keeper._write)
+    assert not states.speeds
+    assert not states.told
+    assert await speeds(db, channel + 1) == {}
 
 
 async def test_a_database_that_is_away_is_waited_for(
