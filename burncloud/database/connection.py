@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,3 +35,10 @@ def insert_into(conn: Conn, table: Table) -> sqlite.Insert | postgresql.Insert:
     from sqlalchemy.dialects.postgresql import insert as insert_postgres  # 40 ms that SQLite need not pay
 
     return insert_postgres(table)
+
+
+async def put_row(conn: Conn, table: Table, **values: Any) -> None:
+    """Set a row by its primary key: a new one, or what these say of one that is there."""
+    key = [column.name for column in table.primary_key]
+    said = {name: value for name, value in values.items() if name not in key}
+    await conn.execute(insert_into(conn, table).values(values).on_conflict_do_update(index_elements=key, set_=said))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import delete, func, select
 
-from burncloud.database.connection import Conn, insert_into
+from burncloud.database.connection import Conn, insert_into, put_row
 from burncloud.database.schema import abilities, groups, tokens, users
 
 KIND = "group"
@@ -56,8 +56,7 @@ async def create_group(conn: Conn, name: str) -> bool:
 
 async def update_group(conn: Conn, name: str, ratio_ppm: int) -> None:
     """Set its ratio, in a new row where it is missing."""
-    query = insert_into(conn, groups).values(name=name, ratio_ppm=ratio_ppm)
-    await conn.execute(query.on_conflict_do_update(index_elements=[groups.c.name], set_={"ratio_ppm": ratio_ppm}))
+    await put_row(conn, groups, name=name, ratio_ppm=ratio_ppm)
 
 
 async def delete_group(conn: Conn, name: str) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from sqlalchemy import delete, func, or_, select, update
 
-from burncloud.database.connection import Conn, insert_into
+from burncloud.database.connection import Conn, put_row
 from burncloud.database.schema import limits, spend, tokens, users
 
 KIND = "limit"
@@ -55,9 +53,7 @@ async def budgeted(conn: Conn, kind: str) -> set[int]:
 
 async def update_limits(conn: Conn, row: LimitRow) -> None:
     """Set them, in a new row where it is missing."""
-    values: dict[str, Any] = msgspec.structs.asdict(row)
-    query = insert_into(conn, limits).values(values)
-    await conn.execute(query.on_conflict_do_update(index_elements=[limits.c.name], set_=values))
+    await put_row(conn, limits, **msgspec.structs.asdict(row))
 
 
 async def delete_limits(conn: Conn, name: str) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from sqlalchemy import delete, select
 
-from burncloud.database.connection import Conn, insert_into
+from burncloud.database.connection import Conn, put_row
 from burncloud.database.schema import policies
 
 
@@ -42,9 +40,7 @@ async def get_policy(conn: Conn, name: str) -> PolicyRow | None:
 
 async def update_policy(conn: Conn, row: PolicyRow) -> None:
     """Set it, in a new row where it is missing."""
-    values: dict[str, Any] = msgspec.structs.asdict(row)
-    query = insert_into(conn, policies).values(values)
-    await conn.execute(query.on_conflict_do_update(index_elements=[policies.c.name], set_=values))
+    await put_row(conn, policies, **msgspec.structs.asdict(row))
 
 
 async def delete_policy(conn: Conn, name: str) -> None:

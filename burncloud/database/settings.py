@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import delete, select
 
-from burncloud.database.connection import Conn, insert_into
+from burncloud.database.connection import Conn, put_row
 from burncloud.database.schema import settings
 
 KIND = "setting"
@@ -24,8 +24,7 @@ async def get_setting(conn: Conn, name: str) -> str | None:
 
 async def update_setting(conn: Conn, name: str, value: str) -> None:
     """Set it, in a new row where it is missing."""
-    query = insert_into(conn, settings).values(name=name, value=value)
-    await conn.execute(query.on_conflict_do_update(index_elements=[settings.c.name], set_={"value": value}))
+    await put_row(conn, settings, name=name, value=value)
 
 
 async def delete_setting(conn: Conn, name: str) -> None:

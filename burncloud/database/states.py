@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 from sqlalchemy import delete, select
 
-from burncloud.database.connection import Conn, insert_into
+from burncloud.database.connection import Conn, put_row
 from burncloud.database.schema import channel_keys, channels, speeds, states
 
 KEYS = (states.c.node, states.c.channel, states.c.key, states.c.model)
@@ -57,10 +57,7 @@ async def list_states(conn: Conn, channel: int = 0, refused_since: int = 0) -> l
 async def put_states(conn: Conn, rows: Iterable[StateRow]) -> None:
     """These parts are so now."""
     for row in rows:
-        values = msgspec.structs.asdict(row)
-        changed = {name: value for name, value in values.items() if name not in ("node", "channel", "key", "model")}
-        query = insert_into(conn, states).values(values)
-        await conn.execute(query.on_conflict_do_update(index_elements=KEYS, set_=changed))
+        await put_row(conn, states, **msgspec.structs.asdict(row))
 
 
 async def drop_states(conn: Conn, node: str, names: Iterable[tuple[int, int, str]]) -> None:
@@ -89,7 +86,4 @@ async def list_speeds(conn: Conn, channel: int) -> list[SpeedRow]:
 async def put_speeds(conn: Conn, rows: Iterable[SpeedRow]) -> None:
     """These are so now."""
     for row in rows:
-        query = insert_into(conn, speeds).values(msgspec.structs.asdict(row))
-        changed = {"first_us": row.first_us, "at": row.at}
-        names = (speeds.c.node, speeds.c.channel, speeds.c.model)
-        await conn.execute(query.on_conflict_do_update(index_elements=names, set_=changed))
+        await put_row(conn, speeds, **msgspec.structs.asdict(row))

@@ -303,21 +303,11 @@ class SharedWindows(Windows):
         return requests, tokens, flights
 
     def _put_down(self, accounts: Sequence[Account], tokens: int, cell: int) -> None:
-        words, here = self._words, cell % CELLS
+        Windows._put_down(self, accounts, tokens, cell)
+        words = self._words
         for account in accounts:
-            at = account.slot
-            words[at + REQUESTS_USED] += 1
-            words[at + TOKENS_USED] += tokens
-            if account.requests >= 0:
-                words[at + REQUESTS] += 1
-                words[at + REQUEST_CELLS + here] += 1
-            if account.tokens >= 0:
-                words[at + TOKENS] += tokens
-                words[at + TOKEN_CELLS + here] += tokens
-            if account.concurrency >= 0:
-                words[at + FLYING] += 1
-                words[at + self._me] += 1
-        self.cell = cell
+            words[account.slot + REQUESTS_USED] += 1
+            words[account.slot + TOKENS_USED] += tokens
 
     def _cells(self, at: int, cell: int) -> list[tuple[int, int, int]]:
         words = self._words

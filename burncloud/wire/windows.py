@@ -142,20 +142,7 @@ class Windows:
                     return Full(account, TOKEN_LIMIT, self._retry_ms(at, TOKEN_CELLS, room, now_ms))
                 if 0 <= account.concurrency <= words[at + FLYING]:
                     return Full(account, FLIGHT_LIMIT, 1000)
-            here = cell % CELLS
-            me = self._me
-            for account in accounts:
-                at = account.slot
-                if account.requests >= 0:
-                    words[at + REQUESTS] += 1
-                    words[at + REQUEST_CELLS + here] += 1
-                if account.tokens >= 0:
-                    words[at + TOKENS] += tokens
-                    words[at + TOKEN_CELLS + here] += tokens
-                if account.concurrency >= 0:
-                    words[at + FLYING] += 1
-                    words[at + me] += 1
-            self.cell = cell
+            self._put_down(accounts, tokens, cell)
             return None
         finally:
             self._give()
@@ -219,6 +206,22 @@ class Windows:
         )
 
     # Own matters, all under the mutex
+
+    def _put_down(self, accounts: Sequence[Account], tokens: int, cell: int) -> None:
+        """A request of so many tokens, in accounts that have room."""
+        words, me, here = self._words, self._me, cell % CELLS
+        for account in accounts:
+            at = account.slot
+            if account.requests >= 0:
+                words[at + REQUESTS] += 1
+                words[at + REQUEST_CELLS + here] += 1
+            if account.tokens >= 0:
+                words[at + TOKENS] += tokens
+                words[at + TOKEN_CELLS + here] += tokens
+            if account.concurrency >= 0:
+                words[at + FLYING] += 1
+                words[at + me] += 1
+        self.cell = cell
 
     def _place(self, account: Account, cell: int) -> int:
         """The account's slot: the one it has, a new one, or that of an account that is idle."""
