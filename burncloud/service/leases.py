@@ -32,7 +32,7 @@ LAPSE_MS: Final = 1_000
 ELSEWHERE_MS: Final = 50
 """As often it is looked whether money that nobody here can recall came back."""
 REFUSED_MS: Final = 100
-"""As long after a gathering in vain nobody is asked again for the same journal."""
+"""As long after a gathering in vain nobody is asked again for the same journal, unless somebody got something since."""
 BATCH: Final = 64
 GATHERINGS_MAX: Final = 3
 REMEMBERED_MAX: Final = 10_000
@@ -173,6 +173,8 @@ class Granter:
         self._returned: dict[Account, asyncio.Event] = {}
         self._refused: dict[tuple[str, Account], tuple[int, str]] = {}
         """When, and with which outcome, gathering was in vain for a journal."""
+        self._granted: dict[Account, int] = {}
+        """When somebody last got something of it, which may be had from him."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -226,7 +228,7 @@ class Granter:
         """
         started_ms = clock.monotonic_ms()
         then_ms, outcome = self._refused.get((uuid, account), (asked_ms - REFUSED_MS, DENIED))
-        if then_ms > asked_ms - REFUSED_MS:
+        if then_ms > max(asked_ms - REFUSED_MS, self._granted.get(account, 0)):
             # All was gathered for this journal while this question waited its turn, and it was not enough for another.
             if not await self._books.caught_up([uuid], LAPSE_MS):
                 outcome = UNAVAILABLE
@@ -286,8 +288,9 @@ class Granter:
         return live
 
     def _forget(self) -> None:
-        if len(self._refused) > REMEMBERED_MAX:
+        if max(len(self._refused), len(self._granted)) > REMEMBERED_MAX:
             self._refused.clear()
+            self._granted.clear()
         if len(self._turns) > REMEMBERED_MAX:
             self._turns = {account: turn for account, turn in self._turns.items() if turn.locked()}
 
@@ -320,9 +323,13 @@ class Granter:
         else:
             if crash.ARMED:
                 crash.point("control.grant_committed")
+            now_ms = clock.monotonic_ms()
             for question, grant in zip(questions, answers, strict=True):
+                if grant.outcome == OK:
+                    self._granted.update((account, now_ms) for account, _, _ in question.parts())
                 if not question.answer.done():
                     question.answer.set_result(grant)
+            self._forget()
 
 
 def _short(ask: Ask, grant: Grant) -> Account:

@@ -300,6 +300,19 @@ async def test_first_the_user_then_the_token(room: Room) -> None:
     assert [recall.kind for _, recall in room.books.recalls] == ["user", "token"]
 
 
+async def test_a_no_of_a_moment_ago_is_worth_nothing_once_somebody_got_more(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers of a user in his last requests: what came back went to the other one, who does not need it."""
+    monkeypatch.setattr(service, "REFUSED_MS", 60_000)
+    await room.ask("b", 100)
+    assert (await room.ask("a", 60)).outcome == "denied"
+    await room.give_back("b", Recall("user", 1), 100)
+    assert (await room.ask("b", 50)).outcome == "ok"
+    room.returns(50)
+    assert (await room.ask("a", 60)).outcome == "ok"
+
+
 async def test_money_with_a_dead_worker_is_no_reason_for_402(room: Room) -> None:
     await room.ask("b", 100)
     room.books.live.discard("b")
