@@ -1,8 +1,9 @@
 """One supervisor for one data directory: the lock on DATA_DIR/supervisor.lock, and what its holder says in it.
 
 The operating system frees the lock with its process, however that ends; the text in the file only tells the
-next one whom it meets: {"pid", "state": "running" | "draining", "run_dir"}, and `burncloud reload` how the last
-reload went: {"reload": {"n", "state": "checking" | "control" | "workers" | "done" | "refused", "why"}}.
+next one whom it meets: {"pid", "state": "running" | "draining", "run_dir"}, and `burncloud reload` that it can reload
+and how the last one went: {"reload": {"n", "state": "none" | "checking" | "control" | "workers" | "done" | "refused",
+"why"}}.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 WINDOWS = sys.platform == "win32"
 # Far behind the text, since Windows' locks forbid reading what they cover.
 _LOCKED_BYTE = 1 << 30
+_NOTE_BYTES_MAX = 1 << 20
 
 
 class Held(Exception):
@@ -57,7 +59,7 @@ class SupervisorLock:
     def _read(self) -> dict[str, Any]:
         os.lseek(self._fd, 0, os.SEEK_SET)
         try:
-            note = json.loads(os.read(self._fd, 4096))
+            note = json.loads(os.read(self._fd, _NOTE_BYTES_MAX))
         except ValueError:
             return {}
         return note if isinstance(note, dict) else {}

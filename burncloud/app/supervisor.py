@@ -28,6 +28,8 @@ from burncloud.app.processes import PROGRAMS, Child, pipe_has_data
 from burncloud.app.reload import Refused, Reload
 
 WINDOWS = sys.platform == "win32"
+WHY_CHARS_MAX = 500
+"""Of the reason why a reload is refused; all of it is in the log."""
 LOAD_MAP_EMPTY = b"\xff" * (4 * config.SLOTS)
 """No worker accepts yet (wire/listener.py)."""
 LOAD_MAP_DRAINING = 0x80000000
@@ -101,7 +103,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve until a stop; the exit status."""
         self._listen_to_signals()
-        self._lock.say("running", self._run_dir)
+        self._say_reload("none")
         for child in (self.control, *self.workers):
             self.launch(child)
         while not (self._stopping and self._stopped()):
@@ -257,8 +259,9 @@ class Supervisor:
             self._on_reload_signal()
 
     def _say_reload(self, state: str, why: str = "") -> None:
-        """For `burncloud reload`, which waits for it."""
-        self._lock.say("running", self._run_dir, reload={"n": self._reloads, "state": state, "why": why})
+        """For `burncloud reload`, which waits for it, and sends its signal only to one who says this from the start."""
+        note = {"n": self._reloads, "state": state, "why": why[:WHY_CHARS_MAX]}
+        self._lock.say("running", self._run_dir, **({} if WINDOWS else {"reload": note}))
 
     def free_place(self) -> int | None:
         """The number of a worker's place that nobody has."""

@@ -35,12 +35,17 @@ def reload(json: AsJson = False) -> None:
         fail(INVALID_REQUEST, "On Windows stop the server and start it again", json)
     if before.get("state") != "running":
         fail(SERVICE_UNAVAILABLE, "No server runs with this data directory; start one with `burncloud`", json)
+    if "reload" not in before:  # the signal would be its end
+        fail(INVALID_REQUEST, "The server that runs is too old to reload; stop it and start it again", json)
     number = int(_of(before).get("n", 0))
     os.kill(int(before["pid"]), signal.SIGUSR2)
     said = ""
     give_up_ms = clock.monotonic_ms() + WAIT_MS
     while clock.monotonic_ms() < give_up_ms:
-        note = _of(_note(path, json))
+        server = _note(path, json)
+        if server.get("state") != "running":
+            fail(SERVICE_UNAVAILABLE, "The server has ended, or is about to; see its log", json)
+        note = _of(server)
         state = str(note.get("state", ""))
         if int(note.get("n", 0)) > number:
             if state == "done":

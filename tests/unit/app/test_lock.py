@@ -60,7 +60,7 @@ def test_the_note_of_a_holder(tmp_path: Path) -> None:
     assert note_of(path) == {}
     assert not os.path.exists(path)
     lock = SupervisorLock(path)
-    lock.say("running", "dir", reload={"n": 1, "why": "long" * 100})
+    lock.say("running", "dir", reload={"n": 1, "why": "long" * 2000})
     assert note_of(path)["reload"]["n"] == 1
     lock.say("running", "dir")
     assert note_of(path) == {"pid": os.getpid(), "state": "running", "run_dir": "dir"}

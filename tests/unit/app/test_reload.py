@@ -23,6 +23,7 @@ def test_everybody_is_replaced_one_after_the_other(tmp_path: Path, number: int) 
     """The check first, then control, then workers beside the old ones, which go when the new ones serve."""
     with Supervised(tmp_path, WORKERS="2") as house:
         port = port_of(house.url_line())
+        assert house.reload == {"n": 0, "state": "none", "why": ""}
         first = {who: house.pids(who) for who in ("control0", "worker0", "worker1")}
         (tmp_path / ".env").write_text("LOG_LEVEL=warning\n")
         house.reloads(number)
@@ -59,6 +60,7 @@ def test_a_bad_setting_is_refused_and_all_stays(tmp_path: Path) -> None:
         for text, why in [
             ("WORKERS=many", "WORKERS is 'many', but must be a whole number from 1 to 63."),
             ("DATA_DIR=elsewhere", "DATA_DIR has changed, which takes a restart."),
+            ("LOG_LEVEL=" + "x" * 3000, ("LOG_LEVEL is '" + "x" * 3000)[:500]),
             ("no assignment", ".env line 1 is no assignment; write NAME=value."),
         ]:
             (tmp_path / ".env").write_text(text)

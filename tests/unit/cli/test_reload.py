@@ -43,7 +43,7 @@ def test_it_is_done(cli: Cli, server: SupervisorLock, monkeypatch: pytest.Monkey
     heard = answering(monkeypatch, server, "done")
     assert cli("reload").out == "Reloaded.\n"
     assert len(heard) == 1
-    server.say("running", "dir")
+    server.say("running", "dir", reload={"n": 0, "state": "none", "why": ""})
     assert cli("reload", "--json").json == {"reloaded": True}
 
 
@@ -56,3 +56,18 @@ def test_it_is_refused(cli: Cli, server: SupervisorLock, monkeypatch: pytest.Mon
 def test_nobody_is_there(cli: Cli, tmp_path: Path) -> None:
     assert "No server runs with this data directory" in cli("reload", status=1).err
     assert not (tmp_path / "burncloud.data").exists()
+
+
+def test_a_server_that_cannot_is_let_alone(cli: Cli, server: SupervisorLock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One from before there were reloads has no handler: the signal would kill it."""
+    heard = answering(monkeypatch, server, "done")
+    server.say("running", "dir")
+    assert "too old to reload" in cli("reload", status=1).err
+    assert not heard
+
+
+def test_a_server_that_ends_is_not_waited_for(
+    cli: Cli, server: SupervisorLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "kill", lambda pid, number: server.say("draining", "dir"))
+    assert "The server has ended" in cli("reload", status=1).err
