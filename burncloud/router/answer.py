@@ -203,11 +203,8 @@ class Answers:
         x.stripper = x.up = None
         up.origin.give(up, up.last)
         settle.attempt_over(x, 200, 1, now)
-        if x.outlet in self._health.resting:
-            self._health.succeeded(x.ability, x.key)
         said = up.head
-        if said.left is not None:
-            self._health.told(x.ability, x.key, said.left, self._loop.time(), now // 1_000_000_000)
+        self._well(x, said)
         if x.http11 and x.keep_alive:
             if said.request_id:
                 x.upstream_request = said.request_id.decode("latin-1")
@@ -243,8 +240,7 @@ class Answers:
         up.origin.give(up, up.last)
         x.reading = reading
         settle.attempt_over(x, 200, 1, now)
-        if x.outlet in self._health.resting:
-            self._health.succeeded(x.ability, x.key)
+        self._well(x, up.head)
         self._settle(x, "done", head_for(x, up, len(told)) + told)
 
     def _hold(self, x: Exchange, up: Upstream, content: bytes | None, ended: bool) -> None:
@@ -432,8 +428,7 @@ class Answers:
     def _resume(self, x: Exchange, up: Upstream, content: bytes, ended: bool) -> None:
         """A stream that broke off goes on."""
         self.counters["streams_continued"] += 1
-        if x.outlet in self._health.resting:
-            self._health.succeeded(x.ability, x.key)
+        self._well(x, up.head)
         x.state = PASSING
         if ended:
             self._end(x, up, content)

@@ -10,7 +10,7 @@ from burncloud.domain.snapshot import Channel
 from burncloud.router.breaker import COOLING, OFF, PROBING, READY
 from burncloud.router.health import reset_in_s
 from tests.dialogue import MODEL, Dialogue, channels
-from tests.speech import answer, chat, completion, post, problem
+from tests.speech import LAST, answer, chat, chunk, completion, delta, post, problem, stream_head
 
 TWO_KEYS = Channel(1, "ch_1", "openai", "http://one.test", ((1, "a"), (2, "b")), {MODEL: MODEL})
 
@@ -157,6 +157,36 @@ def test_a_channel_rests_where_its_account_has_nothing_left() -> None:
             d.upstream() << answer(completion(), "anthropic-ratelimit-tokens-remaining: 500")
             assert client.answer().status == 200
         assert first in [end.channel for end in d.receipts()][-2:]
+
+
+LEFT = ("anthropic-ratelimit-requests-remaining: 0", "anthropic-ratelimit-requests-reset: 60s")
+
+
+def test_a_translated_answer_tells_what_is_left() -> None:
+    claude = Channel(1, "ch_1", "anthropic", "http://up.test", ((1, "k"),), models={MODEL: MODEL})
+    said = {
+        "id": "msg_1", "type": "message", "role": "assistant", "model": MODEL, "stop_reason": "end_turn",
+        "content": [{"type": "text", "text": "Hi"}], "usage": {"input_tokens": 1, "output_tokens": 2},
+    }  # fmt: skip
+    with Dialogue([claude]) as d:
+        client = d.client()
+        client >> post(chat())
+        d.upstream() << answer(said, *LEFT)
+        assert client.answer().status == 200
+        assert [outlet.keys[0].breaker.state for outlet in d.gateway.health.resting] == [COOLING]
+
+
+def test_who_goes_on_with_a_stream_tells_what_is_left() -> None:
+    with Dialogue(channels(2)) as d:
+        client = d.client()
+        client >> post(chat(stream=True))
+        up = d.upstream()
+        up << stream_head() + chunk(delta("Hello"))
+        up.reset()
+        head = stream_head().removesuffix(b"\r\n") + "\r\n".join((*LEFT, "", "")).encode()
+        d.upstream() << head + chunk(delta("Hello")) + chunk(delta(" there")) + chunk(delta(finish="stop")) + LAST
+        assert b" there" in client.received
+        assert COOLING in [outlet.keys[0].breaker.state for outlet in d.gateway.health.resting]
 
 
 class Others:
