@@ -73,7 +73,9 @@ class Written(msgspec.Struct):
 class Seat:
     """What an exchange takes of limits: put down at admission, put right when it is over."""
 
-    __slots__ = ("accounts", "cell", "channel", "channel_cell", "entered", "outlet", "stand_in", "tokens", "used")
+    __slots__ = (
+        "accounts", "cell", "channel", "channel_cell", "entered", "outlet", "stand_in", "tokens", "until", "used",
+    )  # fmt: skip
 
     def __init__(self, accounts: tuple[Account, ...], cell: int, tokens: int) -> None:
         self.accounts = accounts
@@ -87,6 +89,8 @@ class Seat:
         """The channel that it is in, where that has limits."""
         self.entered: Ability | None = None
         """Where a place was just taken for it."""
+        self.until = 0.0
+        """It waits in line, until then at most: loop time; 0.0 = it does not."""
         self.stand_in: tuple[Account, int, int] | None = None
         """The limits of another model that is asked instead: cell and tokens as put down there."""
 

@@ -118,8 +118,8 @@ class Limits:
         """Channels that have limits, by id."""
         self._full: dict[Outlet, float] = {}
         """Until when they are not asked, loop time."""
-        self._lines: OrderedDict[tuple[int, str], deque[tuple[Exchange, float]]] = OrderedDict()
-        """Token and model → those who wait, and until when; the first line is served next."""
+        self._lines: OrderedDict[tuple[int, str], deque[Exchange]] = OrderedDict()
+        """Token and model → those who wait; the first line is served next."""
         self.waiting = 0
         self._due = False
         self._polling = False
@@ -289,12 +289,13 @@ class Limits:
         seat = x.seat
         if seat is None:
             return
+        if seat.until:
+            self._lines[x.token.id, x.model].remove(self._out(x))
         x.seat = None
         if seat.stand_in is not None:
             account, cell, tokens = seat.stand_in
             self._leave((account,), cell, seat.used - tokens)
-        if seat.channel is not None:
-            self._leave_channel(seat)
+        self._leave_channel(seat)
         if seat.accounts:
             self._leave(seat.accounts, seat.cell, seat.used - seat.tokens)
 
@@ -320,8 +321,7 @@ class Limits:
         elif seat.entered is ability:
             seat.entered = None
             return ability
-        if seat.channel is not None:  # the attempt before this one has failed
-            self._leave_channel(seat)
+        self._leave_channel(seat)  # of the attempt before this one, which has failed
         found, full = self._place(x, seat, ability)
         if found is None and full is not None:
             self._wait(x, ability, full)
@@ -357,14 +357,16 @@ class Limits:
         return None, soonest
 
     def _enter(self, account: Account, tokens: int) -> Full | None:
+        full = Full(account, FLIGHT_LIMIT, 1000)
         if self.windows.others_first(account):
-            return Full(account, FLIGHT_LIMIT, 1000)
-        if self._permits is None:
-            return self.windows.admit((account,), tokens)
-        found = self._permits.admit((account,), tokens, None)
-        if found is True:
-            return None
-        return found or Full(account, FLIGHT_LIMIT, 1000)  # there will be news within 4 ms
+            return full
+        try:
+            if self._permits is None:
+                return self.windows.admit((account,), tokens)
+            found = self._permits.admit((account,), tokens, None)
+        except NoRoom:
+            return full
+        return None if found is True else found or full  # there will be news within 4 ms
 
     def _fill(self, outlet: Outlet, seconds: float) -> None:
         """It is not chosen for so long."""
@@ -374,7 +376,8 @@ class Limits:
 
     def _leave_channel(self, seat: Seat) -> None:
         account, outlet = seat.channel, seat.outlet
-        assert account is not None
+        if account is None:
+            return
         self._leave((account,), seat.channel_cell, seat.used - seat.tokens)
         seat.channel = None
         if account.concurrency >= 0 and outlet is not None and outlet.full:
@@ -391,6 +394,7 @@ class Limits:
             return False
         if x.seat is None:
             x.seat = Seat((), 0, x.prompt)
+        self._leave_channel(x.seat)
         self._wait(x, ability, Full(RESTING, FLIGHT_LIMIT, int(seconds * 1000)))
         return True
 
@@ -408,7 +412,9 @@ class Limits:
         x.ability, x.outlet, x.key = ability, ability.outlet, ability.outlet.any_key()
         if line is None:
             line = self._lines[name] = deque()
-        line.append((x, self._loop.time() + settings.queue_wait_ms / 1000))
+        assert x.seat is not None
+        x.seat.until = self._loop.time() + settings.queue_wait_ms / 1000
+        line.append(x)
         self.waiting += 1
         if full.account is not RESTING:
             self._queue(full.account)
@@ -442,11 +448,15 @@ class Limits:
         longest = max(self._lines.values(), key=len, default=None)
         if longest is None or len(longest) <= length + 1:
             return False
-        x, _ = longest.pop()
-        self.waiting -= 1
-        if not x.done and x.state is DIALLING:
-            self._refuse(x, refusal)
+        self._refuse(self._out(longest.pop()), refusal)
         return True
+
+    def _out(self, x: Exchange) -> Exchange:
+        """It stands in no line any more."""
+        assert x.seat is not None
+        x.seat.until = 0.0
+        self.waiting -= 1
+        return x
 
     def _soon(self) -> None:
         if not self._due:
@@ -484,16 +494,12 @@ class Limits:
         line = self._lines[name]
         went = False
         while line and not went:
-            x, until = line[0]
-            if x.done or x.state is not DIALLING or x.seat is None:
-                line.popleft()
-                self.waiting -= 1
-                continue
+            x = line[0]
+            assert x.seat is not None
             found, full = self._place(x, x.seat, x.route.pick(x.tried))
-            if found is None and now < until:
+            if found is None and now < x.seat.until:
                 break
-            line.popleft()
-            self.waiting -= 1
+            self._out(line.popleft())
             if found is None:
                 seconds = AGAIN_S if full is None else max(AGAIN_S, full.retry_ms // 1000)
                 text = f"All channels of the model `{x.model}` are at their limit"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import pytest
+
 from burncloud.domain import link
 from burncloud.domain.snapshot import Limit, Token
 from burncloud.router import limits as module
 from burncloud.router.permits import Permits
+from burncloud.wire import windows
 from burncloud.wire.permits import SharedWindows
 from tests.dialogue import MODEL, Client, Dialogue, channels
 from tests.speech import answer, chat, completion, post, problem
@@ -34,6 +37,12 @@ def served(d: Dialogue, client: Client, output: int = 20) -> bool:
     status = client.answer().status
     assert status in (200, 429)
     return status == 200
+
+
+def flying(d: Dialogue, name: str) -> int:
+    """Concurrent requests that are counted for this."""
+    limits = d.gateway.limits
+    return limits.windows.words[limits._accounts[name].slot + windows.FLYING]
 
 
 def test_each_kind_of_thing_has_its_limit() -> None:
@@ -339,3 +348,48 @@ def test_channels_that_rest_for_long_are_not() -> None:
         told = ask(d).answer()
         assert told.status == 429
         assert 25 <= int(told.field("retry-after")) <= 30
+
+
+@pytest.mark.parametrize("most", [1, 5])
+def test_who_waits_for_a_channel_that_rests_has_no_place_there(most: int) -> None:
+    """Else it would wait for its own, or leave one behind."""
+    with Dialogue(queue_wait_ms="20000") as d:
+        d.put("limit", Limit("channel:1", concurrency=most))
+        client = ask(d)
+        d.upstream() << busy(6)
+        assert flying(d, "channel:1") == 0
+        d.later(9)
+        d.upstream() << answer(completion())
+        assert client.answer().status == 200
+        assert flying(d, "channel:1") == 0
+
+
+def test_who_left_stands_in_no_line() -> None:
+    """Nor does he count for its length."""
+    with Dialogue(queue_max="5") as d:
+        d.put("limit", Limit("channel:1", concurrency=1))
+        ask(d)
+        first = ask(d)
+        for _ in range(4):
+            ask(d).hang_up()
+        assert d.gateway.limits.waiting == 1
+        newcomers = [ask(d) for _ in range(5)]
+        assert [bool(one.received) for one in (first, *newcomers)] == [False] * 5 + [True]
+
+
+def test_where_no_account_has_room_a_channel_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of limits more are in use than the table holds: others are asked, or it is waited for; the lines go on."""
+    monkeypatch.setattr(windows, "SLOTS", 1)
+    with Dialogue(channels(2), queue_wait_ms="2000") as d:
+        d.put("limit", Limit("token:1", 100), Limit("channel:1", concurrency=5))
+        for _ in range(3):
+            assert served(d, ask(d))
+        d.put("limit", Limit("channel:2", concurrency=5))
+        waiting = ask(d)
+        assert waiting.quiet
+        d.later(3)
+        assert waiting.answer().status == 429
+        waiting = ask(d)
+        d.gateway.world.drop(link.Drop("limit", ["channel:2"]))
+        d.later(0.5)
+        assert served(d, waiting)
