@@ -427,7 +427,7 @@ async def read_into_one_buffer(certificate: trustme.LeafCert, ca_file: str) -> N
     try:
         while ups:
             ups.pop().abort()
-        del up
+        up = None
         await asyncio.sleep(0.1)
         assert not [one for one in gc.get_objects() if isinstance(one, Upstream) and one.origin is pool.origin(key)]
     finally:
