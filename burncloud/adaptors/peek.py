@@ -381,15 +381,37 @@ def splice(body: bytes, edits: Mapping[str, bytes | None]) -> bytes:
     Values are found by their place, never by search; new members go to the end.  Refusal if the body is no
     JSON object or holds an edited key twice.  The caller peeks at the result again.
     """
-    members = _places(body)
-    end = members[-1].value_end if members else body.index(b"{") + 1
     parts: list[bytes] = []
     pos = 0
-    for start, stop, new in _cuts(members, edits, end):
+    for start, stop, new in Placed(body).cuts(edits):
         parts += (body[pos:start], new)
         pos = stop
     parts.append(body[pos:])
     return b"".join(parts)
+
+
+class Placed:
+    """Where the members of a body in memory stand: what a SlicedPeek knows of a large one.  Raises Refusal."""
+
+    __slots__ = ("_body", "_members")
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._members = _places(body)
+
+    def cuts(self, edits: Mapping[str, bytes | None]) -> list[tuple[int, int, bytes]]:
+        """Which bytes to put instead of [start, end), in order, to edit members as `splice` does."""
+        members = self._members
+        return _cuts(members, edits, members[-1].value_end if members else self._body.index(b"{") + 1)
+
+    def keys(self) -> list[str]:
+        """The names of all members."""
+        return [member.key for member in self._members]
+
+    def value(self, key: str) -> bytes | None:
+        """The raw value of a member, or None where it is missing."""
+        found = [member for member in self._members if member.key == key]
+        return self._body[found[-1].value_start : found[-1].value_end] if found else None
 
 
 def _cuts(members: list[Member], edits: Mapping[str, bytes | None], end: int) -> list[tuple[int, int, bytes]]:
@@ -455,9 +477,7 @@ def force_usage(body: bytes, peek: Peek) -> bytes:
     """The body with stream_options.include_usage true, other stream_options kept byte for byte."""
     if peek.include_usage:
         return body
-    options = next((m for m in _places(body) if m.key == "stream_options"), None)
-    value = body[options.value_start : options.value_end] if options is not None else None
-    return splice(body, {"stream_options": with_usage(value)})
+    return splice(body, {"stream_options": with_usage(Placed(body).value("stream_options"))})
 
 
 def with_usage(stream_options: bytes | None) -> bytes:

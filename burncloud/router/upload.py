@@ -19,7 +19,7 @@ from burncloud.adaptors.meter import UsageStripper
 from burncloud.adaptors.multipart import boundary, model_field, rename_model
 from burncloud.adaptors.overrides import NOTHING, Overrides
 from burncloud.adaptors.passage import Passage
-from burncloud.adaptors.peek import force_usage, peek_json, splice, with_usage
+from burncloud.adaptors.peek import Placed, force_usage, peek_json, splice, with_usage
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router import opening
 from burncloud.router.exchange import DIALLING, Exchange
@@ -27,6 +27,7 @@ from burncloud.router.outlets import Outlet
 from burncloud.router.reach import Reach
 from burncloud.router.routes import Endpoint, with_model
 from burncloud.router.translate import head_of, translated_path
+from burncloud.wire.body import PIECE_BYTES
 
 JOIN_BYTES_MAX: Final = 16 << 10
 """A body up to here is copied behind its head; a longer one goes beside it in the same write."""
@@ -52,7 +53,7 @@ def make_upload(x: Exchange) -> None:
     head = _with_vendors(outlet, x.head.forward)
     path, rename, ask, edits = _changes(x)
     cuts: list[tuple[int, int, bytes]] = []
-    if body.spooled:
+    if body.spooled or (body.size > PIECE_BYTES and x.form is None and (rename or ask or edits)):
         first = b""
         cuts = _cuts(x, rename, ask, edits)
         x.pump = body.spliced(cuts)
@@ -215,17 +216,19 @@ def _ask_for_usage(x: Exchange, body: bytes, dialect: str) -> bytes:
 
 
 def _cuts(x: Exchange, name: str, ask: bool, more: Overrides) -> list[tuple[int, int, bytes]]:
-    """The same splices for a large body, which goes up from its file in pieces."""
+    """The same splices for a large body, which goes up in pieces, from its file or from memory: a copy is dear."""
     if x.form is not None:
         if name and x.form_peek.model:
             return [(*x.form_peek.model_span, name.encode())]
         return [(0, 0, model_field(boundary(x.head.content_type), name))] if name else []
-    if x.sliced is None:
+    assert x.body is not None
+    known = x.sliced if x.body.spooled else Placed(x.body.whole())
+    if known is None:
         return []
     edits: dict[str, bytes | None] = {"model": msgspec.json.encode(name)} if name else {}
     if ask:
-        edits["stream_options"] = with_usage(x.sliced.value("stream_options"))
+        edits["stream_options"] = with_usage(known.value("stream_options"))
         x.stripper = UsageStripper()
     if more:
-        edits |= more.edits(x.sliced.keys())
-    return x.sliced.cuts(edits)
+        edits |= more.edits(known.keys())
+    return known.cuts(edits)

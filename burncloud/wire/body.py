@@ -147,17 +147,18 @@ class Body:
         return read_at(self._fd, length, offset)
 
     def pieces(self, start: int = 0, end: int = -1) -> Iterator[bytes]:
-        """A spooled body (or its part start..end) in pieces of PIECE_BYTES."""
+        """The body (or its part start..end) in pieces of PIECE_BYTES."""
         end = self.size if end < 0 else end
         while start < end:
-            piece = read_at(self._fd, min(PIECE_BYTES, end - start), start)
+            size = min(PIECE_BYTES, end - start)
+            piece = read_at(self._fd, size, start) if self.spooled else self.whole()[start : start + size]
             if not piece:
                 raise OSError("the spooled body ends early")
             start += len(piece)
             yield piece
 
     def spliced(self, cuts: list[tuple[int, int, bytes]]) -> Iterator[bytes]:
-        """A spooled body in pieces, with other bytes in the place of [start, end) of each cut, in order."""
+        """The body in pieces, with other bytes in the place of [start, end) of each cut, in order."""
         start = 0
         for cut_start, cut_end, new in cuts:
             yield from self.pieces(start, cut_start)

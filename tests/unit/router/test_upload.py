@@ -17,7 +17,7 @@ from burncloud.router.answer import Answers
 from burncloud.router.exchange import Exchange
 from burncloud.router.reach import Reach
 from burncloud.router.wholes import PIECES_A_TURN
-from burncloud.wire.body import PIECE_BYTES
+from burncloud.wire.body import PIECE_BYTES, SPOOL_FROM
 from burncloud.wire.upstream import Upstream
 from tests.dialogue import PRICE, Dialogue, channels
 from tests.speech import DONE, LAST, answer, chat, chunk, completion, delta, post, problem, stream_head, usage_chunk
@@ -117,19 +117,21 @@ def test_a_form_that_names_no_model(size: int, name: str) -> None:
         assert sent == field.encode() + body
 
 
-@pytest.mark.parametrize("size", [1_500_000, 5 << 20], ids=["1.5 MB", "5 MiB"])
+@pytest.mark.parametrize("size", [700_000, 1_500_000, 5 << 20], ids=["0.7 MB", "1.5 MB", "5 MiB"])
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("first", [False, True], ids=["model last", "model first"])
 def test_a_large_body(size: int, stream: bool, first: bool) -> None:
-    """Spooled, spliced on its way from the file, and otherwise intact; the memory budget is not touched for it."""
+    """Spliced on its way, from the file or from memory, in pieces, and otherwise intact; a file takes no memory."""
     image = {"messages": [{"role": "user", "content": "data:image/png;base64," + "A" * size}], "max_tokens": 5}
     value = ({"model": "gpt-4"} | image) if first else (image | {"model": "gpt-4"})
     value |= {"stream": True, "stream_options": {"x": [1, 2]}} if stream else {}
     with free(**RENAMED) as d:
         client = d.client()
         client.say_split(post(value), 100_000)
-        assert d.gateway.arrivals._memory.free == d.gateway.arrivals._memory.total
+        if size > SPOOL_FROM:
+            assert d.gateway.arrivals._memory.free == d.gateway.arrivals._memory.total
         up = d.upstream()
+        assert max(len(data) for side, data in d.events if side == "up") <= PIECE_BYTES
         expected = value | {"model": "deployment-7"}
         if stream:
             expected |= {"stream_options": {"x": [1, 2], "include_usage": True}}
@@ -144,12 +146,13 @@ def test_a_large_body(size: int, stream: bool, first: bool) -> None:
             assert client.answer().body == completion()
 
 
-def test_a_large_body_for_the_second_channel() -> None:
+@pytest.mark.parametrize("size", [700_000, 2_000_000])
+def test_a_large_body_for_the_second_channel(size: int) -> None:
     """Failover has the whole body again, with the second channel's name in it."""
     both = [*channels(1, models={"gpt-4": "one"}), channels(2, models={"gpt-4": "two"})[1]]
     with Dialogue(both, unpriced="free") as d:
         client = d.client()
-        value = chat(user="u" * 2_000_000)
+        value = chat(user="u" * size)
         client.say_split(post(value), 100_000)
         first = d.upstream()
         assert first.request.json == value | {"model": "one"}
