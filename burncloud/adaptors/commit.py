@@ -30,29 +30,34 @@ def first_content(head: bytes, dialect: str, endpoint: str, encoding: str = "") 
     says nothing.  A payload that the dialect does not know is content: it is not ours to hold,
     and so is what is encoded in a way that we cannot read.
     """
+    return first_said(head, dialect, endpoint, encoding)[0]
+
+
+def first_said(head: bytes, dialect: str, endpoint: str, encoding: str = "") -> tuple[Verdict, bytes]:
+    """The same, and the error event."""
     if encoding:
         inflater = Inflater(encoding, AT_ONCE_BYTES_MAX)
         head = inflater.feed(head)
         if inflater.broken:
-            return "content"
+            return "content", b""
     reader = reader_of(dialect, endpoint)
     block = events.unify(head.removeprefix(events.BOM))
     end = block.rfind(b"\n\n")
     if end < 0:
-        return "wait"
+        return "wait", b""
     for event in block[:end].split(b"\n\n"):
         payload = events.event_data(event)
         if event.startswith(b"event: error") or b"\nevent: error" in event:
-            return "error"
+            return "error", event
         if not payload:
             continue
         tally = Tally()
         known = reader.event(payload, tally)
         if tally.error:
-            return "error"
+            return "error", event
         if tally.content or not known:
-            return "content"
-    return "wait"
+            return "content", b""
+    return "wait", b""
 
 
 class _UsageChunk(msgspec.Struct, gc=False):

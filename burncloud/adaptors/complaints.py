@@ -8,10 +8,12 @@ what this one does not (a longer context, another filter).
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from burncloud.adaptors.canon import Failure
+from burncloud.adaptors.events import event_data, unify
 from burncloud.adaptors.reading import BAD_JSON
 
 TOO_LONG: Final = "too_long"
@@ -65,19 +67,48 @@ exceeds the maximum number of tokens allowed"), Bedrock, Mistral, vLLM, llama.cp
 size"), Alibaba ("Range of input length should be …")."""
 
 
+class _Response(msgspec.Struct):
+    error: Any = None
+
+
+class _Said(msgspec.Struct):
+    error: Any = None
+    response: _Response = msgspec.field(default_factory=_Response)
+
+
+_read: Final = msgspec.json.Decoder(_Said).decode
+
+
 def kind_of(status: int, body: bytes) -> str:
     """too_long · filtered · "" for anything else, of an error answer as the upstream gave it."""
     return complaint_in(body) if status in STATUSES else ""
 
 
+def complaint_of(failed: bytes | Failure | None) -> str:
+    """The same of what stopped a stream: the event as it came, or what was read of it."""
+    if isinstance(failed, Failure):
+        return _kind([failed.kind, failed.message])
+    return complaint_in(event_data(unify(failed).strip())) if failed else ""
+
+
 def complaint_in(body: bytes) -> str:
-    """The same of an error event, which has no status."""
+    """The same of an error that came with 200, as JSON."""
+    try:
+        said = _read(body)
+        error = said.error or said.response.error
+    except BAD_JSON:
+        error = None
+    if isinstance(error, dict):
+        return _kind(_words(error, 0))  # beside it Responses repeats the whole request
     if len(body) > LOOK_BYTES_MAX:
         return ""
     try:
-        words = _words(msgspec.json.decode(body), 0)
+        return _kind(_words(msgspec.json.decode(body), 0))
     except BAD_JSON:
-        words = [body.decode("utf-8", "replace")]
+        return _kind([body.decode("utf-8", "replace")])
+
+
+def _kind(words: list[str]) -> str:
     for word in words:
         kind = CODES.get(word.lower())
         if kind is not None:

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from typing import Final
 
 from burncloud import crash
-from burncloud.adaptors.canon import Unreadable
-from burncloud.adaptors.complaints import STOPS
+from burncloud.adaptors.canon import Failure, Unreadable
+from burncloud.adaptors.commit import first_said
+from burncloud.adaptors.complaints import STOPS, complaint_of
 from burncloud.adaptors.framed import FrameMeter
-from burncloud.adaptors.meter import Meter, first_content, read_plain
+from burncloud.adaptors.meter import Meter, read_plain
 from burncloud.adaptors.passage import Passage
 from burncloud.adaptors.record import Record
 from burncloud.adaptors.seam import Continued
@@ -82,7 +83,7 @@ class Answers:
         self.judge = Judge(failed)
         self.record: Callable[[Exchange], Record | None]
         """What a stream that begins is recorded in; None = nobody would go on with it (rescue.py)."""
-        self.goes_on: Callable[[Exchange, Record | None, bytes], bool]
+        self.goes_on: Callable[[Exchange, Record | None, bytes | Failure | None], bool]
         """A stream broke off, its attempt is noted, an error event withheld; True = somebody goes on with it."""
         self.may_go_on: Callable[[Exchange, Record | None, bytes], bool]
         """Whether there would be somebody."""
@@ -275,10 +276,10 @@ class Answers:
         endpoint = x.target.endpoint
         assert endpoint is not None
         held = x.held[0] if len(x.held) == 1 else b"".join(x.held)
-        verdict = first_content(held, endpoint.dialect, endpoint.name, up.head.encoding)
-        if verdict == "error" and x.status == 200 and self.judge.others(x):
-            self._failed(x, Fault("broken", x.status))
-        elif verdict == "wait" and ended and x.status == 200:
+        verdict, error = first_said(held, endpoint.dialect, endpoint.name, up.head.encoding)
+        if error and x.status == 200 and self.judge.is_error(x, error):
+            return
+        if verdict == "wait" and ended and x.status == 200:
             self._failed(x, Fault("empty", x.status))
         elif verdict != "wait" or ended or x.held_bytes >= SSE_HOLD_BYTES_MAX:
             self._commit(x, up, ended)
@@ -328,11 +329,13 @@ class Answers:
         broken = x.held_bytes > TRANSLATED_BYTES_MAX
         failed = bool(sieve.failed) and not translation.content
         if isinstance(translation, Continued):
-            if translation.diverged:
-                self._failed(x, Fault("diverged", x.status))
+            if translation.diverged or (failed and complaint_of(sieve.failed)):
+                self._failed(x, Fault("diverged" if translation.diverged else "unfit", x.status))
                 return
             broken = broken or failed or (ended and not translation.content)
-        elif (failed and self.judge.others(x)) or (ended and not (failed or translation.content)):
+        elif failed and not broken and self.judge.is_error(x, sieve.failed):
+            return
+        elif ended and not (failed or translation.content):
             broken = True
         if broken:
             self._failed(x, Fault("broken", x.status))
@@ -532,11 +535,11 @@ class Answers:
         """
         sieve = x.sieve
         self.counters["streams_broken"] += 1
-        if kind:
+        failed = None if sieve is None else sieve.passed or sieve.failed
+        if kind and not complaint_of(failed):
             self._health.failed(x, kind, 0, 0, self._loop.time())
         if sieve is not None:
-            withheld = sieve.passed or (sieve.failed if isinstance(sieve.failed, bytes) else b"")
-            if kind and self.goes_on(x, sieve.record, withheld):
+            if kind and self.goes_on(x, sieve.record, failed):
                 self.counters["events_dropped"] += sieve.dropped
                 self._pass(x, content + sieve.missing)
                 return

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from burncloud.adaptors.complaints import FILTERED, STOPS, complaint_in, kind_of
+from burncloud.adaptors.canon import Failure
+from burncloud.adaptors.complaints import FILTERED, STOPS, complaint_in, complaint_of, kind_of
 from burncloud.adaptors.meter import Meter, Reading, read_plain
 from burncloud.domain.policies import UNAVAILABLE
 from burncloud.router import verdict
@@ -40,6 +41,16 @@ class Judge:
     def complained(self, x: Exchange, status: int, body: bytes) -> bool:
         """Whether another model is to be asked after this error answer."""
         return self._leaves(x, kind_of(status, body))
+
+    def is_error(self, x: Exchange, said: bytes | Failure | None) -> bool:
+        """Whether this error, which a stream begins with, is another's to mend: a channel's, or a model's."""
+        kind = complaint_of(said)
+        if kind:
+            return self._leaves(x, kind)
+        if not self._others(x):
+            return False
+        self._failed(x, Fault("broken", x.status))
+        return True
 
     def is_filtered(self, x: Exchange, held: bytes) -> bool:
         """Whether it is after all that was held of an answer, in the client's dialect: a filter stopped it."""
@@ -73,12 +84,12 @@ class Judge:
         endpoint = x.target.endpoint
         return b"json" in up.head.content_type or (endpoint is not None and verdict.json_is_due(endpoint))
 
-    def others(self, x: Exchange) -> bool:
-        """Whether another channel, or another model, can be asked instead.  Nothing is given up."""
+    def _others(self, x: Exchange) -> bool:
+        """Whether another channel, or another model, can be asked instead."""
         return x.route.other((*x.tried, x.ability)) or self.elsewhere(x, UNAVAILABLE)
 
     def _leaves(self, x: Exchange, kind: str) -> bool:
-        if not kind or not self.elsewhere(x, kind):
+        if not kind or not (x.is_rival or self.elsewhere(x, kind)):
             return False
         x.reading = None
         self._failed(x, Fault(kind, x.status))

@@ -14,10 +14,9 @@ from collections.abc import Callable
 from typing import Final
 
 from burncloud import clock, crash
-from burncloud.adaptors.canon import Losses, Unreadable
-from burncloud.adaptors.complaints import complaint_in
+from burncloud.adaptors.canon import Failure, Losses, Unreadable
+from burncloud.adaptors.complaints import complaint_of
 from burncloud.adaptors.estimate import output_tokens
-from burncloud.adaptors.events import event_data, unify
 from burncloud.adaptors.meter import first_content
 from burncloud.adaptors.prefill import Prefill, may_prefill, prefill_of, write_again
 from burncloud.adaptors.record import Record, Room
@@ -109,18 +108,17 @@ class Rescues:
 
     # When it breaks
 
-    def may_go_on(self, x: Exchange, record: Record | None, withheld: bytes) -> bool:
+    def may_go_on(self, x: Exchange, record: Record | None, withheld: bytes | Failure | None) -> bool:
         """Whether there is somebody to ask.  `withheld`: the error event that ended it, in the upstream's dialect."""
         if x.done or x.pinned or x.client.transport.is_closing():
             return False
         if x.rescue is not None:
             return True
-        complaint = complaint_in(event_data(unify(withheld).strip())) if withheld else ""
-        if record is None or record.lost or x.body is None or complaint:
+        if record is None or record.lost or x.body is None or complaint_of(withheld):
             return False
         return any(one is not x.ability and one not in x.tried for one in x.route.members)
 
-    def broke(self, x: Exchange, record: Record | None, withheld: bytes) -> bool:
+    def broke(self, x: Exchange, record: Record | None, withheld: bytes | Failure | None) -> bool:
         """The stream under way broke off, its attempt is noted; True = somebody may go on.  `withheld`: as above."""
         reading = x.reading
         if reading is None or not self.may_go_on(x, record, withheld):
@@ -128,7 +126,7 @@ class Rescues:
         rescue = x.rescue
         if rescue is None:
             assert record is not None
-            shown = withheld if x.translation is None else b""
+            shown = withheld if isinstance(withheld, bytes) and x.translation is None else b""
             rescue = x.rescue = Rescued(record, reading, x.prompt_billed, len(x.attempts) - 1, shown)
         else:
             rescue.broke(len(x.attempts) - 1)

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from burncloud.adaptors.complaints import FILTERED, TOO_LONG, complaint_in, kind_of
+from burncloud.adaptors.canon import Failure
+from burncloud.adaptors.complaints import FILTERED, TOO_LONG, complaint_in, complaint_of, kind_of
 
 
 def said(message: str, **more: object) -> bytes:
@@ -70,3 +71,14 @@ def test_only_of_refusals() -> None:
     assert kind_of(503, TOO_LONG_SAID[0]) == ""
     assert kind_of(413, TOO_LONG_SAID[2]) == TOO_LONG
     assert complaint_in(FILTERED_SAID[0]) == FILTERED
+
+
+def test_what_stopped_a_stream() -> None:
+    """An event with its name, or what was read of a frame; only of the error, whatever stands beside it."""
+    assert complaint_of(b"event: error\r\ndata: " + TOO_LONG_SAID[2] + b"\r\n\r\n") == TOO_LONG
+    assert complaint_of(Failure(400, "Input is too long for requested model.", "validationException")) == TOO_LONG
+    assert complaint_of(Failure(503, "try again")) == complaint_of(None) == complaint_of(b"") == ""
+    beside = {"instructions": "Explain our usage policies." * 5_000}
+    for code, kind in (("server_error", ""), ("context_length_exceeded", TOO_LONG)):
+        event = {"type": "response.failed", "response": beside | {"error": {"code": code}}}
+        assert complaint_of(b"data: " + json.dumps(event).encode() + b"\n\n") == kind

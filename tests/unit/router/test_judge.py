@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from burncloud.domain.snapshot import Policy
-from tests.dialogue import PRICE, Client, Dialogue, UpstreamEnd, channels
+from burncloud.domain.snapshot import Channel, Policy
+from tests.dialogue import MODEL, PRICE, Client, Dialogue, UpstreamEnd, channels
 from tests.speech import (
     DONE,
     LAST,
@@ -175,3 +175,92 @@ def test_of_two_that_race_one_complains(code: str) -> None:
         second << answer(completion("second"))
         assert client.answer().body == completion("second")
         assert not d.gateway.health.resting
+
+
+TOO_LONG = {
+    "openai": event({"error": {"message": "too long", "code": "context_length_exceeded"}}),
+    "anthropic": b"event: error\n"
+    + event({"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 9 > 8"}}),
+}
+FLAGGED = event({"error": {"message": "flagged", "code": "content_policy_violation"}})
+
+
+def of_vendor(vendor: str, count: int, model: str = MODEL) -> list[Channel]:
+    return [
+        Channel(n, f"ch_{n}", vendor, f"http://up{n}.test", ((n * 10, "k"),), models={model: model})
+        for n in range(1, count + 1)
+    ]
+
+
+@pytest.mark.parametrize("vendor", TOO_LONG)
+def test_a_stream_that_begins_with_a_complaint(vendor: str) -> None:
+    """It is the client's: passed on, nobody else is asked, no channel is blamed, however often."""
+    with Dialogue(of_vendor(vendor, 2)) as d:
+        for _ in range(4):
+            client = d.client()
+            client >> post(chat(stream=True))
+            d.upstream() << stream_head() + chunk(TOO_LONG[vendor]) + LAST
+            assert b"too long" in client.answer().body
+            assert d.silent
+        assert not d.gateway.health.resting
+        assert not any(end.charge for end in d.receipts())
+
+
+@pytest.mark.parametrize("vendor", TOO_LONG)
+def test_a_stream_that_begins_with_a_complaint_asks_the_stand_in(vendor: str) -> None:
+    with house(vendor, "context") as d:
+        client = d.client()
+        client >> post(chat(stream=True))
+        d.upstream() << stream_head() + chunk(TOO_LONG[vendor]) + LAST
+        assert d.upstream().request.json["model"] == "spare"
+        assert client.received == b""
+        assert not d.gateway.health.resting
+
+
+def test_other_errors_at_the_beginning_are_the_channel_s() -> None:
+    """Also where the request, which Responses repeats, speaks of policies."""
+    said = {"id": "resp_1", "status": "failed", "instructions": "Explain our usage policies.",
+            "error": {"code": "server_error", "message": "try again"}}  # fmt: skip
+    with Dialogue(of_vendor("openai", 2)) as d:
+        d.client() >> post({"model": MODEL, "input": "x", "stream": True}, "/v1/responses")
+        d.upstream() << stream_head() + chunk(b"event: response.failed\n" + event({"response": said})) + LAST
+        d.upstream() << problem(400)
+        assert d.gateway.health.resting
+
+
+def test_a_rival_s_complaint_leaves_the_first_alone() -> None:
+    with Dialogue(channels(2), hedge_after_ms="1000") as d:
+        client, first, second = raced(d, stream=True)
+        second << stream_head() + chunk(FLAGGED) + LAST
+        assert client.received == b""
+        first << stream_head() + chunk(delta("Hi")) + chunk(delta(finish="stop")) + chunk(DONE) + LAST
+        assert b"Hi" in client.answer().body
+        assert not d.gateway.health.resting
+
+
+@pytest.mark.parametrize("times", [3, 20])
+def test_a_complaint_in_the_middle(times: int) -> None:
+    """The client hears it in the upstream's words; nobody goes on, and nobody is blamed."""
+    with Dialogue(channels(2)) as d:
+        for _ in range(times):
+            client = d.client()
+            client >> post(chat(stream=True))
+            up = d.upstream()
+            up << stream_head() + chunk(delta("", role="assistant") + delta("Hello "))
+            up << chunk(FLAGGED) + LAST
+            assert b"content_policy_violation" in client.answer().body
+            assert d.silent
+        assert not d.gateway.health.resting
+
+
+def test_a_complaint_of_who_should_go_on() -> None:
+    """He does not take this beginning, or this length: he is not to blame."""
+    with Dialogue(channels(2, priority=1)) as d:
+        client = d.client()
+        client >> post(chat(stream=True))
+        up = d.upstream()
+        up << stream_head() + chunk(delta("Hello"))
+        up.reset()
+        blamed = set(d.gateway.health.resting)
+        d.upstream() << stream_head() + chunk(FLAGGED) + LAST
+        assert d.gateway.health.resting == blamed
