@@ -45,7 +45,8 @@ class Breaker:
     """One thing that can fail by itself: a key of a channel, or a model at it."""
 
     __slots__ = (
-        "_cool_s", "_failures", "_off_s", "_row", "_seen", "available", "fault", "reason", "state", "status", "until",
+        "_cool_s", "_failures", "_off_s", "_row", "_seen", "available", "by", "fault", "reason", "state", "status",
+        "until",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -60,6 +61,8 @@ class Breaker:
         """What the upstream answered then; 0 = nothing."""
         self.fault = ("", 0)
         """The last fault that it was blamed for, and its status, in whatever state it is."""
+        self.by = ""
+        """Who went to see."""
         self._row = 0
         self._cool_s = COOL_S
         self._off_s = OFF_S
@@ -118,15 +121,15 @@ class Breaker:
         self.until, self._off_s = now + self._off_s, min(2 * self._off_s, OFF_S_MAX)
         return news
 
-    def taken(self, now: float) -> None:
+    def taken(self, now: float, who: str = "") -> None:
         """It is being asked: a probe keeps the others away until something is heard of it."""
         if self.state is PROBING:
-            self.available = False
+            self.available, self.by = False, who
             self.until = now + PROBE_S
 
-    def spared(self) -> bool:
+    def spared(self, who: str = "") -> bool:
         """The one who asked left before an answer: nothing was learned.  True if others may go and see now."""
-        if self.state is not PROBING or self.available:
+        if self.state is not PROBING or self.available or self.by != who:
             return False
         self.available = True
         return True
@@ -145,8 +148,10 @@ class Breaker:
             return news
         if self.state is OFF and state != OFF and self.reason != reason:
             return False  # a failed model or connection says nothing for a key that is refused
+        if state not in STATES:
+            return False  # of another version
         self.state = next(known for known in STATES if known == state)
-        self.reason, self.status, self.until = reason, status, now + left_s + TOLD_S
+        self.reason, self.status, self.until, self.by = reason, status, now + left_s + TOLD_S, ""
         self.available = self.state is PROBING and not left_s
         if reason == REFUSED:
             self._off_s = min(max(step_s, OFF_S), OFF_S_MAX)

@@ -23,7 +23,11 @@ from burncloud.router.fallbacks import TRIGGERS, Fallbacks
 from burncloud.router.health import BLAMED, KEY, MODEL, Health, may_resort, wait_s
 from burncloud.router.outlets import Ability
 from burncloud.router.ports import House
+from burncloud.router.translate import way_at
+from burncloud.router.world import World
 
+FEW: Final = 8
+"""Upstreams' names of a model make a difference to what is lost, as long as there are few."""
 RETRY_AFTER_S_MAX: Final = 5.0
 """A channel that says to come back later than this is not waited for."""
 
@@ -37,6 +41,7 @@ class Failover:
         desk: Desk,
         health: Health,
         loop: asyncio.AbstractEventLoop,
+        world: World,
         fallbacks: Fallbacks,
         go: Callable[[Exchange, Ability], None],
         reconnect: Callable[[Exchange], None],
@@ -47,6 +52,7 @@ class Failover:
         self._desk = desk
         self._health = health
         self._loop = loop
+        self._world = world
         self._fallbacks = fallbacks
         self._go = go
         self._reconnect = reconnect
@@ -81,7 +87,7 @@ class Failover:
         x.reason = "failover"
         spent_ms = (clock.now_ns() - x.started_ns) // 1_000_000
         if len(x.failed_keys) + x.again < settings.attempts_max and spent_ms < settings.attempts_timeout_ms:
-            ability = x.route.pick(x.tried)
+            ability = self.another(x)
             if ability is not None:
                 self._next(x, ability)
                 return
@@ -103,10 +109,40 @@ class Failover:
         if not self._fallbacks.take(x, trigger):
             self._conclude(x, INVALID_REQUEST, f"The model `{x.model}` does not take this request", 0)
 
+    def another(self, x: Exchange) -> Ability | None:
+        """One that has not failed in this request, of the channels that there are by now; None = there is none."""
+        ability = x.route.pick(x.tried if len(x.tried) < FEW else frozenset(x.tried))
+        endpoint = x.target.endpoint
+        if ability is not None or x.pinned or endpoint is None:
+            return ability
+        route = self._world.route(endpoint, x.group, x.model)
+        if route is None or route is x.route:
+            return None
+        failed = {one.outlet.id for one in x.tried}
+        x.route, x.tried = route, tuple(one for one in route.members if one.outlet.id in failed)
+        return route.pick(x.tried)
+
     def unfit(self, x: Exchange) -> bool:
-        """The request cannot be written for the channel chosen without loss: is there one that needs no translation?"""
-        x.tried = (*x.tried, x.ability)
-        ability = x.route.pick(x.tried)
+        """The request cannot be written for the channel chosen without loss, nor for those that are like it.
+
+        Is there one that needs no translation, or another?
+        """
+        outlet = x.outlet
+        name, few = outlet.models.get(x.model), len(x.tried) < FEW
+        endpoint = x.target.endpoint
+        own = "" if endpoint is None else endpoint.conversation
+        alike = [
+            one
+            for one in x.route.members
+            if (way_at(x, one.outlet) or own) == x.way and not (few and one.outlet.models.get(x.model) != name)
+        ]
+        return self._elsewhere(x, alike)
+
+    def _elsewhere(self, x: Exchange, unable: list[Ability]) -> bool:
+        """These cannot be asked, and it is nobody's fault; False = nobody else can.  A rival does not look further."""
+        self._health.spared(x)
+        x.tried = (*x.tried, *unable)
+        ability = None if x.is_rival else self.another(x)
         if ability is None:
             return False
         self._go(x, ability)
@@ -115,7 +151,7 @@ class Failover:
     def full(self, x: Exchange) -> None:
         """All connections to the upstream are in use, which is nobody's fault: another channel, or "try again"."""
         try:
-            if not self.unfit(x):
+            if not self._elsewhere(x, [x.ability]):
                 text = "All connections to the upstream are in use, try again"
                 self._refuse(x, Refusal(SERVICE_UNAVAILABLE, text, 1))
         except Refusal as refusal:
@@ -161,12 +197,14 @@ class Failover:
     def _second_time(self, x: Exchange, ability: Ability) -> None:
         if x.done or x.state is not DIALLING:
             return
-        self._next(x, x.route.pick() or ability)
+        self._next(x, self.another(x) or (None if ability.outlet.gone else ability))
 
-    def _next(self, x: Exchange, ability: Ability) -> None:
+    def _next(self, x: Exchange, ability: Ability | None) -> None:
         x.state = DIALLING
         try:
-            self._go(x, ability)
+            ability = ability or self.nobody(x)
+            if ability is not None:
+                self._go(x, ability)
         except Refusal as refusal:
             self._refuse(x, refusal)
 

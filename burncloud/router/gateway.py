@@ -116,13 +116,14 @@ class Gateway:
         self.affinity = Affinity(self.world, self._loop.time)
         self.fallbacks = Fallbacks(self.world, self.desk, self, lambda: self._settings.attempts_timeout_ms)
         self.answers.judge.elsewhere = self.fallbacks.has
-        self.failover = Failover(house, self.desk, self.health, self._loop, self.fallbacks, *again)
+        self.failover = Failover(house, self.desk, self.health, self._loop, self.world, self.fallbacks, *again)
         hands = (self._go, lambda x: self._dial(x, x.outlet), self.answers.lament, self.arrivals.is_roomy)
         self.rescues = Rescues(self.world, self.health, self._loop, lambda: self._settings, *hands)
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
-        self.limits.proceed, self.failover.wait = self._admitted, self.limits.wait_for
+        self.limits.proceed, self.limits.another = self._admitted, self.failover.another
+        self.failover.wait = self.limits.wait_for
         self.fallbacks.count = self.limits.stand_in
-        counted = (lambda x: self._move(x, None), self.limits.counts)
+        counted = (lambda x: self._move(x, None), self.limits)
         self.hedges = Hedges(self.world, self.health, self._loop, self.live, self._go, *counted)
         self.hedges.tune(settings)
         self.answers.winner, self.answers.record = self.hedges.won, self.rescues.record
@@ -330,15 +331,9 @@ class Gateway:
     def choose(self, x: Exchange) -> None:
         """The next channel, and a connection to it."""
         ability = x.route.pick(x.tried) if x.thread is None else self.affinity.pick(x, x.thread)
-        if ability is None:
-            # the channels may have been changed while the request waited for its lease
-            assert x.target.endpoint is not None
-            if not x.pinned:
-                x.route = self.world.route(x.target.endpoint, x.group, x.model) or x.route
-            ability = x.route.pick(x.tried) or self.failover.nobody(x)
-            if ability is None:
-                return
-        self._go(x, ability)
+        ability = ability or self.failover.another(x) or self.failover.nobody(x)
+        if ability is not None:
+            self._go(x, ability)
 
     def _go(self, x: Exchange, ability: Ability) -> None:
         """To this channel: the request is written for it, if it must be, then a connection is taken or made."""
@@ -352,7 +347,7 @@ class Gateway:
         known = None if x.thread is None else self.affinity.key(x, x.thread, outlet)
         x.key = key = known or outlet.key(x.failed_keys) or outlet.any_key()
         if self.health.resting and outlet in self.health.resting:
-            self.health.chosen(ability, key, self._loop.time())
+            self.health.chosen(ability, key, self._loop.time(), x.request_id)
         if x.rescue is not None:
             self.rescues.write(x)
             self._connect(x, outlet)
@@ -544,8 +539,6 @@ class Gateway:
             return
         if x.race is not None:
             self.hedges.drop(x.race)
-        if state in (DIALLING, SENT, HOLDING) and not x.relay and x.outlet in self.health.resting:
-            self.health.spared(x.ability, x.key)
         if x.x and state in (DIALLING, SENT, HOLDING, PASSING):
             sent = not x.upload
             x.up = None
@@ -577,6 +570,8 @@ class Gateway:
     def free(self, x: Exchange) -> None:
         """Let go of what the exchange held of the worker."""
         self.live.discard(x)
+        if self.health.resting:
+            self.health.spared(x)
         if x.seat is not None:
             self.limits.leave(x)
         if x.counted is not None:

@@ -61,12 +61,12 @@ class Health:
         self.news: dict[PartName, Breaker] = {}
         """What changed and was not told yet; who tells it clears this."""
 
-    def chosen(self, ability: Ability, key: Key, now: float) -> None:
-        """A request goes there: a probe keeps others away."""
+    def chosen(self, ability: Ability, key: Key, now: float, who: str = "") -> None:
+        """A request, `who`, goes there: a probe keeps others away."""
         outlet = ability.outlet
         for name, breaker in ((_model_of(ability), ability.breaker), (_key_of(outlet, key), key.breaker)):
             if breaker.state is not READY:
-                breaker.taken(now)
+                breaker.taken(now, who)
                 self._look(outlet)
                 if breaker.state is PROBING:
                     self._tell(name, breaker)
@@ -84,13 +84,16 @@ class Health:
             self._look(outlet)
         self._settle(outlet)
 
-    def spared(self, ability: Ability, key: Key) -> None:
-        """The client left before an answer: nothing was learned."""
-        outlet = ability.outlet
+    def spared(self, x: Exchange) -> None:
+        """It is over, or goes elsewhere: if it was to go and see and has learned nothing, another may."""
+        ability: Ability | None = getattr(x, "ability", None)
+        if ability is None:  # it was nowhere
+            return
+        outlet, key = ability.outlet, x.key
         for name, breaker in ((_model_of(ability), ability.breaker), (_key_of(outlet, key), key.breaker)):
-            if breaker.spared():
+            if breaker.spared(x.request_id):
                 self._tell(name, breaker)
-        self._look(outlet)
+                self._look(outlet)
 
     def failed(self, x: Exchange, kind: str, status: int, retry_after_s: float, now: float) -> None:
         """An attempt failed by the channel's fault."""
@@ -99,7 +102,7 @@ class Health:
         part = KEY if kind == BUSY and len(outlet.keys) > 1 else BLAMED[kind]
         names = _key_of(outlet, key), _model_of(ability)
         blamed, spared = ((names[0], key.breaker), (names[1], ability.breaker))[:: 1 if part is KEY else -1]
-        if spared[1].spared():
+        if spared[1].spared(x.request_id):
             self._tell(*spared)
         name, breaker = blamed
         before = breaker.state

@@ -24,6 +24,7 @@ from burncloud.router import settle
 from burncloud.router.exchange import DIALLING, HOLDING, OVER, SENT, Exchange
 from burncloud.router.fault import Fault
 from burncloud.router.health import Health
+from burncloud.router.limits import Limits
 from burncloud.router.outlets import Ability
 from burncloud.router.translate import forget
 from burncloud.router.world import World
@@ -49,17 +50,16 @@ class Hedges:
         live: set[Exchange],
         go: Callable[[Exchange, Ability], None],
         uncount: Callable[[Exchange], None],
-        is_limited: Callable[[Ability], bool],
+        limits: Limits,
     ) -> None:
-        """`go`: send to this ability (may raise Refusal); `uncount`: it is with none any more; `is_limited`: the
-        channel counts its requests, so that a rival is no place to take."""
+        """`go`: send to this ability (may raise Refusal); `uncount`: it is with none any more."""
         self._world = world
         self._health = health
         self._loop = loop
         self._live = live
         self._go = go
         self._uncount = uncount
-        self._is_limited = is_limited
+        self._limits = limits
         self._after_s = 0.0
         self._named: dict[str, float] = {}
         """Model → seconds, where it has its own."""
@@ -84,7 +84,7 @@ class Hedges:
             return
         x.raced = True
         ability = x.route.pick((*x.tried, x.ability))
-        if ability is None or self._is_limited(ability):
+        if ability is None or self._limits.counts(ability):
             return
         x.n = len(x.attempts) + 1
         rival = copy.copy(x)
@@ -163,6 +163,7 @@ class Hedges:
 
     def _hand_over(self, rival: Exchange, x: Exchange) -> None:
         """The client's exchange goes on with the rival's attempt."""
+        self._limits.depart(x)  # a rival has no place of its own
         for name in OF_AN_ATTEMPT:
             setattr(x, name, getattr(rival, name))
         if x.up is not None and x.up.exchange is rival:
@@ -204,8 +205,7 @@ class Hedges:
             # what is still with us of the head was received by nobody
             left = left or up.transport.get_write_buffer_size() > x.bytes_up
             up.abort()
-        if x.outlet in self._health.resting:
-            self._health.spared(x.ability, x.key)
+        self._health.spared(x)
         if x.state not in (SENT, HOLDING):
             return
         settle.attempt_over(x, x.status if x.state is HOLDING else 0, 0 if left else 1, clock.now_ns())

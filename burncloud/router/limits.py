@@ -107,6 +107,8 @@ class Limits:
         """Where the limits are shared with other nodes."""
         self.proceed: Callable[[Exchange], None] = lambda x: None
         """What comes after the door."""
+        self.another: Callable[[Exchange], Ability | None] = lambda x: x.route.pick(x.tried)
+        """The next channel for one that waits."""
         self.counters = {"redis_away": 0, "redis_slow": 0, "redis_lost": 0}
         self.on_change: Callable[[], None] = lambda: None
         """Called when Redis goes, comes, or is slow."""
@@ -283,6 +285,11 @@ class Limits:
             seat = x.seat = Seat((), 0, tokens)
         if seat is not None:
             seat.stand_in = (account, self.windows.cell, tokens) if account is not None else None
+
+    def depart(self, x: Exchange) -> None:
+        """It is at its channel no more."""
+        if x.seat is not None:
+            self._leave_channel(x.seat)
 
     def leave(self, x: Exchange) -> None:
         """The request is over, in whatever way."""
@@ -496,7 +503,7 @@ class Limits:
         while line and not went:
             x = line[0]
             assert x.seat is not None
-            found, full = self._place(x, x.seat, x.route.pick(x.tried))
+            found, full = self._place(x, x.seat, self.another(x))
             if found is None and now < x.seat.until:
                 break
             self._out(line.popleft())

@@ -17,6 +17,7 @@ from burncloud.adaptors.spoken import SPOKEN
 from burncloud.adaptors.translation import GEMINI_MARK, MARK, Done, Job, Translation, work
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router.exchange import Exchange, Written
+from burncloud.router.outlets import Outlet
 from burncloud.wire.body import Body
 
 BESIDE_BYTES: Final = 96 << 10
@@ -42,13 +43,22 @@ def is_heavy(body: Body) -> bool:
 
 def way_of(x: Exchange) -> str:
     """The dialect to translate to; "" = the body goes as it came."""
-    endpoint, outlet = x.target.endpoint, x.outlet
+    endpoint = x.target.endpoint
     assert endpoint is not None
     spoken = endpoint.conversation
-    way = (outlet.way(endpoint, x.model) or "") if outlet.by_model else outlet.ways[spoken or endpoint.name]
+    way = way_at(x, x.outlet)
     if not way and spoken in SEALED and sealed(x, SEALED[spoken]):
         return spoken if spoken in SPOKEN else ""
     return way
+
+
+def way_at(x: Exchange, outlet: Outlet) -> str:
+    """The dialect to translate to at this channel; "" = it speaks the client's."""
+    endpoint = x.target.endpoint
+    assert endpoint is not None
+    if outlet.by_model:
+        return outlet.way(endpoint, x.model) or ""
+    return outlet.ways[endpoint.conversation or endpoint.name]
 
 
 def sealed(x: Exchange, mark: bytes) -> bool:

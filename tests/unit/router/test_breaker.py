@@ -199,3 +199,20 @@ def test_bans_end(steps: list[str]) -> None:
     assert breaker.available or breaker.tick(now + 3601)
     breaker.succeeded()
     assert breaker.available
+
+
+def test_a_state_of_another_version_says_nothing() -> None:
+    """A worker of the version before, or after, runs while a server is reloaded."""
+    breaker = opened()
+    assert not breaker.told(1.0, "dozing", "broken", 500, 5.0, 1.0)
+    assert breaker.state == COOLING
+
+
+def test_who_did_not_go_to_see_spares_nothing() -> None:
+    breaker = opened()
+    breaker.tick(1.0)
+    breaker.taken(1.0, "req_1")
+    assert not breaker.spared("req_2")
+    assert not breaker.available
+    assert breaker.spared("req_1")
+    assert breaker.available

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from unittest import mock
 
+import pytest
+from msgspec.structs import replace
+
+from burncloud.domain.link import Drop
+from burncloud.router import gateway, translate
 from burncloud.wire.pool import FULL
-from tests.dialogue import Dialogue, channels
+from tests.dialogue import MODEL, Dialogue, channels
 from tests.speech import answer, chat, completion, post, problem
 
 
@@ -120,3 +125,109 @@ def test_a_full_pool_is_nobodys_fault() -> None:
             if status == 503:
                 assert heard.field("retry-after") == "1"
             assert not d.gateway.health.resting
+
+
+STRICT = "x-burncloud-strict: true"
+
+
+def test_a_dialect_in_which_something_is_lost_is_tried_once() -> None:
+    """Whatever the number of its channels; another dialect, or none, may do."""
+    foreign = channels(400, vendor="anthropic")
+    request = post(chat(seed=1), "/v1/chat/completions", STRICT)
+    with mock.patch.object(gateway, "translate", wraps=translate.translate) as written, Dialogue(foreign) as d:
+        client = d.client()
+        client >> request
+        heard = client.answer()
+        assert (heard.status, heard.json["error"]["code"]) == (400, "invalid_request_error")
+        assert written.call_count == 1
+        [own] = channels(1, priority=-1)
+        d.put("channel", replace(own, id=401))
+        client >> request
+        d.upstream() << answer(completion())
+        assert client.answer().status == 200
+        assert written.call_count == 2
+
+
+@pytest.mark.parametrize("how", ["deleted", "disabled", "edited"])
+def test_a_channel_that_changes_in_the_pause(how: str) -> None:
+    """It is asked as it is then, or not at all."""
+    with Dialogue(retry_same_ms="500") as d:
+        client = d.client()
+        client >> post(chat())
+        d.upstream() << problem(500)
+        [own] = channels(1)
+        if how == "deleted":
+            d.gateway.world.drop(Drop("channel", [1]))
+        else:
+            d.put("channel", replace(own, enabled=how == "edited", keys=((11, "sk-new"),)))
+        d.later(1)
+        if how == "edited":
+            up = d.upstream()
+            assert b"sk-new" in up.received
+            up << answer(completion())
+        assert client.answer().status == (200 if how == "edited" else 503)
+
+
+def test_the_channels_as_they_are_when_one_fails() -> None:
+    """The other one was edited meanwhile: it is there, and the one that failed is not asked again for it."""
+    with Dialogue(channels(2)) as d:
+        client = d.client()
+        client >> post(chat())
+        first = d.upstream()
+        for one in channels(2):
+            d.put("channel", replace(one, weight=7))
+        first << problem(500)
+        second = d.upstream()
+        assert second.origin is not first.origin
+        second << problem(500)
+        assert client.answer().status == 503
+        assert d.silent
+
+
+def resting(d: Dialogue) -> None:
+    """Channel 1 has said 429, and its time has come."""
+    client = d.client()
+    client >> post(chat())
+    d.upstream() << problem(429, "busy", "Retry-After: 10")
+    assert client.answer().status == 429
+    d.later(10.5)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_who_cannot_go_there_spares_the_probe(count: int) -> None:
+    """A request that cannot be written for the channel learns nothing of it: the next one may go and see."""
+    given = channels(count)
+    given[0] = replace(given[0], vendor="anthropic", priority=9)
+    given[-1] = replace(given[-1], enabled=count == 1)
+    with Dialogue(given, queue_wait_ms="1") as d:
+        resting(d)
+        d.put("channel", replace(given[-1], enabled=True))
+        strict = d.client()
+        strict >> post(chat(seed=1), "/v1/chat/completions", STRICT)
+        if count == 2:
+            d.upstream()
+        else:
+            assert strict.answer().status == 400
+        client = d.client()
+        client >> post(chat())
+        assert d.upstream().origin.key.host == "up1.test"
+
+
+def test_who_waits_in_line_frees_nobody_s_probe() -> None:
+    """Nor does one that asked before the channel rested."""
+    with Dialogue(queue_wait_ms="30000") as d:
+        before, client, waiting = d.client(), d.client(), d.client()
+        before >> post(chat())
+        d.upstream()
+        client >> post(chat())
+        d.upstream() << problem(429, "busy", "Retry-After: 10")
+        d.later(10.6)
+        d.upstream()
+        ability = d.gateway.world.outlets[1].abilities[MODEL]
+        waiting >> post(chat())
+        for one in (waiting, before):
+            assert not ability.available
+            one.hang_up()
+        assert not ability.available
+        client.hang_up()
+        assert ability.available

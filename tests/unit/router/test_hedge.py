@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from burncloud.domain.journal import Again
 from burncloud.domain.snapshot import Limit, Setting
+from burncloud.wire.pool import FULL
 from tests.dialogue import MODEL, Client, Dialogue, UpstreamEnd, channels
 from tests.speech import DONE, LAST, answer, chat, chunk, completion, delta, post, problem, stream_head, usage_chunk
+from tests.unit.router.test_limits import flying
 
 STOP = delta("", finish="stop")
 AFTER = "1000"
@@ -238,3 +241,35 @@ def test_of_another_dialect() -> None:
         d.later(1.4)
         d.upstream() << answer(completion("Hi"))
         assert client.answer().json["content"][0]["text"] == "Hi"
+
+
+def test_the_loser_s_place_is_free_at_once() -> None:
+    """Not with the winner's last byte."""
+    with Dialogue(channels(2), hedge_after_ms=AFTER) as d:
+        d.put("limit", Limit("channel:1", concurrency=1))
+        _, _, second = raced(d, stream=True)
+        assert flying(d, "channel:1") == 1
+        second << stream_head() + chunk(delta("", role="assistant") + delta("hi"))
+        assert flying(d, "channel:1") == 0
+
+
+@pytest.mark.parametrize("why", ["full", "lossy"])
+def test_a_rival_that_cannot_go_there_goes_nowhere(why: str) -> None:
+    """It takes no place at a third."""
+    given = channels(3, priority=0)
+    if why == "lossy":
+        given[1] = replace(given[1], vendor="anthropic", priority=1)
+        given[0] = replace(given[0], priority=2)
+    with Dialogue(given, hedge_after_ms=AFTER) as d:
+        d.put("limit", Limit("channel:3", concurrency=5))
+        client = d.client()
+        client >> post(chat(seed=1), "/v1/chat/completions", "x-burncloud-strict: true")
+        first = d.upstream()
+        d.dialling = "wait"
+        d.later(1.4)
+        if why == "full":
+            d.dials[-1].refuse(FULL)
+        assert [one.origin.key.host for one in d.dials] == ["up1.test", "up2.test"][: 1 + (why == "full")]
+        first << answer(completion())
+        assert client.answer().status == 200
+        assert flying(d, "channel:3") == 0

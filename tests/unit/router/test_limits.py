@@ -393,3 +393,16 @@ def test_where_no_account_has_room_a_channel_is_full(monkeypatch: pytest.MonkeyP
         d.gateway.world.drop(link.Drop("limit", ["channel:2"]))
         d.later(0.5)
         assert served(d, waiting)
+
+
+def test_a_channel_that_is_changed_serves_those_who_waited_for_it() -> None:
+    with Dialogue() as d:
+        d.put("limit", Limit("channel:1", concurrency=1))
+        first = ask(d)
+        up = d.upstream()
+        waiting = ask(d)
+        d.put("channel", *channels(1, weight=7))
+        up << answer(completion())
+        assert first.answer().status == 200
+        d.later(0.5)
+        assert served(d, waiting)
