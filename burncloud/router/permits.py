@@ -400,8 +400,10 @@ class Permits:
         self._active.update(self._standings.values())
 
     def _prune(self) -> None:
-        """Forget accounts that were not used for a whole window."""
+        """Forget accounts that were not used for a whole window, and what left it untold."""
+        oldest = clock.monotonic_ms() // CELL_MS - CELLS
         for key, standing in list(self._standings.items()):
+            standing.refunds = {when: tokens for when, tokens in standing.refunds.items() if when[1] > oldest}
             used = self._windows.used(standing.account)
             if standing not in self._active and used == standing.used_at_prune:
                 del self._standings[key]

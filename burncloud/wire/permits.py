@@ -225,10 +225,6 @@ class SharedWindows(Windows):
         held = max(0, self._free(at, REQUESTS_GIVEN)) + max(0, self._free(at, TOKENS_GIVEN))
         return not held and not self._words[at + FLYING] and self._places(at) <= 0
 
-    def valid_ms(self, account: Account, now_ms: int) -> int:
-        """How long its permits are still good; 0 or less = not any more."""
-        return self._words[account.slot + UNTIL] - now_ms if self._known(account) else 0
-
     # Under the mutex
 
     def _known(self, account: Account) -> bool:

@@ -250,10 +250,10 @@ class Pool:
         for origin in self._origins.values():
             if origin.open:  # there may be ten thousand origins, and four sweeps a second
                 origin.expire(now - self._idle_s)
-                if origin.lines is not None:
-                    self._give_up(origin, now)
                 if look and origin.key.port:
                     self._look(origin)
+            if origin.lines is not None:
+                self._give_up(origin, now)
             if origin.abandoned:
                 origin.close()
                 if not origin.open and not origin.dialling:

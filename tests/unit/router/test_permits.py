@@ -14,7 +14,7 @@ from burncloud.router.permit_script import GIVEN, JOIN, WAIT
 from burncloud.router.permits import Permits
 from burncloud.wire.permits import SharedWindows
 from burncloud.wire.redis import RedisError
-from burncloud.wire.windows import Account, Full
+from burncloud.wire.windows import CELL_MS, Account, Full
 from tests.stage import Loop
 
 NEED, WANT, NEED_TOKENS, FEWEST, REFUNDS, CELLS_SHOWN = 14, 15, 16, 18, 21, 22
@@ -245,3 +245,15 @@ def test_a_call_is_short(worker: Worker) -> None:
     assert worker.decided == []
     worker.far.answer(*[given(1)] * sizes[-1])
     assert worker.decided == [None]
+
+
+def test_what_was_not_used_is_forgotten_with_its_window(worker: Worker) -> None:
+    """However long nobody can be told."""
+    worker.far.here, worker.far.late = False, True
+    for _ in range(300):
+        worker.permits.refund((worker.one,), worker.windows.cell, 7)
+        worker.windows.cell = clock.monotonic_ms() // CELL_MS
+        worker.loop.advance(1)
+        worker.permits.tick()
+    [standing] = worker.permits._standings.values()
+    assert len(standing.refunds) <= 2 * 61

@@ -593,3 +593,24 @@ async def test_who_waits_for_an_upstream_that_is_down_is_told() -> None:
         line.want(f"a{n}")
     await line.until(3)
     assert [reason for _, _, reason in line.got] == ["refused"] * 3
+
+
+async def test_who_waits_for_an_upstream_that_is_silent_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after those before him have each waited for their own connection."""
+
+    async def never(origin: Origin) -> None:
+        await asyncio.sleep(100)
+
+    line = Line(free_port(), 1)
+    monkeypatch.setattr(line.pool, "_connect", never)
+    for n in range(4):
+        line.want(f"a{n}", n)
+    now = asyncio.get_running_loop().time()
+    line.pool.sweep(now + 0.5)
+    assert not line.got
+    line.pool.sweep(now + 1.5)
+    assert [(name, reason) for name, _, reason in line.got] == [(f"a{n}", module.FULL) for n in (1, 2, 3)]
+    await asyncio.sleep(0)
+    [dialling] = line.pool._tasks
+    dialling.cancel()
+    await asyncio.wait([dialling])
