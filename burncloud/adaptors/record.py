@@ -23,8 +23,10 @@ RAW_BYTES: Final = 16 << 20
 """What is not packed yet of all streams together, about."""
 PACKED_BYTES_MAX: Final = 256 << 10
 """Of one stream: about as much as 64 KiB of text need in OpenAI's chunks, with their ids and padding."""
+PLAINLY_BYTES: Final = 48 << 10
+"""More in one piece is kept as it is: an image in one event would take 30 ms a MiB to pack, and stay as large."""
 AT_ONCE_BYTES_MAX: Final = 192 << 10
-"""More in one piece (an image in one event) would take 30 ms a MiB to pack, and not fit afterwards."""
+"""Still more would not fit."""
 ROOM_BYTES: Final = 64 << 20
 LEVEL, WINDOW_BITS, MEMORY_LEVEL = 1, 13, 6
 """A compressor of 64 KiB in place of 256: half the time for small blocks, and no holes in the heap."""
@@ -79,7 +81,12 @@ class Record:
             self.forget()
             return
         compressor = zlib.compressobj(
-            LEVEL, zlib.DEFLATED, -WINDOW_BITS, MEMORY_LEVEL, zlib.Z_DEFAULT_STRATEGY, self._like
+            LEVEL if len(block) <= PLAINLY_BYTES else 0,
+            zlib.DEFLATED,
+            -WINDOW_BITS,
+            MEMORY_LEVEL,
+            zlib.Z_DEFAULT_STRATEGY,
+            self._like,
         )
         packed = compressor.compress(block) + compressor.flush()
         size = len(packed)

@@ -19,7 +19,7 @@ from burncloud.adaptors.dialects import reader_of
 from burncloud.adaptors.reading import BAD_JSON, Tally
 from burncloud.adaptors.record import Record
 
-EVENT_BYTES_MAX: Final = 512 << 10
+EVENT_BYTES_MAX: Final = 192 << 10
 """A longer event in progress passes unseen, and the stream cannot be continued any more."""
 _FIELDS: Final = (b"data", b"event", b"id", b"retry", b":")
 PASS, DROP, STOP = range(3)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
+import zlib
+from base64 import b64encode
+from typing import Any
+
+import pytest
 
 from burncloud.adaptors import record
-from burncloud.adaptors.record import Record, Room
-from tests.speech import delta
+from burncloud.adaptors.record import PLAINLY_BYTES, Record, Room
+from tests.speech import delta, event
 
 
 def test_all_of_it_comes_back() -> None:
@@ -87,3 +93,22 @@ def test_what_is_too_much_is_forgotten() -> None:
         assert room.free == free
         kept.add(b"more")
         assert kept.whole() == b""
+
+
+def test_large_pieces_are_kept_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between packed ones, whole; the compressor does nothing to them."""
+    small, large = delta("word " * 300), event({"image": b64encode(os.urandom(PLAINLY_BYTES)).decode()})
+    kept = Record(Room())
+    for piece in [small] * 20 + [large] + [small] * 20:
+        kept.add(piece)
+    assert kept.whole() == small * 20 + large + small * 20
+    levels: list[int] = []
+    made = zlib.compressobj
+
+    def noted(level: int, *given: Any) -> Any:
+        levels.append(level)
+        return made(level, *given)
+
+    monkeypatch.setattr(zlib, "compressobj", noted)
+    Record(Room()).add(large)
+    assert levels == [0]
