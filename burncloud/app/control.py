@@ -26,7 +26,7 @@ from burncloud.app.processes import RETIRE
 from burncloud.database.changes import Change, prune_changes
 from burncloud.database.engine import DATABASE_ERRORS, Database, DatabaseError, open_database, refused, transient
 from burncloud.database.migrate import ensure_schema
-from burncloud.service import events, nodes, secrets, users
+from burncloud.service import events, nodes, probes, secrets, users
 from burncloud.service.credentials import Credentials
 from burncloud.service.journals import Books
 from burncloud.service.probes import Probes
@@ -43,6 +43,8 @@ LEAVE_GRACE_S: Final = 5.0
 """Beyond DRAIN_TIMEOUT_MS: what a worker's last receipts may take."""
 BOOKING_MS_MAX: Final = 8_000
 """At the end: less than the supervisor waits before it kills us."""
+PRUNE_FIRST_S: Final = 60
+"""Soon after the start: a house may be reloaded each hour."""
 PRUNE_S: Final = 3_600
 EXIT_OK, EXIT_FAILED = 0, 1
 
@@ -123,12 +125,12 @@ class Control:
         keeper = Keeper(db, settings.node, key, links.states)
         keeper.on_news = links.spread
         await keeper.load()
-        probes = Probes(db, settings.node, links.probe, settings.probe_every_s)
+        tests = Probes(db, settings.node, links.probe, settings.probe_every_s)
 
         def noticed(changes: Sequence[Change]) -> None:
             keeper.changed(int(change.id) for change in changes if change.kind == "channel")
             if any(change.kind == "probe" for change in changes):
-                probes.ring()
+                tests.ring()
 
         snapshots.on_changes = noticed
         with self._orphaned():
@@ -140,7 +142,7 @@ class Control:
         self._chore(nodes.follow(db, settings.node, snapshots))
         if settings.redis_url:
             self._chore(nodes.watch_redis(db, settings.node, links.told, links.any_says))
-        for work in (keeper.run(), probes.run(), *([probes.schedule()] if settings.probe_every_s else ())):
+        for work in (keeper.run(), tests.run(), *([tests.schedule()] if settings.probe_every_s else ())):
             self._chore(work)
         self._chore(_prune(db))
         return Parts(db, books, snapshots, links)
@@ -250,12 +252,14 @@ def _load_rest() -> tuple[Any, Any, str]:
 
 
 async def _prune(db: Database) -> None:
-    """Forget changes that everybody has read long ago, and old events."""
+    """Forget changes that everybody has read long ago, old events and tests of channels."""
+    wait_s = PRUNE_FIRST_S
     while True:
-        await asyncio.sleep(PRUNE_S)
+        await asyncio.sleep(wait_s)
+        wait_s = PRUNE_S
         try:
-            await db.run(prune_changes)
-            await db.run(events.prune)
+            for work in (prune_changes, events.prune, probes.prune):
+                await db.run(work)
         except DATABASE_ERRORS as error:
             log.warning("old changes cannot be removed", extra={"error": str(error)})
 

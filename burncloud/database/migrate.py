@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from burncloud.database.engine import Database, DatabaseError
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest migration in migrations/versions (a test compares)."""
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 _LOCK: Final = 0x6275726E_00000001

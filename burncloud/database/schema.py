@@ -402,6 +402,7 @@ probes = Table(
     _word("state", "asked"),
     Column("result", JSON, nullable=False, server_default=text("'{}'")),
     Index("probes_channel", "channel"),
+    Index("probes_open", "id", sqlite_where=text("state = 'asked'"), postgresql_where=text("state = 'asked'")),
     sqlite_autoincrement=True,
 )
 """Tests of channels: asked, running (at `node`), done; the change trigger tells the server of those that are asked."""

@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -37,6 +38,7 @@ QUOTED_MAX: Final = 300
 SPAN_US_MIN: Final = 10_000
 """What comes faster came at once: that is no speed."""
 MODELS: Final = "models"
+INTERRUPTED: Final = "the server was stopped or reloaded before it was done"
 
 KINDS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("embeddings", re.compile(r"embed|(^|[/-])(bge|gte|e5)-(?!.*rerank)|voyage-\d|voyage-(code|law|finance)")),
@@ -100,20 +102,27 @@ def wanted(channel: ChannelRow, keys: Sequence[int], models: Sequence[str] = ())
 async def ask(db: Database, which: Sequence[ChannelRow], models: Sequence[str] = ()) -> list[ProbeRow]:
     """Have these channels tested; the rows to be looked at again (`look`)."""
 
-    async def work(conn: Conn) -> list[int]:
-        found: list[ProbeRow] = []
+    wanted_: list[ProbeRow] = []
+    async with db.read() as conn:
         for channel in which:
             keys = [key.id for key in await channel_rows.list_keys(conn, channel.id, channel.id) if key.enabled]
-            found += wanted(channel, keys, models)
-        return await rows.ask_probes(conn, found)
-
-    return await look(db, await db.run(work))
+            wanted_ += wanted(channel, keys, models)
+    ids: list[int] = []
+    for start in range(0, len(wanted_), rows.AT_ONCE):  # a customer's receipt may wait for the writer
+        some = wanted_[start : start + rows.AT_ONCE]
+        ids += await db.run(partial(rows.ask_probes, wanted=some))
+    return await look(db, ids)
 
 
 async def look(db: Database, ids: Sequence[int]) -> list[ProbeRow]:
     """How far they are."""
     async with db.read() as conn:
         return await rows.get_probes(conn, ids)
+
+
+async def prune(conn: Conn) -> None:
+    """Forget the old ones."""
+    await rows.prune_probes(conn, clock.now_s() - KEEP_S, KEEP)
 
 
 # What is sent
@@ -269,18 +278,32 @@ class Probes:
 
     async def run(self) -> None:
         """Take what is asked for; ends only by cancellation."""
+        await self._persist(self._ask_again)
         while True:
             await self._due.wait()
             self._due.clear()
+            await self._persist(self._take)
+
+    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it, in spite of a database that is away for a while."""
+        while True:
             try:
-                taken = await self._db.run(lambda conn: rows.take_probes(conn, self._node, clock.now_s() - FRESH_S))
-                await self._begin(taken)
+                return await work()
             except Exception as error:
                 if not transient(error):
                     raise
                 log.warning("tests of channels cannot be read yet", extra={"error": str(error)})
-                await asyncio.sleep(RETRY_S)
-                self._due.set()
+            await asyncio.sleep(RETRY_S)
+
+    async def _ask_again(self) -> None:
+        """What ran here when the last control process ended."""
+        since, result = clock.now_s() - FRESH_S, {"ok": False, "error": INTERRUPTED}
+        await self._db.run(lambda conn: rows.ask_again(conn, self._node, since, result))
+
+    async def _take(self) -> None:
+        take = partial(rows.take_probes, node=self._node)
+        while taken := await self._db.run(partial(take, since=clock.now_s() - FRESH_S)):
+            await self._begin(taken)
 
     async def schedule(self) -> None:
         """Ask for a test of all enabled channels every so often; ends only by cancellation."""
@@ -288,9 +311,11 @@ class Probes:
             await asyncio.sleep(self._every_s)
             try:
                 async with self._db.read() as conn:
+                    if await rows.any_open(conn, self._node, clock.now_s() - FRESH_S):
+                        log.warning("the last tests of channels have not come to an end: the next ones are left out")
+                        continue
                     found = await channel_rows.list_channels(conn, limit=100_000)
                 await ask(self._db, [channel for channel in found if channel.enabled])
-                await self._db.run(lambda conn: rows.prune_probes(conn, clock.now_s() - KEEP_S, KEEP))
             except Exception as error:
                 if not transient(error):
                     raise

@@ -17,11 +17,12 @@ import pytest
 from burncloud import clock, config, logs
 from burncloud.app import control
 from burncloud.app.control import Control, take_lock
+from burncloud.database.changes import prune_changes
 from burncloud.database.engine import Database, open_database
 from burncloud.database.journals import StaleEpoch, bump_epoch, read_epoch
 from burncloud.database.migrate import ensure_schema
 from burncloud.domain.link import Put, Ready
-from burncloud.service import tokens, users
+from burncloud.service import events, probes, tokens, users
 from burncloud.service.secrets import open_master_key
 from tests.books import balance, until
 from tests.unit.app.fake_worker import FakeWorker
@@ -301,3 +302,24 @@ async def test_a_stop_ends_the_waiting_for_a_database(sqlite_url: str, tmp_path:
     run.end()
     with pytest.raises(control.Stopped):
         await asyncio.wait_for(run.task, 5)
+
+
+async def test_what_is_old_is_forgotten_soon_and_then_hourly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A house that is reloaded every half an hour must not keep all for ever."""
+    seen: list[object] = []
+
+    async def sleep(seconds: float) -> None:
+        seen.append(seconds)
+        if len(seen) > 5:
+            raise asyncio.CancelledError
+
+    class Rows:
+        async def run(self, work: object) -> None:
+            seen.append(work)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await control._prune(Rows())  # type: ignore[arg-type]
+    works = [prune_changes, events.prune, probes.prune]
+    assert seen == [control.PRUNE_FIRST_S, *works, 3_600, *works, 3_600][: len(seen)]
+    assert control.PRUNE_FIRST_S <= 60

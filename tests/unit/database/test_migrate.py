@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -67,6 +68,34 @@ async def test_several_processes_may_start_at_once(empty_url: str) -> None:
         assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [(HEAD,)]
         assert len((await connection.execute(text("SELECT value FROM meta WHERE key = 'ledger'"))).scalar_one()) == 32
     await asyncio.gather(*(db.close() for db in databases))
+
+
+async def test_limits_of_what_is_gone_go_with_an_upgrade(empty_url: str) -> None:
+    """They outlived it once, and a new group of the name had them."""
+    db = open_database(empty_url)
+
+    def older(connection: Any) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0007")
+
+    async with db.begin() as connection:
+        await connection.run_sync(older)
+        await connection.execute(text("INSERT INTO users (id, name) VALUES (1, 'kept')"))
+        await connection.execute(text("INSERT INTO users (id, name, deleted_at) VALUES (2, 'gone', 1)"))
+        await connection.execute(text("INSERT INTO groups (name) VALUES ('kept')"))
+        for name in ("user:1", "user:2", "group:kept", "group:gone", "model:m", "token:1", "channel:1"):
+            await connection.execute(text("INSERT INTO limits (name) VALUES (:name)"), {"name": name})
+        for scope in ("*", "group:kept", "group:gone", "token:1"):
+            row = {"name": f"{scope} *", "scope": scope}
+            await connection.execute(text("INSERT INTO policies (name, scope) VALUES (:name, :scope)"), row)
+    await ensure_schema(db)
+    async with db.read() as connection:
+        limits = (await connection.execute(text("SELECT name FROM limits ORDER BY name"))).scalars().all()
+        policies = (await connection.execute(text("SELECT scope FROM policies ORDER BY scope"))).scalars().all()
+    assert (limits, policies) == (["group:kept", "model:m", "user:1"], ["*", "group:kept"])
+    await db.close()
 
 
 async def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:

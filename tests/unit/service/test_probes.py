@@ -7,11 +7,13 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from burncloud import clock
 from burncloud.adaptors.peek import peek_json
 from burncloud.adaptors.vendors import VENDORS
 from burncloud.database import channels as channel_rows
+from burncloud.database import probes as probe_rows
 from burncloud.database.channels import ChannelRow
 from burncloud.database.engine import Database
 from burncloud.database.probes import ProbeRow
@@ -171,7 +173,7 @@ async def test_a_test_is_asked_for_run_and_written_down(db: Database) -> None:
 
 
 async def test_a_schedule(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that are enabled; what is old is forgotten."""
+    """All that are enabled; no new round while the last one lasts."""
     on = await channels.create_channel(db, MASTER, "openai", ["sk-1"], {"m": "m"})
     off = await channels.create_channel(db, MASTER, "openai", ["sk-1"], {"m": "m"})
     await channels.update_channel(db, str(off.id), {"enabled": False})
@@ -179,13 +181,40 @@ async def test_a_schedule(db: Database, monkeypatch: pytest.MonkeyPatch) -> None
 
     async def sleep(seconds: float) -> None:
         naps.append(seconds)
-        if len(naps) > 1:
+        if len(naps) > 2:
             raise asyncio.CancelledError
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     with pytest.raises(asyncio.CancelledError):
         await Probes(db, "here", lambda probe: asyncio.sleep(0), 60).schedule()  # type: ignore[arg-type, return-value]
     monkeypatch.undo()
-    assert naps[0] == 60
-    assert {one.channel for one in await probes.look(db, range(1, 10))} == {on.id}
+    assert naps == [60, 60, 60]
+    assert [one.channel for one in await probes.look(db, range(1, 10))] == [on.id] * 2
     assert clock.now_s() - (await probes.look(db, [1]))[0].asked_at < 60
+
+
+async def test_what_a_reload_interrupted_is_run_again(db: Database) -> None:
+    made = await channels.create_channel(db, MASTER, "openai", ["sk-1"], {"m": "m"})
+    asked = await probes.ask(db, [made], ["m"])
+    async with db.begin() as conn:
+        assert len(await probe_rows.take_probes(conn, "here", 0)) == 1
+
+    async def send(probe: Probe) -> Probed:
+        return Probed(probe.n, 200)
+
+    running = asyncio.create_task(Probes(db, "here", send).run())
+    async with asyncio.timeout(5):
+        while [one.state for one in await probes.look(db, [asked[0].id])] != ["done"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    running.cancel()
+
+
+async def test_old_tests_are_forgotten(db: Database) -> None:
+    made = await channels.create_channel(db, MASTER, "openai", ["sk-1"], {"m": "m"})
+    [one] = await probes.ask(db, [made], ["m"])
+    await db.run(probes.prune)
+    assert await probes.look(db, [one.id])
+    async with db.begin() as conn:
+        await conn.execute(text("UPDATE probes SET asked_at = 1"))
+        await probes.prune(conn)
+    assert not await probes.look(db, [one.id])
