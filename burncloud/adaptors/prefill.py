@@ -13,7 +13,7 @@ import msgspec
 
 from burncloud.adaptors import canon
 from burncloud.adaptors.spoken import Asked
-from burncloud.adaptors.translation import write
+from burncloud.adaptors.translation import Done, Job, read, write
 
 
 class Prefill(msgspec.Struct, frozen=True):
@@ -37,6 +37,8 @@ KINDS: Final[dict[str, Prefill]] = {
     "partial": Prefill({"partial": True}),
     "continue": Prefill(body={"continue_final_message": True, "add_generation_prompt": False}),
 }
+MARKED: Final = frozenset(("chat", "messages", "converse"))
+"""Dialects whose requests have messages that can be marked, whatever their server makes of it."""
 
 _OLDER_CLAUDE: Final = (
     r"claude-(?:instant|v?2|3)|claude-(?:opus|sonnet|haiku)-4(?:[-.][015])?(?:[-@]20\d{6}|-latest|-v\d|[:@]|$)"
@@ -76,7 +78,10 @@ def prefill_of(vendor: str, options: dict[str, object], model: str, way: str) ->
     """How this model at this channel goes on from a given beginning; None = it does not."""
     told = options.get("prefill")
     if isinstance(told, str) and told:
-        return KINDS.get(told)
+        how = KINDS.get(told)
+        if how is None or way in MARKED:
+            return how
+        return PLAIN if way == "completions" or how is PLAIN else None
     if way == "completions":
         return PLAIN  # a prompt is a beginning by its nature
     for name, ways, models, how in ROWS:
@@ -122,9 +127,28 @@ def write_again(
     return content
 
 
+class Sequel(Job, tag="sequel"):
+    """A request to be written once more, with the beginning of its answer; see write_again."""
+
+    given: str = ""
+    how: Prefill | None = None
+    left: int = 0
+
+
+def go_on(job: Sequel, body: bytes, asked: Asked | None = None) -> tuple[bytes, Done]:
+    """Do a job; `asked`: the body, if it was read already.  Raises Refusal."""
+    if asked is None:
+        asked = Asked(read(job.client, body, job.model, job.stream), job.model)
+    losses = canon.Losses()
+    content = write_again(asked, job.way, job.name, job.given, job.how, job.left, losses)
+    return job.edits.onto(content), Done(asked, losses.names())
+
+
 def _longer(turn: canon.Turn, text: str) -> canon.Turn:
     blocks = list(turn.blocks)
-    last = blocks[-1]
-    assert isinstance(last, canon.Text)
-    blocks[-1] = msgspec.structs.replace(last, text=last.text + text)
+    last = blocks[-1] if blocks else None
+    if isinstance(last, canon.Text):
+        blocks[-1] = msgspec.structs.replace(last, text=last.text + text)
+    else:
+        blocks.append(canon.Text(text))
     return msgspec.structs.replace(turn, blocks=blocks)

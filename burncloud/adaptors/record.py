@@ -11,6 +11,7 @@ that finds no room left forgets its record.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import Final
 
 BLOCK_BYTES: Final = 16 << 10
@@ -101,19 +102,24 @@ class Record:
 
     def whole(self) -> bytes:
         """All that was delivered; b"" if it is lost."""
+        return b"".join(self.blocks())
+
+    def blocks(self) -> Iterator[bytes]:
+        """The same in pieces of whole reads; it may be dropped meanwhile."""
         if self.lost:
-            return b""
-        parts, like, pos = [], b"", 0
-        packed = self._packed
+            return
+        packed, raw, used, like, pos = self._packed, self._raw, self._like, b"", 0
         while pos < len(packed):
-            block = zlib.decompressobj(-WINDOW_BITS, like)
+            block, parts = zlib.decompressobj(-WINDOW_BITS, like), []
             while not block.eof:
                 piece = packed[pos : pos + BLOCK_BYTES]
                 parts.append(block.decompress(piece))
                 pos += len(piece)
             pos -= len(block.unused_data)
-            like = self._like
-        return b"".join([*parts, self._raw])
+            like = used
+            yield b"".join(parts)
+        if raw:
+            yield bytes(raw)
 
     def forget(self) -> None:
         """It is not to be had any more."""

@@ -63,6 +63,8 @@ class Seam:
         """White space that the client has and the model was not given."""
         self.repeated = False
         """The model told what it was given once more, which its vendor does not say of it."""
+        self.heard = False
+        """The other stream tells something, new or not."""
         self.grew = False
         """The client was told something new."""
         self.ended = False
@@ -72,6 +74,7 @@ class Seam:
     def write(self, event: canon.Event) -> bytes:
         """What the client gets for it."""
         if isinstance(event, canon.Delta):
+            self.heard = True
             return self._on_delta(event)
         if isinstance(event, canon.Opened):
             return self._on_opened(event)
@@ -100,6 +103,7 @@ class Seam:
             self._open[event.index] = None
             return b""
         text, name = _said(block)
+        self.heard = self.heard or bool(text)
         kind = CALL if isinstance(block, canon.ToolCall) else REFUSAL if isinstance(block, canon.Refusal) else TEXT
         if isinstance(block, canon.Reasoning):
             kind = THOUGHT
@@ -255,8 +259,8 @@ class Continued:
     """The answer of an attempt that goes on with another's; see Translation."""
 
     __slots__ = (
-        "_inflater", "_reader", "_seam", "_writer", "diverged", "ended", "failure", "framing", "losses", "upstream",
-        "withholds",
+        "_inflater", "_reader", "_seam", "_writer", "diverged", "ended", "failure", "framing", "losses", "unreadable",
+        "upstream", "withholds",
     )  # fmt: skip
 
     def __init__(
@@ -271,6 +275,8 @@ class Continued:
         self._inflater: Inflater | None = None
         self.ended = False
         self.diverged = False
+        """Nothing more can be told of it; `unreadable`: for it is none of its dialect."""
+        self.unreadable = False
         self.withholds = True
         """As every other stage that stands behind a record: an error is not told at once."""
         self.failure: canon.Failure | None = None
@@ -292,7 +298,7 @@ class Continued:
         try:
             return self._write(self._reader.feed(data))
         except canon.Unreadable:
-            self.diverged = True
+            self.diverged = self.unreadable = True
             return b""
 
     def _write(self, events: list[canon.Event]) -> bytes:

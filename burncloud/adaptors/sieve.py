@@ -15,6 +15,7 @@ import msgspec
 
 from burncloud.adaptors import events
 from burncloud.adaptors.canon import Failure
+from burncloud.adaptors.commit import first_content
 from burncloud.adaptors.dialects import reader_of
 from burncloud.adaptors.reading import BAD_JSON, Tally
 from burncloud.adaptors.record import Record
@@ -54,7 +55,7 @@ class Sieve:
 
     __slots__ = (
         "_after", "_behind", "_dialect", "_endpoint", "_passing", "_rest", "_size",
-        "dropped", "failed", "missing", "passed", "record",
+        "begun", "dropped", "failed", "missing", "passed", "record",
     )  # fmt: skip
 
     def __init__(self, dialect: str, endpoint: str, after: Stage | None, record: Record | None) -> None:
@@ -66,6 +67,8 @@ class Sieve:
         self._size = 0
         self._passing = False
         """The event in progress is too long to be held."""
+        self.begun = True
+        """Content has come, or nobody asked."""
         self.dropped = 0
         self.failed = b""
         """The error event that came: it, and all behind it, is held back."""
@@ -195,6 +198,17 @@ class Sieve:
                 self.dropped += 1
         return out if self._after is None else out + self._after.finish()
 
+    def listen(self) -> None:
+        """Be attentive to the first content: the stream is let go before it."""
+        if self.begun:
+            self.begun = False
+            self._after = _Listener(self, self._dialect, self._endpoint, self._after)
+
+    def heard(self, after: Stage | None) -> None:
+        """There it is."""
+        self.begun = True
+        self._after = after
+
     def drop(self) -> None:
         """The stream is over: nobody will ask for its record."""
         if self.record is not None:
@@ -214,6 +228,27 @@ class Sieve:
         self.drop()
         self.record, self.passed, self._passing = None, self.failed, True
         return self.release()
+
+
+class _Listener:
+    """A stage that is there until the first content has come by."""
+
+    __slots__ = ("_after", "_dialect", "_endpoint", "_sieve")
+
+    def __init__(self, sieve: Sieve, dialect: str, endpoint: str, after: Stage | None) -> None:
+        self._sieve = sieve
+        self._dialect, self._endpoint = dialect, endpoint
+        self._after = after
+
+    def strip(self, data: bytes) -> bytes:
+        """Whole events, or a piece of one that is too long to be held: such a one says something."""
+        if events.event_end(data) < 0 or first_content(data, self._dialect, self._endpoint) == "content":
+            self._sieve.heard(self._after)
+        return data if self._after is None else self._after.strip(data)
+
+    def finish(self) -> bytes:
+        """What is left at the end."""
+        return b"" if self._after is None else self._after.finish()
 
 
 class Logged:

@@ -6,12 +6,15 @@ with it from then on fits: the same id, the next index, the next number.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable, Iterator
 from typing import Final, Protocol, runtime_checkable
 
 from burncloud.adaptors import canon
 from burncloud.adaptors.reading import text_size
 from burncloud.adaptors.spoken import StreamReader, StreamWriter
 
+SLICE_BYTES: Final = 16 << 10
+"""So much of a stream is read again at once: half a millisecond, two where events are small."""
 TEXT: Final = "text"
 REFUSAL: Final = "refusal"
 THOUGHT: Final = "thought"
@@ -145,16 +148,35 @@ class Told:
         return sum(text_size(part.text) + text_size(part.name) for part in self.parts)
 
 
-def stand(reader: StreamReader, delivered: bytes, writer: StreamWriter | None) -> Told:
+def stand(reader: StreamReader, delivered: Iterable[bytes], writer: StreamWriter | None) -> Generator[None, None, Told]:
     """Read what was delivered; `writer`, where it is a fresh one, is brought to where the client stands.
 
-    Raises Unreadable for a stream that is not of the reader's dialect.
+    A slice at each step.  Raises Unreadable for a stream that is not of the reader's dialect.
     """
     told = Told()
-    for event in reader.feed(delivered):
-        told.note(event)
-        if writer is not None:
-            writer.write(event)
-    if isinstance(writer, Numbering) and not writer.number_behind(delivered):
-        told.hopeless = told.hopeless or "a block without a word"
+    numbered: list[bytes] = []
+    for piece in _slices(delivered):
+        for event in reader.feed(piece):
+            told.note(event)
+            if writer is not None:
+                writer.write(event)
+        if isinstance(writer, Numbering):
+            numbered.append(piece)
+        yield
+    for piece in numbered:
+        assert isinstance(writer, Numbering)
+        if not writer.number_behind(piece):
+            told.hopeless = told.hopeless or "a block without a word"
+            break
+        yield
     return told
+
+
+def _slices(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Pieces of whole lines."""
+    for block in blocks:
+        at = 0
+        while at < len(block):
+            end = block.rfind(b"\n", at, at + SLICE_BYTES) + 1 or block.find(b"\n", at + SLICE_BYTES) + 1 or len(block)
+            yield block[at:end]
+            at = end

@@ -21,6 +21,7 @@ import msgspec
 
 from burncloud import logs
 from burncloud.adaptors.canon import Unreadable
+from burncloud.adaptors.prefill import Sequel
 from burncloud.adaptors.translation import Done, Job, Rendered, Visit, Visited, Whole
 from burncloud.app.translator import FRAME_BYTES, UNREADABLE, Answer, Order, Task, framed, send
 from burncloud.errors import ERRORS, INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
@@ -40,7 +41,7 @@ BURY_S: Final = 0.1
 FAILED: Final = "The body could not be translated, try again"
 _log = logs.logger("burncloud.app.worker")
 
-RESULTS: Final = {Job: Done, Whole: Rendered, Visit: Visited}
+RESULTS: Final = {Job: Done, Sequel: Done, Whole: Rendered, Visit: Visited}
 
 
 class _Task:

@@ -20,6 +20,7 @@ import msgspec
 
 from burncloud import logs
 from burncloud.adaptors.canon import Unreadable
+from burncloud.adaptors.prefill import Sequel, go_on
 from burncloud.adaptors.translation import Job, Visit, Whole, tell, visit, work
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
 from burncloud.wire.files import read_at
@@ -29,7 +30,7 @@ MEMORY_BYTES_MAX: Final = 3 << 30
 """Address space of the process: 64 MiB of very small pieces take about half of it."""
 UNREADABLE: Final = "unreadable"
 """The code of an upstream's answer that is none."""
-Task = Job | Whole | Visit
+Task = Job | Sequel | Whole | Visit
 _log = logs.logger("burncloud.app.translator")
 
 
@@ -88,14 +89,14 @@ def do(order: Order, source: int, place: int) -> Answer:
 
 
 def _work(job: Job, body: bytes) -> tuple[bytes, msgspec.Struct]:
-    content, done = work(job, body)
+    content, done = go_on(job, body) if isinstance(job, Sequel) else work(job, body)
     done.asked = done.asked.without_content()
     done.sha256 = hashlib.sha256(content).hexdigest()
     return content, done
 
 
 _DOES: Final[dict[type, Callable[[Any, bytes], tuple[bytes, msgspec.Struct]]]] = {
-    Job: _work, Whole: tell, Visit: visit,
+    Job: _work, Sequel: _work, Whole: tell, Visit: visit,
 }  # fmt: skip
 
 

@@ -329,8 +329,9 @@ class Answers:
         broken = x.held_bytes > TRANSLATED_BYTES_MAX
         failed = bool(sieve.failed) and not translation.content
         if isinstance(translation, Continued):
-            if translation.diverged or (failed and complaint_of(sieve.failed)):
-                self._failed(x, Fault("diverged" if translation.diverged else "unfit", x.status))
+            diverged = translation.diverged and not translation.content
+            if diverged or (failed and complaint_of(sieve.failed)):
+                self._failed(x, Fault("diverged" if diverged else "unfit", x.status))
                 return
             broken = broken or failed or (ended and not translation.content)
         elif failed and not broken and self.judge.is_error(x, sieve.failed):

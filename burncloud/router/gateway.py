@@ -117,7 +117,7 @@ class Gateway:
         self.fallbacks = Fallbacks(self.world, self.desk, self, lambda: self._settings.attempts_timeout_ms)
         self.answers.judge.elsewhere = self.fallbacks.has
         self.failover = Failover(house, self.desk, self.health, self._loop, self.world, self.fallbacks, *again)
-        hands = (self._go, lambda x: self._dial(x, x.outlet), self.answers.lament, self.arrivals.is_roomy)
+        hands = (*again[:2], self._connect, self.answers.lament, self.arrivals.is_roomy, aside[0])
         self.rescues = Rescues(self.world, self.health, self._loop, lambda: self._settings, *hands)
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
         self.limits.proceed, self.limits.another = self._admitted, self.failover.another
@@ -349,8 +349,8 @@ class Gateway:
         if self.health.resting and outlet in self.health.resting:
             self.health.chosen(ability, key, self._loop.time(), x.request_id)
         if x.rescue is not None:
-            self.rescues.write(x)
-            self._connect(x, outlet)
+            if self.rescues.write(x):
+                self._connect(x, outlet)
             return
         x.way = way_of(x)
         if x.way:

@@ -10,37 +10,42 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from burncloud import clock, crash
-from burncloud.adaptors.canon import Failure, Losses, Unreadable
+from burncloud import clock, crash, logs
+from burncloud.adaptors.canon import Failure, Losses, Ping, Unreadable
 from burncloud.adaptors.complaints import complaint_of
 from burncloud.adaptors.estimate import output_tokens
-from burncloud.adaptors.meter import first_content
-from burncloud.adaptors.prefill import Prefill, may_prefill, prefill_of, write_again
+from burncloud.adaptors.prefill import Prefill, Sequel, go_on, may_prefill, prefill_of
 from burncloud.adaptors.record import Record, Room
+from burncloud.adaptors.seam import Continued
+from burncloud.adaptors.sieve import Sieve
 from burncloud.adaptors.spoken import SPOKEN, Asked
 from burncloud.adaptors.told import stand
-from burncloud.adaptors.translation import read
+from burncloud.adaptors.translation import Done, Job, read
 from burncloud.config import Settings
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router import settle
-from burncloud.router.exchange import DIALLING, Exchange, Written
+from burncloud.router.exchange import DIALLING, HOLDING, SENT, Exchange
 from burncloud.router.fault import Fault
 from burncloud.router.health import Health
-from burncloud.router.outlets import Ability
+from burncloud.router.outlets import Ability, Outlet
+from burncloud.router.ports import Translator
 from burncloud.router.rescued import Rescued
 from burncloud.router.routes import Endpoint
-from burncloud.router.translate import Lossy, edits_of, forget, way_of
+from burncloud.router.translate import Lossy, edits_of, is_heavy, take, way_of
 from burncloud.router.world import World
 from burncloud.wire.body import SPOOL_FROM, Body
 
 OPTION: Final = "broken_streams"
 """Of a token, and the name of the setting."""
 CONTINUE: Final = "continue"
+SIGN_S: Final = 5.0
+"""A client who waits for somebody to go on hears a sign of life so often, where his dialect has one."""
 UNBLAMED: Final = frozenset(("stale", "unfit", "diverged"))
 """Faults of an attempt to go on that say nothing of its channel."""
+_log = logs.logger("burncloud.router.rescue")
 
 
 class Rescues:
@@ -54,12 +59,15 @@ class Rescues:
         settings: Callable[[], Settings],
         go: Callable[[Exchange, Ability], None],
         reconnect: Callable[[Exchange], None],
+        connect: Callable[[Exchange, Outlet], None],
         give_up: Callable[[Exchange], None],
         is_roomy: Callable[[], bool],
+        translator: Callable[[], Translator | None],
     ) -> None:
-        """`go`: send to this ability (may raise Refusal); `give_up`: the client hears that nobody goes on.
+        """`go`: send to this ability (may raise Refusal); `connect`: the same, written already.
 
-        `is_roomy`: whether bodies of requests may be kept for longer than they are needed.
+        `give_up`: the client hears that nobody goes on; `is_roomy`: whether bodies of requests may be kept for longer
+        than they are needed; `translator`: who reads and writes large ones.
         """
         self._world = world
         self._health = health
@@ -67,11 +75,13 @@ class Rescues:
         self._settings = settings
         self._go = go
         self._reconnect = reconnect
+        self._connect = connect
         self._give_up = give_up
         self._is_roomy = is_roomy
+        self._translator = translator
         self._room = Room()
         self._queue: deque[Exchange] = deque()
-        """Broken, and not yet looked at: one a turn of the loop, for an upstream that dies breaks hundreds at once."""
+        """Broken, and not yet read: a step a turn of the loop, for an upstream that dies breaks hundreds at once."""
 
     # While a stream is whole
 
@@ -82,7 +92,7 @@ class Rescues:
             return None
         if not client_dialect(endpoint) or body.spooled or body.size > SPOOL_FROM:
             return None
-        if self.mode(x) != CONTINUE or not self._is_roomy():
+        if x.pinned or not _others(x) or self.mode(x) != CONTINUE or not self._is_roomy():
             return None
         return Record(self._room)
 
@@ -96,15 +106,23 @@ class Rescues:
     @staticmethod
     def has_begun(x: Exchange) -> bool:
         """Whether a stream that was let go before its first content has got there."""
-        endpoint, sieve = x.target.endpoint, x.sieve
         if x.translation is not None:
             begun = x.translation.content
-        elif sieve is None or sieve.record is None or endpoint is None:
-            begun = True
         else:
-            begun = first_content(sieve.record.whole(), endpoint.dialect, endpoint.name) == "content"
+            begun = not isinstance(x.sieve, Sieve) or x.sieve.begun
         x.hurried = not begun
         return begun
+
+    @staticmethod
+    def needs_body(x: Exchange) -> bool:
+        """Whether a stream that passes may have to be asked for once more."""
+        record = x.sieve.record if x.sieve is not None else None
+        return x.rescue is not None or (record is not None and not record.lost)
+
+    @staticmethod
+    def is_lost(x: Exchange) -> bool:
+        """Whether what goes on with a stream cannot be understood any more: it would be waited for in vain."""
+        return isinstance(x.translation, Continued) and x.translation.diverged
 
     # When it breaks
 
@@ -116,7 +134,7 @@ class Rescues:
             return True
         if record is None or record.lost or x.body is None or complaint_of(withheld):
             return False
-        return any(one is not x.ability and one not in x.tried for one in x.route.members)
+        return _others(x)
 
     def broke(self, x: Exchange, record: Record | None, withheld: bytes | Failure | None) -> bool:
         """The stream under way broke off, its attempt is noted; True = somebody may go on.  `withheld`: as above."""
@@ -132,11 +150,13 @@ class Rescues:
             rescue.broke(len(x.attempts) - 1)
         if crash.ARMED:
             crash.point("worker.stream_broken")
+        if x.sieve is not None:
+            rescue.dropped += x.sieve.dropped
+        rescue.spoke = now = self._loop.time()
+        rescue.until = now + self._settings().attempts_timeout_ms / 1000
         x.tried = (*x.tried, x.ability)
         self._clear(x)
-        self._queue.append(x)
-        if len(self._queue) == 1:
-            self._loop.call_soon(self._work)
+        self._wait(x)
         return True
 
     def _clear(self, x: Exchange) -> None:
@@ -149,56 +169,130 @@ class Rescues:
         x.reason = "continue"
         x.touched = self._loop.time()
 
-    def _work(self) -> None:
-        x = self._queue.popleft()
-        if self._queue:
-            self._loop.call_soon(self._work)
-        if x.done or x.state is not DIALLING:
-            return
+    def look(self, x: Exchange, now: float) -> bool:
+        """While somebody else is asked: signs of life for the client, and an end to his waiting (True)."""
         rescue = x.rescue
         assert rescue is not None
+        tells = x.state is HOLDING and rescue.seam is not None and rescue.seam.heard
+        if now >= rescue.until and not tells:
+            if x.state is not DIALLING:
+                settle.attempt_over(x, 0 if x.state is SENT else x.status, 0 if x.upload else 1, clock.now_ns())
+            if x.outlet in self._health.resting:
+                self._health.spared(x)
+            self._give_up(x)
+            return True
+        if now - rescue.spoke >= SIGN_S and rescue.ready and not x.client.paused:
+            rescue.spoke = now
+            sign = rescue.writer.write(Ping())
+            if sign:
+                x.bytes_down += len(sign)
+                x.client.transport.write(b"%x\r\n%b\r\n" % (len(sign), sign) if x.chunked else sign)
+        return False
+
+    # What was asked, and what was delivered
+
+    def _wait(self, x: Exchange) -> None:
+        self._queue.append(x)
+        if len(self._queue) == 1:
+            self._loop.call_soon(self._work)
+
+    def _work(self) -> None:
+        """A step for the one that has waited longest."""
+        x = self._queue[0]
         try:
-            if not rescue.ready:
-                self._read(x, rescue)
-            reason = rescue.told.reason() or never(rescue.asked)
+            over = self._step(x)
         except (Refusal, Unreadable):
-            reason = "it cannot be read"
-        if reason:
+            over = True
+            self._give_up(x)
+        except Exception as error:
+            over = True
+            self._fail(x, error)
+        if over:
+            self._queue.popleft()
+        if self._queue:
+            self._loop.call_soon(self._work)
+
+    def _fail(self, x: Exchange, error: Exception) -> None:
+        """A mistake of ours must not leave a client without an end."""
+        _log.error("a stream cannot be gone on with: %r", error)
+        self._give_up(x)
+
+    def _step(self, x: Exchange) -> bool:
+        """True = it is read, or given up, or somebody else is at it.  Raises Refusal, Unreadable."""
+        rescue = x.rescue
+        if rescue is None or x.done or x.state is not DIALLING:
+            return True
+        if not rescue.ready:
+            if rescue.steps is None:
+                if self._ask(x, rescue):
+                    return True
+                rescue.steps = self._read(x, rescue)
+            if next(rescue.steps, self) is not self:
+                return False
+            rescue.steps = None
+        if rescue.told.reason() or never(rescue.asked):
             self._give_up(x)
         else:
             self._next(x, rescue)
+        return True
 
-    def _read(self, x: Exchange, rescue: Rescued) -> None:
-        """What was asked and what was delivered.  Raises Refusal, Unreadable."""
+    def _ask(self, x: Exchange, rescue: Rescued) -> bool:
+        """What was asked, where that is too large to be read here; True = the process beside is at it."""
+        translator, endpoint, body = self._translator(), x.target.endpoint, x.body
+        if translator is None or body is None or endpoint is None or rescue.beside or not is_heavy(body):
+            return False
+        rescue.beside = True
+        if x.asked is not None:
+            rescue.asked = x.asked
+            return False
+        spoken = client_dialect(endpoint)
+        job = Job(spoken, spoken, x.model, x.model, True)
+        translator.submit(job, body, lambda result: self._asked(x, rescue, result))
+        return True
+
+    def _asked(self, x: Exchange, rescue: Rescued, result: tuple[Body, Done] | Refusal) -> None:
+        if not isinstance(result, Refusal):
+            result[0].close()
+            rescue.asked = result[1].asked
+            self._wait(x)
+        elif not x.done and x.state is DIALLING:
+            self._give_up(x)
+
+    def _read(self, x: Exchange, rescue: Rescued) -> Iterator[None]:
+        """Both, step by step.  Raises Refusal, Unreadable."""
         endpoint, translation, record = x.target.endpoint, x.translation, rescue.record
         assert endpoint is not None
         assert record is not None
         client = SPOKEN[client_dialect(endpoint)]
-        asked = x.asked
-        if asked is None or not asked.conversation.turns:  # a large one was written by another process
-            assert x.body is not None
-            request = read(client.name, x.body.everything(), x.model, True)
-            asked = Asked(request, x.model, "" if asked is None else asked.framing)
-        rescue.asked = asked
+        if not rescue.beside:
+            asked = x.asked
+            if asked is None or not asked.conversation.turns:
+                assert x.body is not None
+                request = read(client.name, x.body.everything(), x.model, True)
+                asked = Asked(request, x.model, "" if asked is None else asked.framing)
+                yield
+            rescue.asked = asked
+        asked = rescue.asked
         rescue.dialect = client.name
+        rescue.may_prefill = may_prefill(asked.conversation)
         writer = getattr(translation, "writer", None)
         if writer is None:
             # of a stream that came as it was, the client has the upstream's own name of the model
             shown = asked if translation is not None else Asked(asked.request, "")
             writer = client.writer(shown, Losses())
             reader = (translation.upstream if translation is not None else client).reader(asked)
-            rescue.told = stand(reader, record.whole(), writer)
+            told = yield from stand(reader, record.blocks(), writer)
         else:
             assert translation is not None
-            rescue.told = stand(translation.upstream.reader(asked), record.whole(), None)
-        rescue.writer = writer
-        rescue.may_prefill = may_prefill(asked.conversation)
-        rescue.drop()
+            told = yield from stand(translation.upstream.reader(asked), record.blocks(), None)
+        rescue.stood(told, writer)
+
+    # Who goes on
 
     def _next(self, x: Exchange, rescue: Rescued) -> None:
         """Another channel: one whose model can go on from the text, if there is one."""
         rescue.sends += 1
-        if rescue.sends > self._settings().attempts_max:
+        if rescue.sends > self._settings().attempts_max or self._loop.time() >= rescue.until:
             self._give_up(x)
             return
         ability = None
@@ -213,11 +307,19 @@ class Rescues:
         try:
             self._go(x, ability)
         except Refusal as refusal:
-            if isinstance(refusal, Lossy):
-                x.tried = (*x.tried, ability)
-                self._next(x, rescue)
-            else:
-                self._give_up(x)
+            self._refused(x, rescue, refusal)
+        except Exception as error:
+            self._fail(x, error)
+
+    def _refused(self, x: Exchange, rescue: Rescued, refusal: Refusal) -> None:
+        """The request is not written for the channel chosen."""
+        if x.outlet in self._health.resting:
+            self._health.spared(x)
+        if isinstance(refusal, Lossy):
+            x.tried = (*x.tried, x.ability)
+            self._next(x, rescue)
+        else:
+            self._give_up(x)
 
     def _pause(self, x: Exchange, rescue: Rescued) -> None:
         """Nobody is available, perhaps for a moment only: channels rest after a 429.  The pause counts as a send."""
@@ -252,15 +354,16 @@ class Rescues:
         name = outlet.models.get(x.model) or x.model
         return prefill_of(outlet.vendor.name, outlet.channel.options, name, self._way(x, ability))
 
-    def write(self, x: Exchange) -> None:
-        """The request for the channel chosen.  Raises Refusal (Lossy)."""
+    def write(self, x: Exchange) -> bool:
+        """The request for the channel chosen; False = the process beside is at it.  Raises Refusal (Lossy)."""
         rescue = x.rescue
         assert rescue is not None
         x.way = way = way_of(x) or self._way(x, x.ability)
         asked = rescue.asked
         endpoint = x.target.endpoint
         assert endpoint is not None
-        if asked.request.bound and way != client_dialect(endpoint):
+        spoken = client_dialect(endpoint)
+        if asked.request.bound and way != spoken:
             raise Lossy(INVALID_REQUEST, asked.request.bound)
         x.asked = asked
         rescue.how = how = self._how(x, x.ability)
@@ -270,13 +373,31 @@ class Rescues:
         limit = asked.conversation.max_tokens
         if given and limit is not None:
             left = max(1, limit - output_tokens(rescue.told.text_bytes))
-        losses = Losses()
         name = x.outlet.models.get(x.model) or x.model
-        content = write_again(asked, way, name, given, how, left, losses)
-        forget(x)
-        if losses and (x.head.strict or x.token.options.get("strict")):
-            raise Lossy(INVALID_REQUEST, f"This request cannot be translated without loss: {', '.join(losses.names())}")
-        x.written = Written(Body(edits_of(x, way).onto(content)), losses.names())
+        job = Sequel(spoken, way, x.model, name, True, False, edits_of(x, way), given, how, left)
+        if rescue.beside:
+            translator, body = self._translator(), x.body
+            assert translator is not None
+            assert body is not None
+            x.state = DIALLING
+            translator.submit(job, body, lambda result: self._written(x, rescue, result))
+            return False
+        content, done = go_on(job, b"", asked)
+        take(x, Body(content), done)
+        return True
+
+    def _written(self, x: Exchange, rescue: Rescued, result: tuple[Body, Done] | Refusal) -> None:
+        if x.done or x.state is not DIALLING:
+            if not isinstance(result, Refusal):
+                result[0].close()
+            return
+        try:
+            if isinstance(result, Refusal):
+                raise result
+            take(x, *result)
+            self._connect(x, x.outlet)
+        except Refusal as refusal:
+            self._refused(x, rescue, refusal)
 
     # The attempts to go on
 
@@ -285,12 +406,18 @@ class Rescues:
         rescue = x.rescue
         assert rescue is not None
         kind = fault.kind
+        if kind == "diverged" and isinstance(x.translation, Continued) and x.translation.unreadable:
+            kind = "broken"
         if kind != "connect":
             sent = 0 if x.upload else 2 if kind == "stale" else 1
             settle.attempt_over(x, fault.status, sent, clock.now_ns())
         if kind not in UNBLAMED:
             self._health.failed(x, kind, fault.status, fault.retry_after_s, self._loop.time())
+        elif kind != "stale" and x.outlet in self._health.resting:
+            self._health.spared(x)
+        held = x.held
         self._clear(x)
+        x.held = held  # the client's writer stands behind it: it goes down before what comes next
         if x.done:
             return
         if kind == "stale":
@@ -310,6 +437,11 @@ def client_dialect(endpoint: Endpoint) -> str:
     """The dialect of conversations that a client of this API speaks; "" = none."""
     spoken = endpoint.conversation or endpoint.name
     return spoken if spoken in SPOKEN and SPOKEN[spoken].kind == "conversation" else ""
+
+
+def _others(x: Exchange) -> bool:
+    """Whether there is anybody else who could go on."""
+    return any(one is not x.ability and one not in x.tried for one in x.route.members)
 
 
 def never(asked: Asked) -> str:

@@ -6,6 +6,7 @@ channel's sum is what its streams were worth (MONEY.md §1, §3).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -30,8 +31,8 @@ class Rescued:
     """The answer of an exchange whose stream broke off."""
 
     __slots__ = (
-        "_billed", "_parts", "_stated", "_withheld", "asked", "dialect", "given", "how", "may_prefill", "record",
-        "seam", "sends", "told", "writer",
+        "_billed", "_parts", "_read_bytes", "_stated", "_withheld", "asked", "beside", "dialect", "dropped", "given",
+        "how", "may_prefill", "record", "seam", "sends", "spoke", "steps", "told", "until", "writer",
     )  # fmt: skip
 
     def __init__(self, record: Record, reading: Reading, prompt: int, attempt: int, withheld: bytes) -> None:
@@ -45,10 +46,20 @@ class Rescued:
         self._parts: list[tuple[int, Usage]] = [(attempt, billable(reading, prompt)[0])]
         """(index of the attempt, what it delivered) of those that broke off."""
         self._billed = _NOTHING
+        self._read_bytes = 0
+        """Of the text told, what those that broke off delivered."""
         self.sends = 0
         """Attempts to go on."""
-        # known when the record was read
+        self.dropped = 0
+        """Malformed events of the streams that broke off."""
+        self.until = self.spoke = 0.0
+        """Loop times: when it is too late to go on, and when the client last got a sign of life."""
+        self.steps: Iterator[None] | None = None
+        """The record while it is read."""
+        self.beside = False
+        """The request is too large to be read here: `asked` does not hold what was said."""
         self.asked: Asked
+        # known when the record was read
         self.dialect: str
         """The client's."""
         self.told: Told
@@ -63,6 +74,12 @@ class Rescued:
     def ready(self) -> bool:
         """The record was read."""
         return hasattr(self, "told")
+
+    def stood(self, told: Told, writer: StreamWriter) -> None:
+        """The record was read: this is where the client stands."""
+        self.told, self.writer = told, writer
+        self._read_bytes = told.text_bytes
+        self.drop()
 
     @property
     def path(self) -> str:
@@ -91,6 +108,7 @@ class Rescued:
     def broke(self, attempt: int) -> None:
         """The stream that went on broke off, too."""
         self._parts.append((attempt, Usage(0, self._new_tokens())))
+        self._read_bytes = self.told.text_bytes
 
     def _billed_first(self) -> Usage:
         """What the first stream was worth: the prompt, and what it delivered."""
@@ -102,9 +120,7 @@ class Rescued:
 
     def _new_tokens(self) -> int:
         """What was delivered beyond what the attempts so far had delivered."""
-        if not self.ready:
-            return 0
-        return max(0, output_tokens(self.told.text_bytes) - sum(_output(usage) for _, usage in self._parts))
+        return output_tokens(self.told.text_bytes - self._read_bytes) if self.ready else 0
 
     def bill(self, usage: Usage) -> Usage:
         """The whole answer's usage, from what the stream that told its end states."""

@@ -110,7 +110,7 @@ def settle(x: Exchange, state: str, status: int, journal: Journal, desk: Desk) -
     if x.raced:
         x.attempts = tuple(sorted(x.attempts, key=lambda attempt: attempt.n))
     lossy = "" if x.translation is None else ",".join(x.translation.losses.names())
-    if x.sieve is not None and x.sieve.dropped:
+    if (x.sieve is not None and x.sieve.dropped) or (x.rescue is not None and x.rescue.dropped):
         lossy = f"{lossy},{MALFORMED}" if lossy else MALFORMED
     journal.end(
         End(

@@ -10,9 +10,10 @@ import asyncio
 from typing import Final
 
 from burncloud import clock
+from burncloud.adaptors.sieve import Sieve
 from burncloud.config import Settings
 from burncloud.errors import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE, Refusal
-from burncloud.router.exchange import ARRIVING, HOLDING, LEASING, PASSING, SENT, TALKING, Exchange
+from burncloud.router.exchange import ARRIVING, DIALLING, HOLDING, LEASING, PASSING, SENT, TALKING, Exchange
 from burncloud.router.fault import Fault
 from burncloud.router.gateway import Gateway
 from burncloud.wire.downstream import Downstream
@@ -57,6 +58,8 @@ class Sweep:
         """Give up what waits for too long."""
         gateway, settings = self._gateway, self._settings
         state, up = x.state, x.up
+        if x.rescue is not None and state in (DIALLING, SENT, HOLDING) and gateway.rescues.look(x, now):
+            return
         if state is ARRIVING:
             if x.no_room and now - x.touched > ROOM_WAIT_S:
                 gateway.refuse(x, Refusal(SERVICE_UNAVAILABLE, "There is no room for the request body", 5))
@@ -85,14 +88,27 @@ class Sweep:
                 elif not x.raced and 0 < gateway.hedges.after_s(x) <= now - x.touched:
                     gateway.hedges.begin(x)
                 elif now - x.touched > SSE_HOLD_S:
-                    gateway.answers.hurry(x)
+                    self._hurry(x)
             elif x.hurried and now - x.touched > self._first_s(x) and not gateway.rescues.has_begun(x):
                 up.abort()
                 gateway.answers.on_lost(x, up, "stall")
+            elif x.rescue is not None and gateway.rescues.is_lost(x):
+                up.abort()
+                gateway.answers.on_lost(x, up, "lost")
+            elif x.body is not None and state is PASSING and x.pump is None and not gateway.rescues.needs_body(x):
+                gateway.arrivals.drop(x)
         elif state is TALKING:
             x.session.look(now, settings)
         elif state is LEASING and now - x.touched > ROOM_WAIT_S * 2:
             gateway.refuse(x, Refusal(SERVICE_UNAVAILABLE, "", 1))
+        elif state is DIALLING and clock.now_ns() - x.started_ns > settings.total_timeout_ms * 1_000_000:
+            gateway.refuse(x, Refusal(SERVICE_UNAVAILABLE, "No channel could be reached in time", 1))
+
+    def _hurry(self, x: Exchange) -> None:
+        """What is held goes on as it is; of a stream its first content is listened for from here on."""
+        if isinstance(x.sieve, Sieve) and x.translation is None:
+            x.sieve.listen()
+        self._gateway.answers.hurry(x)
 
     def _first_s(self, x: Exchange) -> float:
         """How long the first content may take, from the send on; a plain answer has all its time."""
@@ -137,7 +153,7 @@ class Sweep:
             if excess <= 0:
                 break
             excess -= x.held_bytes
-            answers.hurry(x)
+            self._hurry(x)
             if x.state is HOLDING and x.up is not None:
                 x.up.abort()
                 answers.on_lost(x, x.up, "stall")

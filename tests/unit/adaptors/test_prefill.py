@@ -52,6 +52,15 @@ def test_the_operator_knows_better() -> None:
     assert prefill_of("vllm", {"prefill": "none"}, "x", "chat") is None
 
 
+@pytest.mark.parametrize(("told", "way", "how"), [
+    ("prefix", "gemini", None), ("continue", "responses", None), ("plain", "gemini", "plain"),
+    ("partial", "completions", "plain"), ("none", "completions", None), ("prefix", "messages", "prefix"),
+])  # fmt: skip
+def test_an_option_heeds_the_dialect(told: str, way: str, how: str | None) -> None:
+    """What has no messages has none to be marked."""
+    assert prefill_of("any", {"prefill": told}, "x", way) is (None if how is None else KINDS[how])
+
+
 def test_rows_name_vendors() -> None:
     """That exist."""
     assert {row[0] for row in ROWS} <= VENDORS.keys()

@@ -133,3 +133,27 @@ def test_any_reads_give_the_same(events: list[bytes], cuts: list[int]) -> None:
     whole = Sieve("openai", "chat.completions", None, None)
     assert out + made.finish() == whole.strip(data) + whole.finish()
     assert made.dropped == whole.dropped
+
+
+@pytest.mark.parametrize("stripper", [True, False])
+def test_the_first_content_is_listened_for(stripper: bool) -> None:
+    """Once; then nothing stands there any more."""
+    after = UsageStripper() if stripper else None
+    made = Sieve("openai", "chat.completions", after, None)
+    assert made.begun
+    made.listen()
+    made.listen()
+    for said in (b": ping\n\n", delta("", role="assistant"), b"data: {oops\n\n"):
+        assert made.strip(said) == (b"" if b"oops" in said else said)
+        assert not made.begun
+    assert made.strip(delta("Hi")) == delta("Hi")
+    assert made.begun
+    assert made._after is after
+
+
+def test_an_event_too_long_to_be_held_is_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVENT_BYTES_MAX", 100)
+    made = Sieve("openai", "chat.completions", None, None)
+    made.listen()
+    assert made.strip(delta("x" * 300)[:200])
+    assert made.begun

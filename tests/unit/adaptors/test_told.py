@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.spoken import SPOKEN, Asked
+from burncloud.adaptors.spoken import SPOKEN, Asked, StreamReader, StreamWriter
 from burncloud.adaptors.told import CALL, TEXT, THOUGHT, Told, stand
 from burncloud.adaptors.translation import read
 from tests.speech import body_of, chat, delta
@@ -17,6 +19,23 @@ def told(*events: canon.Event) -> Told:
     for event in events:
         made.note(event)
     return made
+
+
+def stands(reader: StreamReader, delivered: list[bytes], writer: StreamWriter | None = None) -> Told:
+    """All steps at once."""
+    return counted(stand(reader, delivered, writer))[0]
+
+
+def counted(steps: Generator[None, None, Told]) -> tuple[Told, int]:
+    """What comes of them, and how many there were."""
+    count = 0
+    while True:
+        try:
+            next(steps)
+            count += 1
+        except StopIteration as end:
+            told: Told = end.value
+            return told, count
 
 
 def test_blocks_in_their_order() -> None:
@@ -66,7 +85,7 @@ def test_responses_are_numbered_on() -> None:
             "item_id": "msg_1", "delta": "Hi"}  # fmt: skip
     for events, reason in (((created, added, text), ""), ((created, added), "a block without a word")):
         writer = SPOKEN["responses"].writer(asked, canon.Losses())
-        made = stand(SPOKEN["responses"].reader(asked), b"".join(map(sse, events)), writer)
+        made = stands(SPOKEN["responses"].reader(asked), [b"".join(map(sse, events))], writer)
         assert made.reason() == reason
         if not reason:
             assert b'"sequence_number":71' in writer.write(canon.Delta(made.parts[0].index, " there"))
@@ -76,9 +95,21 @@ def test_a_writer_stands_where_the_client_stands() -> None:
     """Read from the delivered bytes: what it writes next has the same id, and no second beginning."""
     asked = Asked(read("chat", body_of(chat(stream=True)), "gpt-4", True), "")
     writer = SPOKEN["chat"].writer(asked, canon.Losses())
-    made = stand(SPOKEN["chat"].reader(asked), delta("", role="assistant") + delta("Hi"), writer)
+    made = stands(SPOKEN["chat"].reader(asked), [delta("", role="assistant") + delta("Hi")], writer)
     assert made.prefix() == "Hi"
     more = writer.write(canon.Delta(made.parts[0].index, " there"))
     assert b'"id":"chatcmpl-1"' in more
     assert b'"content":" there"' in more
     assert b"role" not in more
+
+
+@pytest.mark.parametrize("size", [997, 20_000, 1 << 30])
+def test_a_long_stream_is_read_in_slices(size: int) -> None:
+    """Of whole lines, however long they are; nothing is lost on the way."""
+    asked = Asked(read("chat", body_of(chat()), "gpt-4", True), "gpt-4")
+    said = [f"word {n} " * (1 if n % 50 else 4000) for n in range(200)]
+    stream = delta("", role="assistant") + b"".join(map(delta, said))
+    blocks = [stream[pos : pos + size] for pos in range(0, len(stream), size)]
+    made, count = counted(stand(SPOKEN["chat"].reader(asked), blocks, None))
+    assert made.prefix() == "".join(said)
+    assert count >= len(stream) / (80 << 10)

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from burncloud.adaptors.canon import Losses, Request, Unreadable
+from burncloud.adaptors.prefill import KINDS, Sequel
 from burncloud.adaptors.spoken import SPOKEN, Asked
 from burncloud.adaptors.translation import Done, Job, Translation, Whole, work
 from burncloud.app import translating
@@ -37,12 +38,12 @@ async def translator() -> AsyncIterator[Translating]:
     made.stop()
 
 
-async def submitted(translator: Translating, body: bytes) -> tuple[Body, Done] | Refusal:
+async def submitted(translator: Translating, body: bytes, job: Job = JOB) -> tuple[Body, Done] | Refusal:
     held = Body()
     for at in range(0, len(body), 300_000):
         held.add(body[at : at + 300_000])
     future: asyncio.Future[tuple[Body, Done] | Refusal] = asyncio.get_running_loop().create_future()
-    translator.submit(JOB, held, future.set_result)
+    translator.submit(job, held, future.set_result)
     held.close()  # the client may have left by now
     return await asyncio.wait_for(future, 20)
 
@@ -56,6 +57,16 @@ async def test_the_same_as_here(translator: Translating, size: int) -> None:
     assert body.everything() == work(JOB, request_of(size))[0]
     assert done.asked.model == "public"
     body.close()
+
+
+async def test_a_request_that_goes_on(translator: Translating) -> None:
+    """A stream broke off: the same request, with the beginning of its answer."""
+    job = Sequel("messages", "chat", "public", "up", True, given="The quick", how=KINDS["prefix"], left=7)
+    result = await submitted(translator, request_of(10), job)
+    assert not isinstance(result, Refusal)
+    told = msgspec.json.decode(result[0].everything())
+    assert told["messages"][-1] == {"role": "assistant", "content": "The quick", "prefix": True}
+    assert result[1].asked.conversation.turns == []
 
 
 async def test_many_at_once(translator: Translating) -> None:

@@ -365,7 +365,7 @@ def test_a_compressed_answer() -> None:
 @pytest.mark.parametrize("pressed", [False, True])
 def test_the_body_of_a_stream_is_kept_while_there_is_room(pressed: bool) -> None:
     """It is asked for once more if the stream breaks; never where that would leave little room for other requests."""
-    with Dialogue() as d:
+    with Dialogue(channels(2)) as d:
         memory = d.gateway.arrivals._memory
         taken = memory.total - 1000 if pressed else 0
         assert memory.take(taken)

@@ -22,8 +22,9 @@ RATIO = 1_000_000
 def rescued(usage: Usage | None, delivered: int, given: str = "") -> Rescued:
     """After a first stream that delivered so many tokens of text."""
     made = Rescued(Record(Room()), Reading(usage, False, "", False, delivered), 10, 0, b"")
-    made.told = Told()
-    made.told.note(canon.Opened(0, canon.Text("x" * 4 * delivered)))
+    told = Told()
+    told.note(canon.Opened(0, canon.Text("x" * 4 * delivered)))
+    made.stood(told, SPOKEN["chat"].writer(Asked(canon.Request("m", []), ""), canon.Losses()))
     made.given = given
     return made
 
