@@ -148,13 +148,16 @@ class Sieve:
         self._passing = True
         if self.record is not None:
             self.record.forget()
-        return data if self._after is None else self._after.strip(data)
+        return self._pass_long(data)
 
     def _pass_long(self, data: bytes) -> bytes:
         """The rest of an event that was too long; nothing of this stream is kept any more."""
+        data, self._rest = b"".join([*self._rest, data]), []
         end = events.event_end(data)
         if end < 0:
-            return data if self._after is None else self._after.strip(data)
+            end = len(data.rstrip(b"\r\n"))  # its empty line may be split
+            self._rest = [data[end:]]
+            return data[:end] if self._after is None else self._after.strip(data[:end])
         self._passing = False
         head = data[:end] if self._after is None else self._after.strip(data[:end])
         return head + (self._strip(data[end:]) if end < len(data) else b"")
@@ -184,7 +187,9 @@ class Sieve:
         """At the end of the stream: a last event that lacks only its empty line, and what others hold."""
         rest, self._rest, self._size = b"".join(self._rest), [], 0
         out = b""
-        if rest and not self.failed:
+        if self._passing:
+            out = rest if self._after is None else self._after.strip(rest)
+        elif rest and not self.failed:
             verdict = self._judge(rest)
             if verdict == PASS:
                 if events.event_data(events.unify(rest).rstrip(b"\n")):

@@ -112,6 +112,19 @@ def test_an_event_too_long_to_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.record.lost
 
 
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+def test_a_long_event_whose_empty_line_is_split(monkeypatch: pytest.MonkeyPatch, end: bytes) -> None:
+    """What comes behind it is looked at; where nothing comes, nothing is missing."""
+    monkeypatch.setattr(module, "EVENT_BYTES_MAX", 1000)
+    long = delta("x" * 5000).rstrip(b"\n") + end
+    for at in range(-len(end), 0):
+        made = Sieve("openai", "chat.completions", None, None)
+        assert made.strip(long[:at]) + made.strip(long[at:]) + made.strip(ERROR) == long
+        assert made.failed == ERROR
+        made = Sieve("openai", "chat.completions", None, None)
+        assert made.strip(long[:at]) + made.finish() == long[:at]
+
+
 def test_the_next_stage_gets_whole_events() -> None:
     """The usage chunk that was not asked for is taken out behind it."""
     made = Sieve("openai", "chat.completions", UsageStripper(), Record(Room()))
