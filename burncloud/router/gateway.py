@@ -112,7 +112,7 @@ class Gateway:
         self.clients: set[Downstream] = set()
         self.clients_max = 1 << 30
         again = (self._go, lambda x: self._dial(x, x.outlet), self.refuse)
-        self.world.tune(settings.affinity == "on")
+        self.world.tune(settings.affinity == "on", settings.unpriced == "free")
         self.affinity = Affinity(self.world, self._loop.time)
         self.fallbacks = Fallbacks(self.world, self.desk, self, lambda: self._settings.attempts_timeout_ms)
         self.answers.judge.elsewhere = self.fallbacks.has
@@ -136,7 +136,7 @@ class Gateway:
         """The settings in the Snapshot have changed: those that may change while we run win over the environment's."""
         self._settings = tuned(self._told, self.world.settings)
         self.hedges.tune(self._settings)
-        self.world.tune(self._settings.affinity == "on")
+        self.world.tune(self._settings.affinity == "on", self._settings.unpriced == "free")
 
     # Connections
 
@@ -238,9 +238,12 @@ class Gateway:
             raise Refusal(PERMISSION_DENIED, f"This token may not use the model `{model}`")
         route = self.world.route(endpoint, x.group, model)
         if route is None:
+            has = self.world.served(model, x.group, endpoint)
+            if has and self.world.is_made_up(endpoint, x.group, model):
+                raise Refusal(INVALID_REQUEST, UNPRICED % model)
             if self.fallbacks.early(x):
                 return True
-            if self.world.served(model, x.group, endpoint):
+            if has:
                 raise Refusal(SERVICE_UNAVAILABLE, f"No channel for the model `{model}` is available", 1)
             if self.world.served(model, x.group):
                 if endpoint.counted:
@@ -269,9 +272,7 @@ class Gateway:
         """Set price, ratio and reserve for `x.model`; the output tokens that it reserves, −1 = it has no price."""
         endpoint = x.target.endpoint
         assert endpoint is not None
-        tariff = self.world.tariffs.get(x.model)
-        if endpoint.free or (tariff is None and self._settings.unpriced == "free"):
-            tariff = settle.FREE
+        tariff = self.world.tariff(endpoint, x.model)
         if tariff is None:
             return -1
         x.price = price = tariff.price

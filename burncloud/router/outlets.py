@@ -7,6 +7,8 @@ the channel, lets requests through; that is kept as a plain attribute, since eve
 from __future__ import annotations
 
 from collections.abc import Container
+from functools import lru_cache
+from typing import Final
 
 from burncloud.adaptors.spoken import SPOKEN
 from burncloud.adaptors.vendors import Vendor, form_of, speaks, upstream_path
@@ -17,6 +19,9 @@ from burncloud.router.pairs import Measured
 from burncloud.router.reach import Reach
 from burncloud.router.routes import Endpoint
 from burncloud.wire.pool import Origin
+
+pattern_of: Final = lru_cache(16)(most_specific)
+"""The name with a star that says the most of a model: a thousand channels in a row are asked for the same."""
 
 
 class Key:
@@ -82,7 +87,7 @@ class Outlet:
     def way(self, endpoint: Endpoint, model: str) -> str | None:
         """How a request of this API gets there: "" as it came, else translated to that dialect; None = not at all."""
         spoken, vendor = endpoint.conversation, self.vendor
-        name = self.models.get(model, model)
+        name = self.name(model) or model
         known = speaks(vendor, self.channel.options, name)
         if spoken in known:
             return ""
@@ -127,12 +132,20 @@ class Outlet:
         """The model here: by its own name, else by the name with a star that says the most of it; None = it has not."""
         ability = self.abilities.get(model)
         if ability is None and self.patterns:
-            pattern = most_specific(self.patterns, model)
-            if pattern is not None:
-                self.models[model] = carried(pattern, self.channel.models[pattern], model)
+            name = self.name(model)
+            if name is not None:
+                self.models[model] = name
                 ability = self.abilities[model] = Ability(self, model)
                 ability.look()
         return ability
+
+    def name(self, model: str) -> str | None:
+        """What the upstream calls it; None = the channel has it not."""
+        name = self.models.get(model)
+        if name is None and self.patterns:
+            pattern = pattern_of(self.patterns, model)
+            name = None if pattern is None else carried(pattern, self.channel.models[pattern], model)
+        return name
 
     def forget(self, model: str) -> None:
         """Of a model that a name with a star stood for."""

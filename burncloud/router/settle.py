@@ -14,7 +14,7 @@ from burncloud import clock
 from burncloud.adaptors.meter import billable
 from burncloud.adaptors.translation import Translation
 from burncloud.domain.journal import Again, Attempt, End, Intent
-from burncloud.domain.pricing import Price, Tariff, charge
+from burncloud.domain.pricing import charge
 from burncloud.domain.usage import Usage
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import DIALLING, Exchange, StandIn
@@ -23,10 +23,6 @@ from burncloud.router.ports import Journal
 MALFORMED: Final = "malformed_events"
 """Events of a stream that were none were dropped."""
 NS_PER_DAY: Final = 86_400_000_000_000
-
-
-FREE: Final = Tariff(Price("", 0, *([0] * 10)))
-"""What is never billed, and unpriced models where the setting lets them pass."""
 
 
 def intent(x: Exchange) -> Intent:

@@ -18,11 +18,11 @@ from burncloud.adaptors.vendors import VENDORS, Vendor, base_url_of
 from burncloud.domain import policies
 from burncloud.domain.link import Drop, Put, Speed, decode_record
 from burncloud.domain.money import RATIO_ONE
-from burncloud.domain.names import EXACT, STAR, fits, most_specific, weight_of
+from burncloud.domain.names import EXACT, STAR, fits, weight_of
 from burncloud.domain.pricing import Price, Tariff
 from burncloud.domain.snapshot import Channel, Group, Limit, Policy, Record, Setting, Token, User
 from burncloud.router.choose import Member, Route, Tier, round_robin
-from burncloud.router.outlets import Ability, Outlet
+from burncloud.router.outlets import Ability, Outlet, pattern_of
 from burncloud.router.pairs import least_busy
 from burncloud.router.quickest import Quickest
 from burncloud.router.reach import auth_field, reach_of
@@ -39,6 +39,10 @@ AFFINE_TOKENS: Final = 1_024
 """Prompts below this are not cached by vendors (OpenAI's prompt caching, Anthropic's shortest)."""
 RESOLVED_MAX: Final = 1_000
 """Models that names with a star stood for are remembered, so many of them."""
+ABILITIES_MAX: Final = 100_000
+"""So many of them at channels: 0.6 KB each."""
+FREE: Final = Tariff(Price("", 0, *([0] * 10)))
+"""What is never billed, and unpriced models where the setting lets them pass."""
 CHOOSERS: Final[dict[str, Callable[[list[tuple[Ability, int]]], Any]]] = {
     policies.WEIGHTED: Tier, policies.ROUND_ROBIN: round_robin, policies.CHEAPEST: Tier,
     policies.LEAST_BUSY: least_busy, policies.LOWEST_LATENCY: Quickest,
@@ -73,14 +77,18 @@ class World:
         self._members: dict[Served, dict[int, Ability]] = {}
         self._starred: dict[str, dict[str, dict[int, Outlet]]] = {}
         """Group → name with a star → channels that have it."""
-        self._resolved: dict[str, None] = {}
-        """Models that routes were made for by such a name, the oldest first."""
+        self._resolved: dict[str, int] = {}
+        """Models that routes were made for by such a name, the oldest first: at how many channels."""
         self.loaded = False
-        self._affine = False
+        self._affine, self._free = False, True
         self._seen: dict[str, set[Any]] | None = None
 
-    def tune(self, affine: bool) -> None:
-        """Whether conversations stay at their channels, where no policy says something else."""
+    def tune(self, affine: bool, free: bool = True) -> None:
+        """Whether conversations stay at their channels, where no policy says something else.
+
+        `free`: what has no price may be asked for.
+        """
+        self._free = free
         if affine != self._affine:
             self._affine = affine
             self._routes.clear()
@@ -96,8 +104,19 @@ class World:
                 return route
         return self._make_route(endpoint, group, model)
 
+    def tariff(self, endpoint: Endpoint, model: str) -> Tariff | None:
+        """What it costs by this API; None = it has no price and may not be asked for without."""
+        tariff = self.tariffs.get(model)
+        return FREE if endpoint.free or (tariff is None and self._free) else tariff
+
+    def is_made_up(self, endpoint: Endpoint, group: str, model: str) -> bool:
+        """Only names with a star mean it, if any, and nobody has priced it: there are as many as a client likes."""
+        return (group, model) not in self._members and self.tariff(endpoint, model) is None
+
     def _make_route(self, endpoint: Endpoint, group: str, model: str) -> Route[Ability] | None:
         """Of channels of the same priority, those that name the model best and need no translation come first."""
+        if self.is_made_up(endpoint, group, model):
+            return None
         api = endpoint.conversation or endpoint.name
         said = policies.nearest(self.policies.values(), (f"group:{group}", policies.ALL), model)
         balance = policies.balance(said)
@@ -108,7 +127,7 @@ class World:
             way = outlet.way(endpoint, model)
             if way is not None and channel.enabled:
                 outlet.ways[api] = way
-                own = EXACT if model in channel.models else weight_of(most_specific(outlet.patterns, model) or "")
+                own = EXACT if model in channel.models else weight_of(pattern_of(outlet.patterns, model) or "")
                 cost = policies.cost_ppm(channel.options, model) if balance == policies.CHEAPEST else 0
                 members.append(Member(ability, channel.priority, channel.weight, own, cost, bool(way)))
         if not members:
@@ -122,36 +141,47 @@ class World:
     def _abilities(self, group: str, model: str) -> list[Ability]:
         """The model at all channels of the group that have it, by its name or by one with a star."""
         found = dict(self._members.get((group, model), {}))
-        outlets = {
-            number: outlet
-            for pattern, outlets in self._starred.get(group, {}).items()
-            if fits(pattern, model)
-            for number, outlet in outlets.items()
-        }
-        if outlets.keys() - found.keys():
-            self._remember(model)
+        outlets = self._meant(group, model)
+        new = sum(model not in outlet.abilities for outlet in outlets.values())
+        if new:
+            self._remember(model, new)
         for number, outlet in outlets.items():
             ability = outlet.ability(model)
             if ability is not None:
                 found.setdefault(number, ability)
         return list(found.values())
 
-    def _remember(self, model: str) -> None:
-        """One more model that only a name with a star means; above RESOLVED_MAX one goes, of those without a price."""
-        if model not in self._resolved and len(self._resolved) >= RESOLVED_MAX:
-            gone = next((name for name in self._resolved if name not in self.tariffs), next(iter(self._resolved)))
-            del self._resolved[gone]
+    def _meant(self, group: str, model: str) -> dict[int, Outlet]:
+        """Channels of the group that have it by a name with a star."""
+        return {
+            number: outlet
+            for pattern, outlets in self._starred.get(group, {}).items()
+            if fits(pattern, model)
+            for number, outlet in outlets.items()
+        }
+
+    def _remember(self, model: str, new: int) -> None:
+        """A model that only a name with a star means, at so many more channels.
+
+        Where it is too much others go, those without a price first.
+        """
+        known = self._resolved
+        at = known.pop(model, 0) + new
+        while known and (len(known) >= RESOLVED_MAX or sum(known.values()) + at > ABILITIES_MAX):
+            gone = next((name for name in known if name not in self.tariffs), next(iter(known)))
+            del known[gone]
             for served in [served for served in self._routes if served[1] == gone]:
                 del self._routes[served]
             for outlet in self.outlets.values():
                 if outlet.patterns:
                     outlet.forget(gone)
-        self._resolved[model] = None
+        known[model] = at
 
     def served(self, model: str, group: str, endpoint: Endpoint | None = None) -> bool:
         """Whether any channel of the group has the model, in whatever state (and answers this API)."""
-        found = self._abilities(group, model)
-        return bool(found) if endpoint is None else any(one.outlet.way(endpoint, model) is not None for one in found)
+        named = [ability.outlet for ability in self._members.get((group, model), {}).values()]
+        found = (*named, *self._meant(group, model).values())
+        return bool(found) if endpoint is None else any(one.way(endpoint, model) is not None for one in found)
 
     def models(self, group: str) -> list[str]:
         """Models that a group can ask for, sorted: those that are named, and those with a price that a star means."""

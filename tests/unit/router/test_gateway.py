@@ -186,6 +186,20 @@ def test_what_cannot_be_served(body: object, status: int, code: str) -> None:
         assert client.answer().status == 200
 
 
+def test_made_up_names_are_refused_and_forgotten() -> None:
+    """Those that only a star means and that have no price; what nobody has does not exist."""
+    with Dialogue(channels(2, models={"claude-*": "claude-*", MODEL: MODEL})) as d:
+        client = d.client()
+        for n in range(20):
+            client >> post(chat(model=f"claude-{n}"))
+            heard = client.answer()
+            assert (heard.status, f"`claude-{n}` has no price" in heard.json["error"]["message"]) == (400, True)
+        client >> post(chat(model="gpt-5"))
+        assert client.answer().status == 404
+        assert [list(outlet.abilities) for outlet in d.gateway.world.outlets.values()] == [[MODEL]] * 2
+        assert not d.gateway.world._routes
+
+
 def test_unpriced_may_be_free() -> None:
     """A setting; the row is there, with no charge."""
     with Dialogue(prices=(), unpriced="free") as d:

@@ -10,7 +10,7 @@ import pytest
 
 from burncloud.domain.snapshot import Token, User
 from burncloud.domain.usage import Usage
-from burncloud.router.settle import FREE
+from burncloud.router.world import FREE
 from tests.dialogue import KEY, PRICE, Dialogue, channels
 from tests.speech import DONE, LAST, answer, body_of, chat, chunk, completion, delta, event, post, stream_head
 

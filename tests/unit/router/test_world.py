@@ -358,6 +358,36 @@ def test_as_many_resolved_names_as_fit(world: World, monkeypatch: pytest.MonkeyP
     assert {f"junk-{n}" for n in range(91, 100)} <= world._resolved.keys()
 
 
+def test_names_at_as_many_channels_as_fit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand channels with a star make a name a thousand times as dear."""
+    monkeypatch.setattr("burncloud.router.world.ABILITIES_MAX", 50)
+    put(world, "channel", *(starred(n, {"*": "*"}) for n in range(1, 21)))
+    for n in range(10):
+        assert len(upstream_names(world, f"junk-{n}")) == 20
+    assert list(world._resolved) == ["junk-8", "junk-9"]
+    assert sum(len(outlet.abilities) for outlet in world.outlets.values()) == 40
+    put(world, "channel", *(starred(n, {"*": "*"}) for n in range(21, 81)))
+    assert len(upstream_names(world, "junk-9")) == 80  # one has what it needs
+    assert list(world._resolved) == ["junk-9"]
+
+
+def test_nothing_is_made_of_a_name_that_is_refused(world: World) -> None:
+    """Only a star means it, and it has no price."""
+    world.tune(True, free=False)
+    put(world, "channel", starred(1, {"*": "a-*", "named": "x"}))
+    put(world, "price", Price("good", *[1] * 11))
+    endpoint = OPENAI_PATHS["chat/completions"]
+    assert world.route(endpoint, "default", "junk") is None
+    assert world.served("junk", "default", endpoint)
+    assert world.is_made_up(endpoint, "default", "junk")
+    assert not world._routes
+    assert not world._resolved
+    assert list(world.outlets[1].abilities) == ["named"]
+    for name in ("good", "named"):
+        assert not world.is_made_up(endpoint, "default", name)
+        assert world.route(endpoint, "default", name) is not None
+
+
 # Policies
 
 
