@@ -120,8 +120,8 @@ class Gateway:
         hands = (*again[:2], self._connect, self.answers.lament, self.arrivals.is_roomy, aside[0])
         self.rescues = Rescues(self.world, self.health, self._loop, lambda: self._settings, *hands)
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
-        self.limits.proceed, self.limits.another = self._admitted, self.failover.another
-        self.failover.wait = self.limits.wait_for
+        self.limits.another = self.rescues.another = self.failover.another
+        self.limits.proceed, self.failover.wait = self._admitted, self.limits.wait_for
         self.fallbacks.count = self.limits.stand_in
         counted = (lambda x: self._move(x, None), self.limits)
         self.hedges = Hedges(self.world, self.health, self._loop, self.live, self._go, *counted)

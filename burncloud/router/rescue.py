@@ -77,6 +77,8 @@ class Rescues:
         self._reconnect = reconnect
         self._connect = connect
         self._give_up = give_up
+        self.another: Callable[[Exchange], Ability | None] = lambda x: x.route.pick(x.tried)
+        """The next channel that was not asked yet."""
         self._is_roomy = is_roomy
         self._translator = translator
         self._room = Room()
@@ -299,7 +301,7 @@ class Rescues:
         if self._prefix(rescue):
             unable = [one for one in x.route.members if self._how(x, one) is None]
             ability = x.route.pick((*x.tried, *unable))
-        ability = ability or x.route.pick(x.tried)
+        ability = ability or self.another(x)
         x.state = DIALLING
         if ability is None:
             self._pause(x, rescue)

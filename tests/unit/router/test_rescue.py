@@ -378,3 +378,17 @@ def test_the_room_is_given_back() -> None:
         assert client.answer().status == 200
         d.later(1)
         assert room.free == 64 << 20
+
+
+def test_a_spare_that_was_edited_meanwhile() -> None:
+    """It is there, and goes on."""
+    given = spares()
+    with Dialogue(given) as d:
+        client, up = begun(d, delta("", role="assistant"), delta("The quick"))
+        for one in given:
+            d.put("channel", msgspec.structs.replace(one, weight=7))
+        up.reset()
+        second = d.upstream()
+        assert second.origin is not up.origin
+        second << stream_head() + chunk(delta(" fox") + delta("", finish="stop") + usage_chunk() + DONE) + LAST
+        assert text_of(chunks_of(client)) == "The quick fox"
