@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import Text, cast, delete, func, literal, or_, select, update
 
 from burncloud.database.connection import Conn, put_row
 from burncloud.database.schema import limits, spend, tokens, users
@@ -28,9 +30,11 @@ class LimitRow(msgspec.Struct, frozen=True):
 _COLUMNS = [limits.c[name] for name in LimitRow.__struct_fields__]
 
 
-async def list_limits(conn: Conn, kind: str = "") -> list[LimitRow]:
-    """All that are limited, by name; of one kind, if given."""
+async def list_limits(conn: Conn, kind: str = "", names: Sequence[str] = ()) -> list[LimitRow]:
+    """All that are limited, by name; of one kind, or these (at most 32,767), if given."""
     query = select(*_COLUMNS).order_by(limits.c.name)
+    if names:
+        query = query.where(limits.c.name.in_(names))
     if kind:
         query = query.where(limits.c.name.startswith(f"{kind}:", autoescape=True))
     return [LimitRow(*row) for row in await conn.execute(query)]
@@ -42,13 +46,13 @@ async def get_limits(conn: Conn, name: str) -> LimitRow:
     return LimitRow(*row) if row else LimitRow(name)
 
 
-async def budgeted(conn: Conn, kind: str) -> set[int]:
-    """Users or tokens that have a budget, by id."""
-    query = select(limits.c.name).where(
-        limits.c.name.startswith(f"{kind}:", autoescape=True),
-        or_(limits.c.budget_daily >= 0, limits.c.budget_monthly >= 0),
-    )
-    return {int(name.partition(":")[2]) for (name,) in await conn.execute(query)}
+async def budgeted(conn: Conn, kind: str, first: int, last: int, ids: Sequence[int] = ()) -> set[int]:
+    """Those users or tokens that have a budget, by id: of these, or of all from `first` to `last`."""
+    table = {"user": users, "token": tokens}[kind]
+    named = limits.c.name == literal(f"{kind}:") + cast(table.c.id, Text)
+    query = select(table.c.id).join(limits, named).where(or_(limits.c.budget_daily >= 0, limits.c.budget_monthly >= 0))
+    query = query.where(table.c.id.in_(ids) if ids else table.c.id.between(first, last))
+    return set(await conn.scalars(query))
 
 
 async def update_limits(conn: Conn, row: LimitRow) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from sqlalchemy import delete, select
 
@@ -27,9 +29,10 @@ class PolicyRow(msgspec.Struct, frozen=True):
 _COLUMNS = [policies.c[name] for name in PolicyRow.__struct_fields__]
 
 
-async def list_policies(conn: Conn) -> list[PolicyRow]:
-    """All, by name."""
-    return [PolicyRow(*row) for row in await conn.execute(select(*_COLUMNS).order_by(policies.c.name))]
+async def list_policies(conn: Conn, names: Sequence[str] = ()) -> list[PolicyRow]:
+    """All, by name; or these, if given."""
+    query = select(*_COLUMNS).order_by(policies.c.name)
+    return [PolicyRow(*row) for row in await conn.execute(query.where(policies.c.name.in_(names)) if names else query)]
 
 
 async def get_policy(conn: Conn, name: str) -> PolicyRow | None:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from burncloud import clock
 from burncloud.adaptors.vendors import VENDORS, base_url_of
 from burncloud.database import channels as rows
+from burncloud.database.belongings import forget
 from burncloud.database.channels import ChannelRow
 from burncloud.database.connection import Conn, row_id
 from burncloud.database.engine import Database
@@ -118,6 +119,7 @@ async def delete_channel(db: Database, which: str) -> ChannelRow:
     async def work(conn: Conn) -> ChannelRow:
         channel = await find(conn, which)
         await rows.delete_channel(conn, channel.id, clock.now_s())
+        await forget(conn, f"channel:{channel.id}")
         return channel
 
     return await db.run(work)

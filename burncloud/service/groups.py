@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from burncloud.database import groups as rows
+from burncloud.database.belongings import forget
 from burncloud.database.connection import Conn
 from burncloud.database.engine import Database
 from burncloud.database.groups import GroupRow
@@ -61,6 +62,7 @@ async def delete_group(db: Database, name: str) -> GroupRow:
                 f"{use.channels} channels; move those first",
             )
         await rows.delete_group(conn, name)
+        await forget(conn, f"group:{name}")
         return group
 
     return await db.run(work)

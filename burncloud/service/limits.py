@@ -8,7 +8,7 @@ import msgspec
 
 from burncloud import clock
 from burncloud.database import limits as rows
-from burncloud.database.connection import Conn
+from burncloud.database.connection import Conn, row_id
 from burncloud.database.engine import Database
 from burncloud.database.limits import LimitRow
 from burncloud.domain.budgets import DAILY, MONTHLY, first_day
@@ -19,7 +19,6 @@ from burncloud.service.prices import check_model
 
 KINDS: Final = ("token", "user", "group", "channel", "model")
 BUDGETED: Final = ("token", "user")
-RATES: Final = ("requests", "tokens", "concurrency")
 BUDGETS: Final = ("budget_daily", "budget_monthly")
 RATE_MAX: Final = 1 << 40
 
@@ -55,7 +54,8 @@ async def update_limits(db: Database, kind: str, which: str, changes: dict[str, 
     check(kind, changes)
 
     async def work(conn: Conn) -> Limits:
-        before = await rows.get_limits(conn, await _name(conn, kind, which))
+        before = await _left(conn, kind, which) if all(value < 0 for value in changes.values()) else None
+        before = before or await rows.get_limits(conn, await _name(conn, kind, which))
         after = msgspec.structs.replace(before, **changes)
         if after != before:
             if after == LimitRow(after.name):
@@ -83,6 +83,13 @@ def check(kind: str, changes: dict[str, int]) -> None:
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
         raise Refusal(INVALID_REQUEST, f"{kind!r} cannot be limited; name one of: {', '.join(KINDS)}")
+
+
+async def _left(conn: Conn, kind: str, which: str) -> LimitRow | None:
+    """The limits of something that may be gone: they can be taken away in any case."""
+    id_ = row_id(which)
+    row = await rows.get_limits(conn, f"{kind}:{which if id_ is None else id_}")
+    return None if row == LimitRow(row.name) else row
 
 
 async def _name(conn: Conn, kind: str, which: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from burncloud.database import policies as rows
-from burncloud.database.connection import Conn
+from burncloud.database.connection import Conn, row_id
 from burncloud.database.engine import Database
 from burncloud.database.policies import PolicyRow
 from burncloud.domain.names import STAR
@@ -112,7 +112,9 @@ async def _scope(conn: Conn, group: str, token: str) -> str:
 
 
 async def _find(conn: Conn, models: str, group: str, token: str) -> PolicyRow:
-    name = name_of(await _scope(conn, group, token), models)
+    id_ = None if group else row_id(token)
+    gone = f"token:{id_}" if id_ is not None else f"group:{group}" if group and not token else ""
+    name = name_of(gone or await _scope(conn, group, token), models)  # whatever it is of may be gone
     row = await rows.get_policy(conn, name)
     if row is None:
         raise Refusal(NOT_FOUND, "There is no such policy; `burncloud policy list` shows them all")

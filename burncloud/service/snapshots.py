@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -127,8 +128,9 @@ class Snapshots:
             self._changes += [(self.seq, frame) for frame in frames]
             self._publish(frames)
 
-    async def _limits(self, conn: Conn) -> dict[str, Record]:
-        rows = await limit_rows.list_limits(conn)
+    async def _limits(self, conn: Conn, names: Sequence[str] = ()) -> dict[str, Record]:
+        """Of these names, or all: there may be as many as tokens."""
+        rows = await limit_rows.list_limits(conn, names=names)
         whole = [Limit(row.name, row.requests, row.tokens, row.concurrency) for row in rows]
         return {limit.name: divided(limit, *self._part) for limit in whole}
 
@@ -160,6 +162,12 @@ class Snapshots:
                     continue
                 if kind in self._numbered:
                     frames += await self._read_numbered(conn, kind, sorted(map(int, names)))
+                elif kind in ("limit", "policy"):
+                    wanted = sorted(names)
+                    for start in range(0, len(wanted), IDS_AT_ONCE):
+                        some = wanted[start : start + IDS_AT_ONCE]
+                        read = partial(self._limits if kind == "limit" else _policies, names=some)
+                        frames += await _read_named(conn, kind, set(some), read)
                 else:
                     frames += await _read_named(conn, kind, names, self._named[kind])
         return frames
@@ -264,7 +272,7 @@ _NO_OPTIONS: Final[dict[str, object]] = {}
 
 async def _users(conn: Conn, after: int, limit: int, ids: Sequence[int]) -> tuple[list[Record], int]:
     rows = await user_rows.snapshot_users(conn, after, limit, ids)
-    limited = await limit_rows.budgeted(conn, "user")
+    limited = await limit_rows.budgeted(conn, "user", rows[0][0], rows[-1][0], ids) if rows else ()
     found: list[Record] = [
         User(id_, enabled, group, quota >= 0 or id_ in limited) for id_, enabled, group, quota in rows
     ]
@@ -273,7 +281,7 @@ async def _users(conn: Conn, after: int, limit: int, ids: Sequence[int]) -> tupl
 
 async def _tokens(conn: Conn, after: int, limit: int, ids: Sequence[int]) -> tuple[list[Record], int]:
     rows = await token_rows.snapshot_tokens(conn, after, limit, ids)
-    limited = await limit_rows.budgeted(conn, "token")
+    limited = await limit_rows.budgeted(conn, "token", rows[0][0], rows[-1][0], ids) if rows else ()
     found: list[Record] = []
     for id_, hash_, user, enabled, quota, expires_at, group, models, networks, options in rows:
         some = None if models is None else tuple(json.loads(models))
@@ -298,12 +306,13 @@ async def _settings(conn: Conn) -> dict[str, Record]:
     return {name: Setting(name, value) for name, value in (await setting_rows.list_settings(conn)).items()}
 
 
-async def _policies(conn: Conn) -> dict[str, Record]:
+async def _policies(conn: Conn, names: Sequence[str] = ()) -> dict[str, Record]:
+    """Of these names, or all."""
     return {
         row.name: Policy(
             row.name, row.scope, row.models, row.balance, row.affinity, {k: tuple(v) for k, v in row.fallbacks.items()}
         )
-        for row in await policy_rows.list_policies(conn)
+        for row in await policy_rows.list_policies(conn, names)
     }
 
 

@@ -12,6 +12,7 @@ import msgspec
 from burncloud import clock
 from burncloud.database import tokens as rows
 from burncloud.database import users as user_rows
+from burncloud.database.belongings import forget
 from burncloud.database.connection import Conn, row_id
 from burncloud.database.engine import Database
 from burncloud.database.tokens import TokenRow
@@ -113,6 +114,7 @@ async def delete_token(db: Database, token: str) -> TokenRow:
     async def work(conn: Conn) -> TokenRow:
         row = await find(conn, token)
         await rows.delete_token(conn, row.id, clock.now_s())
+        await forget(conn, f"token:{row.id}")
         return row
 
     return await db.run(work)

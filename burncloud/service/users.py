@@ -12,6 +12,7 @@ from typing import Any, Final
 from burncloud import clock
 from burncloud.database import tokens as token_rows
 from burncloud.database import users as rows
+from burncloud.database.belongings import forget, forget_tokens_of
 from burncloud.database.connection import Conn, row_id
 from burncloud.database.engine import Database
 from burncloud.database.users import UserRow
@@ -96,6 +97,8 @@ async def delete_user(db: Database, who: str) -> UserRow:
         now = clock.now_s()
         await rows.delete_user(conn, user.id, user.name, now)
         await token_rows.delete_tokens_of(conn, user.id, now)
+        await forget(conn, f"user:{user.id}")
+        await forget_tokens_of(conn, user.id)
         return user
 
     return await db.run(work)

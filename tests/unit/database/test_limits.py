@@ -6,7 +6,7 @@ from burncloud.database import limits, schema
 from burncloud.database.engine import Database
 from burncloud.database.limits import LimitRow
 from tests.books import add_accounts
-from tests.unit.database.sql import all_changes
+from tests.unit.database.sql import add_token, add_user, all_changes
 
 
 async def test_set_again_and_forgotten(db: Database) -> None:
@@ -19,13 +19,28 @@ async def test_set_again_and_forgotten(db: Database) -> None:
         await limits.update_limits(conn, LimitRow("token:12", budget_daily=5))
         assert await limits.list_limits(conn, "token") == [LimitRow("token:1", 61), LimitRow("token:12", -1, -1, -1, 5)]
         assert len(await limits.list_limits(conn)) == 4
-        assert await limits.budgeted(conn, "token") == {12}
-        assert await limits.budgeted(conn, "user") == {3}
+        found = await limits.list_limits(conn, names=["token:1", "token:12", "token:7"])
+        assert [row.name for row in found] == ["token:1", "token:12"]
         await limits.delete_limits(conn, "token:1")
         assert await limits.get_limits(conn, "token:1") == LimitRow("token:1")
     changes = await all_changes(db)
     assert changes.count(("limit", "token:1")) == 3
     assert ("limit", "user:3") in changes
+
+
+async def test_who_has_a_budget(db: Database) -> None:
+    """Of those that are asked for: each page of tokens has its own."""
+    user = await add_user(db, "alice")
+    first, second, third = [await add_token(db, user, n) for n in (1, 2, 3)]
+    async with db.begin() as conn:
+        await limits.update_limits(conn, LimitRow(f"token:{first}", budget_daily=0))
+        await limits.update_limits(conn, LimitRow(f"token:{second}", 7))
+        await limits.update_limits(conn, LimitRow(f"token:{third}", budget_monthly=5))
+        await limits.update_limits(conn, LimitRow(f"user:{user}", budget_monthly=5))
+        assert await limits.budgeted(conn, "token", first, third) == {first, third}
+        assert await limits.budgeted(conn, "token", first, second) == {first}
+        assert await limits.budgeted(conn, "token", first, third, [second, third]) == {third}
+        assert await limits.budgeted(conn, "user", 1, user) == {user}
 
 
 async def test_a_touched_account_is_told_of_anew(db: Database) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
+from burncloud.database import limits as rows
+from burncloud.database import policies as policy_rows
+from burncloud.database.connection import Conn
 from burncloud.database.engine import Database
 from burncloud.database.limits import LimitRow
+from burncloud.database.policies import PolicyRow
 from burncloud.domain.snapshot import Limit
 from burncloud.errors import Refusal
-from burncloud.service import groups, limits, tokens, users
+from burncloud.service import channels, groups, limits, policies, tokens, users
+from burncloud.service.secrets import MasterKey
 from tests.unit.service.test_snapshots import Following
 
 
@@ -28,6 +35,56 @@ async def test_set_shown_and_taken_away(db: Database) -> None:
     await limits.update_limits(db, "token", str(token), {"requests": -1, "budget_daily": -1})
     assert (await limits.get_limits(db, "token", str(token))).row == LimitRow(f"token:{token}")
     assert await limits.list_limits(db, "token") == []
+
+
+async def test_they_go_with_what_they_belong_to(db: Database) -> None:
+    """A new group of the same name has none."""
+    await users.create_user(db, "alice")
+    master = MasterKey(bytes(32))
+    channel = await channels.create_channel(db, master, "openai", ["sk-1"], {"m": "m"})
+    one, other = [str((await tokens.create_token(db, "alice")).token.id) for _ in range(2)]
+    for kind, which in (("token", one), ("token", other), ("user", "alice"), ("channel", str(channel.id))):
+        await limits.update_limits(db, kind, which, {"requests": 5})
+    await groups.update_group(db, "g1", None)
+    await limits.update_limits(db, "group", "g1", {"requests": 5})
+    await policies.update_policy(db, {"balance": "cheapest"}, group="g1")
+    await tokens.delete_token(db, one)
+    await groups.delete_group(db, "g1")
+    await channels.delete_channel(db, str(channel.id))
+    assert [row.name for row in await limits.list_limits(db, "token")] == [other]
+    await users.ensure_admin(db)
+    await users.delete_user(db, "alice")
+    assert await limits.list_limits(db) == []
+    assert await policies.list_policies(db) == []
+
+
+async def test_what_outlived_its_token_can_be_taken_away(db: Database) -> None:
+    async with db.begin() as conn:
+        for name in ("token:2", "group:gone"):
+            await rows.update_limits(conn, LimitRow(name, 5))
+        await policy_rows.update_policy(conn, PolicyRow("token:2 *", "token:2", "*"))
+    await limits.update_limits(db, "token", "2", {"requests": -1})
+    await limits.update_limits(db, "group", "gone", {"requests": -1})
+    assert await limits.list_limits(db) == []
+    assert (await policies.delete_policy(db, token="2")).scope == "token:2"
+    with pytest.raises(Refusal, match="There is no token '2'"):
+        await limits.update_limits(db, "token", "2", {"requests": -1})
+
+
+async def test_a_change_of_one_reads_no_other(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be 100,000 of them."""
+    seen: list[Sequence[str]] = []
+    read = rows.list_limits
+
+    async def spied(conn: Conn, kind: str = "", names: Sequence[str] = ()) -> list[LimitRow]:
+        seen.append(names)
+        return await read(conn, kind, names)
+
+    async with Following(db) as following:
+        monkeypatch.setattr(rows, "list_limits", spied)
+        await limits.update_limits(db, "model", "gpt-4", {"requests": 1})
+        await following.sees(lambda: following.world.of("limit"))
+    assert seen == [["model:gpt-4"]]
 
 
 @pytest.mark.parametrize(
