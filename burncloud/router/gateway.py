@@ -239,7 +239,7 @@ class Gateway:
         route = self.world.route(endpoint, x.group, model)
         if route is None:
             has = self.world.served(model, x.group, endpoint)
-            if has and self.world.is_made_up(endpoint, x.group, model):
+            if has and self.world.is_made_up(x.group, model):
                 raise Refusal(INVALID_REQUEST, UNPRICED % model)
             if self.fallbacks.early(x):
                 return True

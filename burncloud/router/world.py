@@ -109,13 +109,13 @@ class World:
         tariff = self.tariffs.get(model)
         return FREE if endpoint.free or (tariff is None and self._free) else tariff
 
-    def is_made_up(self, endpoint: Endpoint, group: str, model: str) -> bool:
+    def is_made_up(self, group: str, model: str) -> bool:
         """Only names with a star mean it, if any, and nobody has priced it: there are as many as a client likes."""
-        return (group, model) not in self._members and self.tariff(endpoint, model) is None
+        return not (self._free or model in self.tariffs or (group, model) in self._members)
 
     def _make_route(self, endpoint: Endpoint, group: str, model: str) -> Route[Ability] | None:
         """Of channels of the same priority, those that name the model best and need no translation come first."""
-        if self.is_made_up(endpoint, group, model):
+        if self.is_made_up(group, model):
             return None
         api = endpoint.conversation or endpoint.name
         said = policies.nearest(self.policies.values(), (f"group:{group}", policies.ALL), model)

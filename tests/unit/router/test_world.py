@@ -377,14 +377,15 @@ def test_nothing_is_made_of_a_name_that_is_refused(world: World) -> None:
     put(world, "channel", starred(1, {"*": "a-*", "named": "x"}))
     put(world, "price", Price("good", *[1] * 11))
     endpoint = OPENAI_PATHS["chat/completions"]
-    assert world.route(endpoint, "default", "junk") is None
+    for one in (endpoint, POST_PATHS[b"/v1/messages/count_tokens"]):  # nor where nothing is billed
+        assert world.route(one, "default", "junk") is None
     assert world.served("junk", "default", endpoint)
-    assert world.is_made_up(endpoint, "default", "junk")
+    assert world.is_made_up("default", "junk")
     assert not world._routes
     assert not world._resolved
     assert list(world.outlets[1].abilities) == ["named"]
     for name in ("good", "named"):
-        assert not world.is_made_up(endpoint, "default", name)
+        assert not world.is_made_up("default", name)
         assert world.route(endpoint, "default", name) is not None
 
 
