@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 from sqlalchemy import delete, select
@@ -74,6 +74,12 @@ async def prune_states(conn: Conn) -> None:
     gone = states.c.channel.not_in(there) | ((states.c.key != 0) & states.c.key.not_in(keys))
     await conn.execute(delete(states).where(gone))
     await conn.execute(delete(speeds).where(speeds.c.channel.not_in(there)))
+
+
+async def drop_nodes(conn: Conn, nodes: Collection[str]) -> None:
+    """Forget what these nodes said."""
+    for table in (states, speeds):
+        await conn.execute(delete(table).where(table.c.node.in_(nodes)))
 
 
 async def list_speeds(conn: Conn, channel: int) -> list[SpeedRow]:

@@ -17,11 +17,13 @@ import msgspec
 
 from burncloud import clock, logs
 from burncloud.database import channels as channel_rows
+from burncloud.database import journals
 from burncloud.database import states as rows
 from burncloud.database.connection import Conn
 from burncloud.database.engine import Database, transient
 from burncloud.database.states import SpeedRow, StateRow
 from burncloud.domain.link import Part, Speed
+from burncloud.domain.names import among
 from burncloud.service import events
 from burncloud.service.secrets import MasterKey, WrongKey
 
@@ -29,6 +31,9 @@ READY: Final = "ready"
 COOLING: Final = "cooling"
 PROBING: Final = "probing"
 OFF: Final = "off"
+REFUSED: Final = "refused"
+MODELS_MAX: Final = 1_000
+"""Of a channel, of which it is known how they stand; as many as a worker has in mind (router/world.py)."""
 WRITE_S: Final = 1.0
 SPEED_LASTS_S: Final = 60
 BACK_S: Final = 10
@@ -60,6 +65,8 @@ class States:
         """(channel, model) → worker → (first byte in µs, when it was told, unix seconds)."""
         self.told: set[tuple[int, str]] = set()
         """Of these speeds the newest are not written down."""
+        self.gone: set[PartName] = set()
+        """These are written down and no more."""
         self.on_turn: Callable[[Part, str], None] = lambda part, before: None
         """Called with a part that is off now, or was `before` and is ready."""
 
@@ -70,11 +77,14 @@ class States:
             name = name_of(part)
             known = self.all.get(name)
             before = known.part.state if known is not None else READY
-            was_off = before == OFF or (known is not None and known.part.reason == "refused" and before != READY)
+            was_off = before == OFF or (known is not None and known.part.reason == REFUSED and before != READY)
             if known is not None and part.state == READY:
                 # what was wrong last stays to be seen
                 part = msgspec.structs.replace(part, reason=known.part.reason, status=known.part.status)
             since = known.since if known is not None and before == part.state else clock.now_s()
+            if known is None and part.model:
+                self._make_room(part.channel)
+            self.gone.discard(name)
             self.all[name] = State(part, now_ms + part.left_ms, since)
             if (part.state == OFF and not was_off) or (part.state == READY and was_off):
                 self.on_turn(part, before)
@@ -117,16 +127,25 @@ class States:
             })  # fmt: skip
         return found
 
-    def forget(self, channel: int, keys: Iterable[int]) -> list[PartName]:
-        """Of this channel's keys only these are left; the parts that are gone."""
-        left = {0, *keys}
+    def forget(self, channel: int, keys: Iterable[int], models: Collection[str]) -> None:
+        """Of this channel's keys and models only these are left."""
+        left = {*keys}
         for place in [place for place in self.speeds if place[0] == channel]:
             del self.speeds[place]  # another upstream may be behind it
             self.told.discard(place)
-        gone = [name for name in self.all if name[0] == channel and name[1] not in left]
-        for name in gone:
-            del self.all[name]
-        return gone
+        for name in [name for name in self.all if name[0] == channel]:
+            if not (name[1] in left if name[1] else among(models, name[2])):
+                self._drop(name)
+
+    def _make_room(self, channel: int) -> None:
+        """For one more model: clients choose their names where a channel's model has a star."""
+        known = [name for name in self.all if name[0] == channel and name[2]]
+        if len(known) >= MODELS_MAX:
+            self._drop(known[0])
+
+    def _drop(self, name: PartName) -> None:
+        del self.all[name]
+        self.gone.add(name)
 
 
 class Keeper:
@@ -148,13 +167,28 @@ class Keeper:
         """What was known before a restart: keys that are off (other nodes', too), and what is to be left alone."""
         async with self._db.begin() as conn:
             await rows.prune_states(conn)
-            found = await rows.list_states(conn)
+            found = await self._served(conn, await rows.list_states(conn))
+            live = {journal.node for journal in await journals.open_journals(conn)} | {self._node}
+            await rows.drop_nodes(conn, {row.node for row in found} - live)  # what they knew of keys is known here now
         now, now_ms = clock.now_s(), clock.monotonic_ms()
-        for row in sorted(found, key=lambda row: row.node == self._node):
+        known = [row for row in found if row.node == self._node or row.state == OFF or row.reason == REFUSED]
+        newest = {(row.channel, row.key, row.model): row for row in sorted(known, key=lambda row: row.since)}
+        for row in newest.values():
             left_ms = max(0, row.until - now) * 1000
-            if row.state == OFF or (row.node == self._node and (left_ms or row.state == READY)):
+            if row.state in (OFF, READY) or (row.node == self._node and left_ms):
                 part = Part(row.channel, row.key, row.model, row.state, row.reason, row.status, left_ms, row.step_ms)
                 self._states.all[name_of(part)] = State(part, now_ms + left_ms, row.since, row.node != self._node)
+
+    async def _served(self, conn: Conn, found: Iterable[StateRow]) -> list[StateRow]:
+        """Those whose models their channels have; the others are forgotten."""
+        names = {row.id: row.models for row in await channel_rows.list_channels(conn, limit=100_000)}
+        left: list[StateRow] = []
+        for row in found:
+            if row.key or among(names.get(row.channel, ()), row.model):
+                left.append(row)
+            else:
+                await rows.drop_states(conn, row.node, [(row.channel, row.key, row.model)])
+        return left
 
     def changed(self, channels: Iterable[int]) -> None:
         """These channels are not what they were: keys may be gone."""
@@ -165,7 +199,13 @@ class Keeper:
         while True:
             await asyncio.sleep(WRITE_S)
             states = self._states
-            due = self._turns or self._channels or states.told or any(state.changed for state in states.all.values())
+            due = (
+                self._turns
+                or self._channels
+                or states.told
+                or states.gone
+                or any(state.changed for state in states.all.values())
+            )
             try:
                 if self._db.path is None:
                     await self.ask_others()
@@ -198,7 +238,10 @@ class Keeper:
     async def _write(self, conn: Conn) -> None:
         for channel in list(self._channels):
             keys = await channel_rows.list_keys(conn, channel, channel)
-            await rows.drop_states(conn, self._node, self._states.forget(channel, [key.id for key in keys]))
+            row = await channel_rows.get_channel(conn, channel)
+            self._states.forget(channel, [key.id for key in keys], row.models if row is not None else ())
+        gone = list(self._states.gone)
+        await rows.drop_states(conn, self._node, gone)
         told = list(self._states.told)
         speeds = [SpeedRow(self._node, *name, self._states.mean(name), clock.now_s()) for name in told]
         await rows.put_speeds(conn, speeds)
@@ -212,6 +255,7 @@ class Keeper:
         self._turns.clear()
         self._channels.clear()
         self._states.told.difference_update(told)
+        self._states.gone.difference_update(gone)
         for state in fresh:
             state.changed = False
 
@@ -239,11 +283,13 @@ def hint_of_key(master: MasterKey | None, key: channel_rows.KeyRow) -> str:
 
 
 async def list_states(db: Database, channel: int = 0) -> dict[PartName, StateRow]:
-    """How the parts of a channel (or of all) stand; of several nodes the one that has most against it."""
+    """How the parts of a channel (or of all) stand; of several nodes that live, the newest word counts."""
     async with db.read() as conn:
         found = await rows.list_states(conn, channel)
+        live = {journal.node for journal in await journals.open_journals(conn)}
     now = clock.now_s()
-    ranked = sorted((as_is(row, now) for row in found), key=lambda row: (RANK[row.state], row.until))
+    said = [as_is(row, now) for row in found if row.node in live or not live]
+    ranked = sorted(said, key=lambda row: (row.since, RANK[row.state], row.until))
     return {(row.channel, row.key, row.model): row for row in ranked}
 
 

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from burncloud import clock
 from burncloud.database import channels as channel_rows
+from burncloud.database import states as rows
 from burncloud.database.engine import Database
 from burncloud.database.states import StateRow
 from burncloud.domain.link import Part, Speed
@@ -67,9 +69,45 @@ def test_only_a_key_that_goes_off_or_comes_back_is_an_event(now: list[int]) -> N
 
 def test_keys_that_are_gone_are_forgotten(now: list[int]) -> None:
     states = States()
-    states.learn([OFF, Part(1, 8, "", "off"), Part(1, 0, "m", "cooling"), Part(2, 9, "", "off")])
-    assert states.forget(1, [8]) == [(1, 7, "")]
-    assert sorted(states.all) == [(1, 0, "m"), (1, 8, ""), (2, 9, "")]
+    states.learn([OFF, Part(1, 8, "", "off"), Part(2, 9, "", "off")])
+    states.learn([Part(1, 0, model, "cooling") for model in ("m", "gpt-4", "gone")])
+    states.forget(1, [8], ["m", "gpt-*"])
+    assert states.gone == {(1, 7, ""), (1, 0, "gone")}
+    assert sorted(states.all) == [(1, 0, "gpt-4"), (1, 0, "m"), (1, 8, ""), (2, 9, "")]
+
+
+def test_names_that_clients_choose_are_not_kept_without_end(now: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MODELS_MAX", 2)
+    states = States()
+    states.learn([OFF, *(Part(1, 0, model, "cooling") for model in ("a", "b", "c", "b"))])
+    assert sorted(states.all) == [(1, 0, "b"), (1, 0, "c"), (1, 7, "")]
+    assert states.gone == {(1, 0, "a")}
+    states.learn([Part(1, 0, "a", "cooling")])
+    assert states.gone == {(1, 0, "b")}
+
+
+async def test_a_node_that_is_gone_has_no_say(db: Database, master_key: MasterKey) -> None:
+    """Every new container is a node of its own: what the old ones knew of keys is taken over, once."""
+    channel, key = await made(db, master_key)
+    await channels.update_channel(db, str(channel), {"models": {"m": "m", "gpt-*": "*"}})
+    old, new = clock.now_s() - 500, clock.now_s() - 100
+    async with db.begin() as conn:
+        await conn.execute(text("INSERT INTO journals (uuid, node) VALUES ('u1', 'alive')"))
+        await rows.put_states(conn, [
+            StateRow("dead", channel, key, "", "off", "refused", 401, old, new + 9_999),
+            StateRow("dead", channel, 0, "m", "off", "broken", 500, old, new + 9_999),
+            StateRow("alive", channel, key, "", "ready", "refused", 401, new),
+            StateRow("alive", channel, 0, "gpt-4", "cooling", "broken", 500, new, new + 9_999),
+            StateRow("alive", channel, 0, "gone", "cooling", "broken", 500, new, new + 9_999),
+        ])  # fmt: skip
+    shown = {(row.key, row.model): row.state for row in (await list_states(db, channel)).values()}
+    assert shown == {(key, ""): "ready", (0, "gpt-4"): "cooling", (0, "gone"): "cooling"}
+    states = States()
+    await Keeper(db, "here", master_key, states).load()
+    assert {name[1:]: state.part.state for name, state in states.all.items()} == {(key, ""): "ready", (0, "m"): "off"}
+    async with db.read() as conn:
+        left = [(row.node, row.key, row.model) for row in await rows.list_states(conn)]
+    assert left == [("alive", 0, "gpt-4"), ("alive", key, "")]
 
 
 async def made(db: Database, master: MasterKey) -> tuple[int, int]:
@@ -86,6 +124,8 @@ async def test_a_refused_key_is_known_after_a_restart_and_is_an_event(
     """The key is told by its end; the vendor's word stays; a changed key has no past."""
     monkeypatch.setattr(module, "WRITE_S", 0.01)
     channel, key = await made(db, master_key)
+    async with db.begin() as conn:
+        await conn.execute(text("INSERT INTO journals (uuid, node) VALUES ('u1', 'here')"))
     states = States()
     keeper = Keeper(db, "here", master_key, states)
     await keeper.load()
