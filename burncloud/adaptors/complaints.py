@@ -66,6 +66,9 @@ _SENTENCES: Final = (
 exceeds the maximum number of tokens allowed"), Bedrock, Mistral, vLLM, llama.cpp ("… exceeds the available context
 size"), Alibaba ("Range of input length should be …")."""
 
+_MODERATED: Final = re.compile(rb"requires moderation|\bflagged_input\b")
+"""OpenRouter's 403 for a prompt; any other 403 speaks of the key."""
+
 
 class _Response(msgspec.Struct):
     error: Any = None
@@ -81,6 +84,8 @@ _read: Final = msgspec.json.Decoder(_Said).decode
 
 def kind_of(status: int, body: bytes) -> str:
     """too_long · filtered · "" for anything else, of an error answer as the upstream gave it."""
+    if status == 403:
+        return FILTERED if _MODERATED.search(body[:LOOK_BYTES_MAX]) else ""
     return complaint_in(body) if status in STATUSES else ""
 
 

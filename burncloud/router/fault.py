@@ -44,6 +44,8 @@ def fault_of(x: Exchange, up: Upstream) -> Fault | None:
         streams = x.translation is not None and head.content_type.startswith(x.translation.upstream.stream_type)
         if status in CLIENT_FAULTS or (status == 200 and not streams):
             return Fault("unfit", status)
+    elif status == 403 and b"json" in head.content_type and not (x.is_rival or head.encoding or head.retry_after_s):
+        return None  # of the key or of the prompt: its body tells (judge.py)
     if not 200 <= status < 300 and status not in CLIENT_FAULTS:
         kind = "busy" if status == 429 else REFUSALS.get(status, "broken")
         return Fault(kind, status, head.retry_after_s)

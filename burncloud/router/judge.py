@@ -39,8 +39,12 @@ class Judge:
         return self._leaves(x, complaint_in(body) if reading.error else FILTERED if reading.finish in STOPS else "")
 
     def complained(self, x: Exchange, status: int, body: bytes) -> bool:
-        """Whether another model is to be asked after this error answer."""
-        return self._leaves(x, kind_of(status, body))
+        """Whether another model is to be asked after this error answer; of one that is forbidden, another channel."""
+        kind = kind_of(status, body)
+        if status == 403 and not kind:
+            self._failed(x, Fault("forbidden", status))
+            return True
+        return self._leaves(x, kind)
 
     def is_error(self, x: Exchange, said: bytes | Failure | None) -> bool:
         """Whether this error, which a stream begins with, is another's to mend: a channel's, or a model's."""
@@ -55,6 +59,8 @@ class Judge:
     def is_filtered(self, x: Exchange, held: bytes) -> bool:
         """Whether it is after all that was held of an answer, in the client's dialect: a filter stopped it."""
         endpoint = x.target.endpoint
+        if x.status == 403 and not x.relay:
+            return self.complained(x, 403, held)
         if x.status != 200 or endpoint is None or x.rescue is not None or not self.elsewhere(x, FILTERED):
             return False
         meter = Meter(endpoint.dialect, endpoint.name, x.sse)

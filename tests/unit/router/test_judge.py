@@ -264,3 +264,48 @@ def test_a_complaint_of_who_should_go_on() -> None:
         blamed = set(d.gateway.health.resting)
         d.upstream() << stream_head() + chunk(FLAGGED) + LAST
         assert d.gateway.health.resting == blamed
+
+
+LONG = b"x" * 300_000
+MODERATED = {
+    "error": {
+        "code": 403,
+        "message": 'a/b requires moderation on OpenRouter. Your input was flagged for "violence".',
+        "metadata": {"reasons": ["violence"], "flagged_input": "x", "provider_name": "A", "model_slug": "a/b"},
+    }
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_a_prompt_that_is_forbidden(path: str) -> None:
+    """As the client's own mistake; any other 403 is the channel's, and no word of it is heard."""
+    with Dialogue(of_vendor("openai", 2)) as d:
+        for _ in range(4):
+            client = d.client()
+            client >> post(MESSAGE, path)
+            d.upstream() << answer(MODERATED, status=403)
+            heard = client.answer()
+            assert heard.status == 403
+            assert "was flagged" in heard.json["error"]["message"]
+        assert not d.gateway.health.resting
+        head = stream_head(status=403).replace(b"text/event-stream", b"application/json")
+        for said in (
+            [answer({"error": "secret"}, status=403)],
+            [head + chunk(b'{"error": "secret'), chunk(LONG), LAST],
+        ):
+            client = d.client()
+            client >> post(MESSAGE, path)
+            up = d.upstream()
+            for part in said:
+                if d.silent:
+                    up << part
+            d.upstream() << problem(400)
+            assert b"secret" not in client.received
+        assert d.gateway.health.resting
+
+
+def test_a_prompt_that_is_forbidden_asks_the_stand_in() -> None:
+    with house("openai", "filter") as d:
+        d.client() >> post(chat())
+        d.upstream() << answer(MODERATED, status=403)
+        assert d.upstream().request.json["model"] == "spare"
