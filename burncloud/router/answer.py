@@ -30,8 +30,7 @@ from burncloud.router import settle
 from burncloud.router.affinity import made_by
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import ENDING, HOLDING, OVER, PASSING, SENT, TALKING, Exchange
-from burncloud.router.fault import Fault as Fault
-from burncloud.router.fault import fault_of
+from burncloud.router.fault import Fault, fault_of
 from burncloud.router.heading import head_for, heard
 from burncloud.router.health import Health
 from burncloud.router.judge import Judge

@@ -16,10 +16,10 @@ from burncloud.config import Settings
 from burncloud.domain.policies import UNAVAILABLE
 from burncloud.errors import BAD_GATEWAY, INVALID_REQUEST, RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE, ErrorRow, Refusal
 from burncloud.router import settle
-from burncloud.router.answer import Fault
 from burncloud.router.desk import Desk
 from burncloud.router.exchange import DIALLING, Exchange
 from burncloud.router.fallbacks import TRIGGERS, Fallbacks
+from burncloud.router.fault import Fault
 from burncloud.router.health import BLAMED, KEY, MODEL, Health, may_resort, wait_s
 from burncloud.router.outlets import Ability
 from burncloud.router.ports import House

@@ -73,12 +73,11 @@ class Fallbacks:
             before = (x.model, x.route, x.price, x.reserve, x.charge_lost, x.stand_in, x.fields)
             fields = self._turn(x, model, route)
             output = self._prices.price(x)
-            found = output >= 0 and (
-                not self._world.limits or self.count(x, x.prompt + output, partial(self._counted, x, fields, trigger))
-            )
+            count = partial(self._counted, x, fields, trigger)
+            found = not self._world.limits or self.count(x, x.prompt + output, count)
             if found is True:
                 self._taken(x, fields, trigger)
-            elif output < 0 or found:
+            elif found:
                 x.model, x.route, x.price, x.reserve, x.charge_lost, x.stand_in, x.fields = before
                 continue
             else:
@@ -112,7 +111,7 @@ class Fallbacks:
             x.fields = x.stand_in.fields
 
     def _candidates(self, x: Exchange, trigger: str) -> Iterator[tuple[str, Route[Ability]]]:
-        """Stand-ins that were not asked yet, may be, and have a channel that is available."""
+        """Stand-ins that were not asked yet, may be, have a price, and a channel that is available."""
         world, token, endpoint = self._world, x.token, x.target.endpoint
         known = world.policies
         if not known or endpoint is None or x.pinned:
@@ -125,7 +124,7 @@ class Fallbacks:
             if model in given_up or (token.models is not None and not among(token.models, model)):
                 continue
             route = world.route(endpoint, x.group, model)
-            if route is not None and route.other(()):
+            if route is not None and route.other(()) and world.tariff(endpoint, model) is not None:
                 yield model, route
 
     def _turn(self, x: Exchange, model: str, route: Route[Ability]) -> bytes:

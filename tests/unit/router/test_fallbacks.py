@@ -13,7 +13,7 @@ from burncloud.domain import policies
 from burncloud.domain.journal import Again, End, Intent
 from burncloud.domain.link import Drop
 from burncloud.domain.snapshot import Policy, Token, User
-from burncloud.router.answer import Fault
+from burncloud.router.fault import Fault
 from tests.dialogue import KEY, PRICE, Dialogue, channels
 from tests.speech import answer, chat, completion, delta, post, problem, stream_head, usage_chunk
 
@@ -430,3 +430,17 @@ def test_what_the_upstream_complains_of(trigger: str, error: dict[str, str]) -> 
         d.upstream() << answer({"error": error}, status=400)
         d.upstream() << answer(completion())
         assert client.answer().field("x-burncloud-model") == "spare"
+
+
+def test_a_stand_in_without_a_price_is_none() -> None:
+    """The upstream's own words are heard; where nobody has the model that was asked for, the next is asked."""
+    with Dialogue(given("spare")) as d:
+        d.put("policy", policy(context=("spare",)))
+        client = d.client()
+        client >> post(chat())
+        d.upstream() << answer({"error": {"message": "9 > 8", "code": "context_length_exceeded"}}, status=400)
+        assert (client.answer().status, b"9 > 8" in client.received, d.silent) == (400, True, True)
+    with Dialogue(given("unpriced", "spare")[1:], prices=(PRICE, SPARE)) as d:
+        d.put("policy", policy(unavailable=("unpriced", "spare")))
+        d.client() >> post(chat())
+        assert d.upstream().request.json["model"] == "spare"
