@@ -116,6 +116,7 @@ class Hedges:
             self.drop(rival)
             return x
         self._stop(rival)
+        self._limits.depart(rival, rival.prompt)
         self._uncount(rival)
         if rival.written is not None and rival.written is not x.written:
             forget(rival)
@@ -137,6 +138,7 @@ class Hedges:
         self._note(x, x, fault)
         x.tried = (*x.tried, x.ability)
         x.failed_keys = (*x.failed_keys, x.key)
+        self._limits.depart(x, 0)
         self._uncount(x)
         if x.written is not None:
             forget(x)
@@ -163,7 +165,6 @@ class Hedges:
 
     def _hand_over(self, rival: Exchange, x: Exchange) -> None:
         """The client's exchange goes on with the rival's attempt."""
-        self._limits.depart(x)  # a rival has no place of its own
         for name in OF_AN_ATTEMPT:
             setattr(x, name, getattr(rival, name))
         if x.up is not None and x.up.exchange is rival:

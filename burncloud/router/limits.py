@@ -286,10 +286,10 @@ class Limits:
         if seat is not None:
             seat.stand_in = (account, self.windows.cell, tokens) if account is not None else None
 
-    def depart(self, x: Exchange) -> None:
-        """It is at its channel no more."""
+    def depart(self, x: Exchange, used: int) -> None:
+        """It is at its channel no more, which has read so many tokens."""
         if x.seat is not None:
-            self._leave_channel(x.seat)
+            self._leave_channel(x.seat, used)
 
     def leave(self, x: Exchange) -> None:
         """The request is over, in whatever way."""
@@ -302,7 +302,7 @@ class Limits:
         if seat.stand_in is not None:
             account, cell, tokens = seat.stand_in
             self._leave((account,), cell, seat.used - tokens)
-        self._leave_channel(seat)
+        self._leave_channel(seat, seat.used)
         if seat.accounts:
             self._leave(seat.accounts, seat.cell, seat.used - seat.tokens)
 
@@ -328,7 +328,7 @@ class Limits:
         elif seat.entered is ability:
             seat.entered = None
             return ability
-        self._leave_channel(seat)  # of the attempt before this one, which has failed
+        self._leave_channel(seat, x.prompt if x.rescue is not None else 0)  # of the attempt before, which has failed
         found, full = self._place(x, seat, ability)
         if found is None and full is not None:
             self._wait(x, ability, full)
@@ -381,11 +381,11 @@ class Limits:
         outlet.full = True
         outlet.look()
 
-    def _leave_channel(self, seat: Seat) -> None:
+    def _leave_channel(self, seat: Seat, used: int) -> None:
         account, outlet = seat.channel, seat.outlet
         if account is None:
             return
-        self._leave((account,), seat.channel_cell, seat.used - seat.tokens)
+        self._leave((account,), seat.channel_cell, used - seat.tokens)
         seat.channel = None
         if account.concurrency >= 0 and outlet is not None and outlet.full:
             self._full[outlet] = 0.0
@@ -401,7 +401,7 @@ class Limits:
             return False
         if x.seat is None:
             x.seat = Seat((), 0, x.prompt)
-        self._leave_channel(x.seat)
+        self._leave_channel(x.seat, 0)
         self._wait(x, ability, Full(RESTING, FLIGHT_LIMIT, int(seconds * 1000)))
         return True
 

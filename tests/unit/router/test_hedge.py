@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from burncloud.domain.journal import Again
 from burncloud.domain.snapshot import Limit, Setting
 from burncloud.wire.pool import FULL
+from burncloud.wire.windows import TOKENS
 from tests.dialogue import MODEL, Client, Dialogue, UpstreamEnd, channels
 from tests.speech import DONE, LAST, answer, chat, chunk, completion, delta, post, problem, stream_head, usage_chunk
 from tests.unit.router.test_limits import flying
@@ -246,11 +247,13 @@ def test_of_another_dialect() -> None:
 def test_the_loser_s_place_is_free_at_once() -> None:
     """Not with the winner's last byte."""
     with Dialogue(channels(2), hedge_after_ms=AFTER) as d:
-        d.put("limit", Limit("channel:1", concurrency=1))
+        d.put("limit", Limit("channel:1", tokens=100_000, concurrency=1))
         _, _, second = raced(d, stream=True)
         assert flying(d, "channel:1") == 1
         second << stream_head() + chunk(delta("", role="assistant") + delta("hi"))
         assert flying(d, "channel:1") == 0
+        [x] = d.gateway.live
+        assert flying(d, "channel:1", TOKENS) == x.prompt > 0  # which it read
 
 
 @pytest.mark.parametrize("why", ["full", "lossy"])

@@ -14,7 +14,7 @@ from burncloud.router.permits import Permits
 from burncloud.wire import windows
 from burncloud.wire.permits import SharedWindows
 from tests.dialogue import MODEL, Client, Dialogue, channels
-from tests.speech import answer, chat, completion, post, problem
+from tests.speech import answer, chat, chunk, completion, delta, post, problem, stream_head
 from tests.unit.router.test_permits import Far, given
 
 WINDOW_S = 60.25
@@ -39,10 +39,10 @@ def served(d: Dialogue, client: Client, output: int = 20) -> bool:
     return status == 200
 
 
-def flying(d: Dialogue, name: str) -> int:
-    """Concurrent requests that are counted for this."""
+def flying(d: Dialogue, name: str, what: int = windows.FLYING) -> int:
+    """Concurrent requests (or `what`) that are counted for this."""
     limits = d.gateway.limits
-    return limits.windows.words[limits._accounts[name].slot + windows.FLYING]
+    return limits.windows.words[limits._accounts[name].slot + what]
 
 
 def test_each_kind_of_thing_has_its_limit() -> None:
@@ -406,3 +406,17 @@ def test_a_channel_that_is_changed_serves_those_who_waited_for_it() -> None:
         assert first.answer().status == 200
         d.later(0.5)
         assert served(d, waiting)
+
+
+def test_a_channel_whose_stream_broke_has_read_the_prompt() -> None:
+    """Another goes on; what is counted at the first is no reserve any more."""
+    with Dialogue(channels(2)) as d:
+        d.put("limit", Limit("channel:1", tokens=100_000))
+        ask(d, stream=True)
+        up = d.upstream()
+        [x] = d.gateway.live
+        assert flying(d, "channel:1", windows.TOKENS) > x.prompt
+        up << stream_head() + chunk(delta("", role="assistant") + delta("Hi"))
+        up.reset()
+        d.upstream()
+        assert flying(d, "channel:1", windows.TOKENS) == x.prompt > 0
