@@ -31,7 +31,7 @@ class Rescued:
     """The answer of an exchange whose stream broke off."""
 
     __slots__ = (
-        "_billed", "_parts", "_read_bytes", "_stated", "_withheld", "asked", "beside", "dialect", "dropped", "given",
+        "_billed", "_first", "_parts", "_read_bytes", "_stated", "_withheld", "asked", "beside", "dialect", "dropped", "given",
         "how", "may_prefill", "record", "seam", "sends", "spoke", "steps", "told", "until", "writer",
     )  # fmt: skip
 
@@ -43,6 +43,7 @@ class Rescued:
         self.record: Record | None = record
         self._withheld = withheld
         self._stated = reading.usage is not None
+        self._first = reading, prompt
         self._parts: list[tuple[int, Usage]] = [(attempt, billable(reading, prompt)[0])]
         """(index of the attempt, what it delivered) of those that broke off."""
         self._billed = _NOTHING
@@ -79,6 +80,9 @@ class Rescued:
         """The record was read: this is where the client stands."""
         self.told, self.writer = told, writer
         self._read_bytes = told.text_bytes
+        reading, prompt = self._first
+        counted = msgspec.structs.replace(reading, output_estimate_tokens=output_tokens(told.text_bytes))
+        self._parts[0] = self._parts[0][0], billable(counted, prompt)[0]  # all of it was read: no sample any more
         self.drop()
 
     @property
