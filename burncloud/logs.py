@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Final
 
 _PLAIN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -55,6 +56,10 @@ class ConsoleFormatter(logging.Formatter):
         return line
 
 
+CHATTY: Final = ("aiosqlite", "alembic", "sqlalchemy", "uvicorn")
+"""Others' loggers, of which only warnings are of use: they say each statement, with what it holds."""
+
+
 def configure(level: str, role: str) -> None:
     """Send all logging of this process to stderr from `level` (a value of config.LOG_LEVELS) up."""
     handler = logging.StreamHandler(sys.stderr)
@@ -62,6 +67,8 @@ def configure(level: str, role: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for chatty in CHATTY:
+        logging.getLogger(chatty).setLevel(max(root.level, logging.WARNING))
 
 
 def logger(name: str) -> logging.Logger:

@@ -321,8 +321,6 @@ def main() -> int:
         settings, boot = config.load(), config.boot()
         logs.configure(settings.log_level, "control")
         check_files(settings)
-        for chatty in ("alembic", "uvicorn"):
-            logs.logger(chatty).setLevel("WARNING")
         gc.disable()  # until the Snapshot stands: collecting its rows over and over is half of its time
         lock = take_lock(settings)
         status = loop.run(_run(settings, boot, lock is not None))

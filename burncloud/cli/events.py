@@ -28,7 +28,8 @@ def list_(
     async def work(s: Session) -> tuple[list[EventRow], dict[int, str]]:
         number = (await channels.get_channel(s.db, channel)).id if channel else 0
         found = await events.list_events(s.db, limit, number, inputs.since(since) if since else 0)
-        return found, {row.id: row.name for row in await channels.list_channels(s.db)}
+        ids = sorted({event.channel for event in found})
+        return found, {row.id: row.name for row in await channels.list_channels(s.db, ids=ids)} if ids else {}
 
     found, names = run(work, json)
     if json:

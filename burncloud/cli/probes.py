@@ -16,6 +16,7 @@ from burncloud.cli.session import FAILED, Session, run
 from burncloud.cli.standing import test_json, test_text
 from burncloud.database.channels import ChannelRow
 from burncloud.database.probes import ASKED, DONE, ProbeRow
+from burncloud.domain.names import among
 from burncloud.errors import INVALID_REQUEST, SERVICE_UNAVAILABLE, Refusal
 from burncloud.service import channels, probes
 
@@ -44,6 +45,9 @@ def check(
         found = await (channels.list_channels(s.db, 0, 100_000) if all_ else _named(s, which or []))
         names = {row.id: row.name for row in found}
         wanted = [name for text in model or [] for name in inputs.names(text)]
+        for row, name in [] if all_ else [(row, name) for row in found for name in wanted]:
+            if not among(row.models, name):
+                raise Refusal(INVALID_REQUEST, f"The channel {row.name!r} has no model {name!r}")
         asked = await probes.ask(s.db, found, wanted)
         if not asked:
             raise Refusal(INVALID_REQUEST, "There is nothing to test: no channel, or one without a model or a key")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 from sqlalchemy import delete, func, insert, select
 
@@ -40,6 +42,12 @@ async def list_events(conn: Conn, limit: int, channel: int = 0, since: int = 0) 
     return [
         EventRow(*row) for row in await conn.execute(query.where(events.c.channel == channel) if channel else query)
     ]
+
+
+async def newest_kind(conn: Conn, node: str, kinds: Collection[str]) -> str:
+    """Which of these happened last at a node; "" = none."""
+    query = select(events.c.kind).where((events.c.node == node) & events.c.kind.in_(kinds))
+    return (await conn.execute(query.order_by(events.c.id.desc()).limit(1))).scalar() or ""
 
 
 async def prune_events(conn: Conn, before: int, most: int) -> None:

@@ -32,10 +32,10 @@ WEIGHT_MAX: Final = 1_000_000
 PRIORITY_MAX: Final = 1_000_000
 
 
-async def list_channels(db: Database, after: int = 0, limit: int = 1000) -> list[ChannelRow]:
-    """Channels by id, those above `after`."""
+async def list_channels(db: Database, after: int = 0, limit: int = 1000, ids: Sequence[int] = ()) -> list[ChannelRow]:
+    """Channels by id, those above `after`; or these."""
     async with db.read() as conn:
-        return await rows.list_channels(conn, after, limit)
+        return await rows.list_channels(conn, after, limit, ids)
 
 
 async def get_channel(db: Database, which: str) -> ChannelRow:

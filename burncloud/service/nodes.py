@@ -14,6 +14,7 @@ from typing import Final
 from burncloud import logs
 from burncloud.database import journals
 from burncloud.database.engine import Database, transient
+from burncloud.database.events import newest_kind
 from burncloud.service import events
 from burncloud.service.snapshots import Snapshots
 
@@ -55,7 +56,7 @@ async def watch_redis(db: Database, node: str, told: asyncio.Event, says: Callab
 
     `says`: whether a counter is not 0 in some worker.
     """
-    known = events.REDIS_THERE
+    known = ""
     while True:
         await told.wait()
         told.clear()
@@ -63,6 +64,11 @@ async def watch_redis(db: Database, node: str, told: asyncio.Event, says: Callab
         if now == known:
             continue
         try:
+            if not known:  # before a reload it was as the newest event says
+                async with db.read() as conn:
+                    known = await newest_kind(conn, node, (*REDIS.values(), events.REDIS_THERE)) or events.REDIS_THERE
+                if now == known:
+                    continue
             await db.run(partial(events.record, kind=now, node=node))
             known = now
         except Exception as error:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from burncloud.adaptors.overrides import overrides
 from burncloud.adaptors.vendors import DIALECTS
 from burncloud.domain.money import parse_decimal
+from burncloud.domain.names import STAR
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.wire.heads import REQUEST_FIELDS
 from burncloud.wire.proxy import parse_proxy
@@ -80,6 +81,8 @@ def _file(value: Any) -> str:
 
 def _cost(value: Any) -> str | dict[str, str]:
     """Ratios stay text, as they were written."""
+    if isinstance(value, dict) and any(str(name).count(STAR) > 1 for name in value):
+        raise ValueError("a model's name has one star at most, like gpt-4*")
     for text in value.values() if isinstance(value, dict) else (value,):
         try:
             ratio = parse_decimal(str(text))

@@ -42,6 +42,8 @@ async def update_policy(
     """
     check_pattern(models)
     _check(changes, bool(token))
+    if any(models in (names or ()) for names in changes.get("fallbacks", {}).values()):
+        raise Refusal(INVALID_REQUEST, f"{models!r} cannot stand in for itself; name another model")
 
     async def work(conn: Conn) -> PolicyRow:
         scope = await _scope(conn, group, token)

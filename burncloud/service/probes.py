@@ -23,7 +23,7 @@ from burncloud.database.connection import Conn
 from burncloud.database.engine import Database, transient
 from burncloud.database.probes import ProbeRow
 from burncloud.domain.link import Probe, Probed
-from burncloud.domain.names import STAR
+from burncloud.domain.names import STAR, among
 
 TOKENS_MAX: Final = 16
 """OpenAI's Responses take no less."""
@@ -100,13 +100,15 @@ def wanted(channel: ChannelRow, keys: Sequence[int], models: Sequence[str] = ())
 
 
 async def ask(db: Database, which: Sequence[ChannelRow], models: Sequence[str] = ()) -> list[ProbeRow]:
-    """Have these channels tested; the rows to be looked at again (`look`)."""
+    """Have these channels tested, with those of the models that each has; the rows to be looked at again (`look`)."""
 
     wanted_: list[ProbeRow] = []
     async with db.read() as conn:
         for channel in which:
             keys = [key.id for key in await channel_rows.list_keys(conn, channel.id, channel.id) if key.enabled]
-            wanted_ += wanted(channel, keys, models)
+            fitting = [model for model in models if among(channel.models, model)]
+            if fitting or not models:
+                wanted_ += wanted(channel, keys, fitting)
     ids: list[int] = []
     for start in range(0, len(wanted_), rows.AT_ONCE):  # a customer's receipt may wait for the writer
         some = wanted_[start : start + rows.AT_ONCE]

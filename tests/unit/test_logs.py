@@ -63,3 +63,17 @@ def test_a_person_gets_a_short_line(monkeypatch: pytest.MonkeyPatch) -> None:
     line = stream.getvalue().splitlines()[0]
     assert line[8:] == " warning control: slow took_ms=7"
     assert "RuntimeError: boom" in stream.getvalue()
+
+
+def test_others_say_nothing_but_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database's driver says each statement, with its values."""
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure("debug", "control")
+    for name in ("aiosqlite", "sqlalchemy.engine.Engine", "alembic.runtime"):
+        logs.logger(name).debug("SELECT")
+        logs.logger(name).info("SELECT")
+        logs.logger(name).warning("heed")
+    logs.logger("burncloud.test").debug("heard")
+    logs.configure("info", "control")
+    assert [line.split(": ")[1] for line in stream.getvalue().splitlines()] == ["heed", "heed", "heed", "heard"]

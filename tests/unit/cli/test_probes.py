@@ -72,6 +72,8 @@ def test_without_a_server(cli: Cli, channel: None, monkeypatch: pytest.MonkeyPat
 
 
 def test_what_is_meant_must_be_said(cli: Cli, channel: None) -> None:
+    assert "The channel 'one' has no model 'tiny'" in cli("channel", "test", "one", "--model", "m,tiny", status=1).err
+    assert "There is nothing to test" in cli("channel", "test", "--all", "--model", "tiny", status=1).err
     assert "name channels, or give --all" in cli("channel", "test", status=2).err
     assert "name channels, or give --all" in cli("channel", "test", "one", "--all", status=2).err
     assert "There is no channel 'two'" in cli("channel", "test", "two", status=1).err

@@ -56,6 +56,22 @@ async def test_limits_are_divided_as_nodes_come(db: Database, monkeypatch: pytes
             await task
 
 
+async def test_what_is_known_since_before_a_reload_is_not_noted_again(db: Database) -> None:
+    await db.run(partial(events.record, kind=events.REDIS_AWAY, node="a"))
+    await db.run(partial(events.record, kind=events.REDIS_THERE, node="b"))
+    told, said = asyncio.Event(), {"redis_away"}
+    task = asyncio.create_task(nodes.watch_redis(db, "a", told, said.__contains__))
+    told.set()
+    await asyncio.sleep(0.2)
+    said.clear()
+    told.set()
+    async with asyncio.timeout(5):
+        while len(found := await events.list_events(db)) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert [event.kind for event in found] == ["redis_there", "redis_there", "redis_away"]
+    task.cancel()
+
+
 async def test_it_is_noted_when_redis_goes_is_slow_and_comes(db: Database) -> None:
     told, said = asyncio.Event(), set[str]()
     task = asyncio.create_task(nodes.watch_redis(db, "a", told, said.__contains__))

@@ -59,6 +59,7 @@ def test_what_is_taken(options: dict[str, Any]) -> None:
         ({"headers": {"set": {"x-a": "1\r\n2"}}}, "one line"),
         ({"headers": {"remove": ["content-length"]}}, "own"),
         ({"params": {"set": {"model": "x"}}}, "model cannot be overridden"),
+        ({"cost": {"a*b*": 1}}, "one star at most"),
         ({"cost": "cheap"}, "part of the list price"),
         ({"cost": "NaN"}, "part of the list price"),
         ({"cost": {"*": -1}}, "part of the list price"),

@@ -47,6 +47,7 @@ async def test_of_a_token(db: Database) -> None:
         ({"balance": "weighted"}, {"token": "1"}, "share its channels"),
         ({"fallbacks": {"never": ["a"]}}, {}, "no reason"),
         ({"fallbacks": {"context": ["a-*"]}}, {}, "without a star"),
+        ({"fallbacks": {"context": ["b", "a"]}}, {"models": "a"}, "stand in for itself"),
         ({"fallbacks": {"context": ["a"] * 9}}, {}, "At most 8"),
         ({"fallbacks": {}}, {"token": "1", "group": "default"}, "not for both"),
         ({"balance": "weighted"}, {"group": "nobody"}, "no group"),

@@ -209,6 +209,12 @@ async def test_what_a_reload_interrupted_is_run_again(db: Database) -> None:
     running.cancel()
 
 
+async def test_only_who_has_a_model_is_asked_for_it(db: Database) -> None:
+    made = [await channels.create_channel(db, MASTER, "openai", ["sk-1"], {model: model}) for model in ("m", "n", "*")]
+    asked = await probes.ask(db, made, ["m"])
+    assert [(one.channel, one.model) for one in asked] == [(made[0].id, "m"), (made[2].id, "m")]
+
+
 async def test_old_tests_are_forgotten(db: Database) -> None:
     made = await channels.create_channel(db, MASTER, "openai", ["sk-1"], {"m": "m"})
     [one] = await probes.ask(db, [made], ["m"])
