@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from burncloud.adaptors.canon import Unreadable
+from burncloud.adaptors.complaints import complaint_of
+from burncloud.adaptors.events import event_data, unify
 from burncloud.adaptors.passage import Passage
 from burncloud.adaptors.seam import Continued
 from burncloud.adaptors.translation import Rendered, Translation
@@ -118,13 +120,18 @@ class Wholes:
         """A small one, at once."""
         body = held.body.read(0, ERROR_BYTES_MAX) if held.body.spooled and x.status >= 400 else held.body.everything()
         x.whole = None
-        if x.status >= 400 and self._steps.complained(x, x.status, body):
-            return
         try:
             if x.sse:
                 assert x.sieve is not None
                 x.sieve.strip(body)
                 x.sieve.finish()
+                failed = x.sieve.failed
+                if isinstance(failed, bytes) and complaint_of(failed):
+                    # as the vendor would have said it without a stream
+                    x.status, x.sse, body = 400, False, event_data(unify(failed).strip())
+            if x.status >= 400 and self._steps.complained(x, x.status, body):
+                return
+            if x.sse:
                 told = translation.collected()
             elif x.status >= 400:
                 told = translation.failed(x.status, body)

@@ -217,6 +217,23 @@ def test_a_stream_that_begins_with_a_complaint_asks_the_stand_in(vendor: str) ->
         assert not d.gateway.health.resting
 
 
+def test_a_complaint_in_a_stream_that_nobody_asked_for() -> None:
+    """As the error answer that the client would have got."""
+    with Dialogue(of_vendor("anthropic", 2)) as d:
+        client = d.client()
+        client >> post(chat())
+        d.upstream() << stream_head() + chunk(TOO_LONG["anthropic"]) + LAST
+        heard = client.answer()
+        assert (heard.status, heard.json["error"]["message"]) == (400, "prompt is too long: 9 > 8")
+        assert d.silent
+        assert not d.gateway.health.resting
+        assert not any(end.charge for end in d.receipts())
+    with house("anthropic", "context") as d:
+        d.client() >> post(chat())
+        d.upstream() << stream_head() + chunk(TOO_LONG["anthropic"]) + LAST
+        assert d.upstream().request.json["model"] == "spare"
+
+
 def test_other_errors_at_the_beginning_are_the_channel_s() -> None:
     """Also where the request, which Responses repeats, speaks of policies."""
     said = {"id": "resp_1", "status": "failed", "instructions": "Explain our usage policies.",
