@@ -64,17 +64,12 @@ class Failover:
         """The attempt under way came to nothing."""
         x.held, x.held_bytes, x.meter, x.pump, x.stripper, x.translation = [], 0, None, None, None, None
         x.whole, x.first_ns = None, 0
-        if fault.kind != "connect":
-            # what waited for the journal never left; a stale connection may have died before or after it arrived
-            sent = 0 if x.upload else 2 if fault.kind == "stale" else 1
-            settle.attempt_over(x, fault.status, sent, clock.now_ns())
         x.status = 0
+        self._health.attempt_failed(x, fault, self._loop.time())
         trigger = TRIGGERS.get(fault.kind)
         if trigger is not None:
             self._complained(x, trigger)
             return
-        if fault.kind != "stale":
-            self._health.failed(x, fault.kind, fault.status, fault.retry_after_s, self._loop.time())
         if x.done:
             return
         if fault.kind == "stale":

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
-from burncloud import logs
+from burncloud import clock, logs
 from burncloud.domain.link import Part
+from burncloud.router import settle
 from burncloud.router.breaker import BUSY, OFF, PROBING, READY, REFUSED, Breaker
 from burncloud.router.exchange import Exchange
+from burncloud.router.fault import Fault
 from burncloud.router.outlets import Ability, Key, Outlet
 
 _log = logs.logger(__name__)
@@ -37,7 +39,8 @@ BLAMED: Final[dict[str, str]] = {
     BUSY: MODEL,
     REFUSED: KEY,
 }
-"""Kind of fault → the part that is blamed.  busy (429) is the key's where the channel has another one."""
+"""Kind of fault → the part that is blamed; of any other kind nobody is.  busy (429) is the key's where the channel has
+another one."""
 
 
 PartName = tuple[int, int, str]
@@ -94,6 +97,18 @@ class Health:
             if breaker.spared(x.request_id):
                 self._tell(name, breaker)
                 self._look(outlet)
+
+    def attempt_failed(self, x: Exchange, fault: Fault, now: float) -> None:
+        """The attempt under way came to nothing: into the row, and to the account of who is to blame."""
+        kind = fault.kind
+        if kind != "connect":
+            # what waited for the journal never left; a stale connection may have died before or after it arrived
+            sent = 0 if x.upload else 2 if kind == "stale" else 1
+            settle.attempt_over(x, fault.status, sent, clock.now_ns())
+        if kind in BLAMED:
+            self.failed(x, kind, fault.status, fault.retry_after_s, now)
+        elif kind != "stale":  # which is sent again
+            self.spared(x)
 
     def failed(self, x: Exchange, kind: str, status: int, retry_after_s: float, now: float) -> None:
         """An attempt failed by the channel's fault."""

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Final
 
 from burncloud import clock, crash
-from burncloud.adaptors.complaints import FILTERED, TOO_LONG
 from burncloud.adaptors.meter import billable
 from burncloud.config import Settings
 from burncloud.domain.pricing import charge
@@ -30,7 +29,6 @@ from burncloud.router.translate import forget
 from burncloud.router.world import World
 
 SETTING: Final = "hedge_after_ms"
-UNBLAMED: Final = frozenset(("stale", "unfit", TOO_LONG, FILTERED))
 OF_AN_ATTEMPT: Final = (
     "ability", "outlet", "key", "way", "written", "asked", "translation", "stripper", "sieve", "meter", "reading",
     "held", "held_bytes", "hurried", "status", "first_ns", "sse", "upstream_model", "attempt_ns", "state", "up",
@@ -189,14 +187,9 @@ class Hedges:
 
     def _note(self, x: Exchange, lead: Exchange, fault: Fault) -> None:
         """An attempt failed: into the row, and to the channel's account."""
-        kind = fault.kind
-        if kind != "connect":
-            sent = 0 if x.upload else 2 if kind == "stale" else 1
-            settle.attempt_over(x, fault.status, sent, clock.now_ns())
-            if x is not lead:
-                lead.attempts += x.attempts[-1:]
-        if kind not in UNBLAMED:
-            self._health.failed(x, kind, fault.status, fault.retry_after_s, self._loop.time())
+        self._health.attempt_failed(x, fault, self._loop.time())
+        if x is not lead and fault.kind != "connect":
+            lead.attempts += x.attempts[-1:]
 
     def _stop(self, x: Exchange) -> None:
         """Cut off an attempt that lost: it stands in the row, with what it cost."""

@@ -43,8 +43,6 @@ OPTION: Final = "broken_streams"
 CONTINUE: Final = "continue"
 SIGN_S: Final = 5.0
 """A client who waits for somebody to go on hears a sign of life so often, where his dialect has one."""
-UNBLAMED: Final = frozenset(("stale", "unfit", "diverged"))
-"""Faults of an attempt to go on that say nothing of its channel."""
 _log = logs.logger("burncloud.router.rescue")
 
 
@@ -315,8 +313,7 @@ class Rescues:
 
     def _refused(self, x: Exchange, rescue: Rescued, refusal: Refusal) -> None:
         """The request is not written for the channel chosen."""
-        if x.outlet in self._health.resting:
-            self._health.spared(x)
+        self._health.spared(x)
         if isinstance(refusal, Lossy):
             x.tried = (*x.tried, x.ability)
             self._next(x, rescue)
@@ -407,16 +404,10 @@ class Rescues:
         """The attempt under way brought nothing new."""
         rescue = x.rescue
         assert rescue is not None
+        if fault.kind == "diverged" and isinstance(x.translation, Continued) and x.translation.unreadable:
+            fault = Fault("broken", fault.status)
         kind = fault.kind
-        if kind == "diverged" and isinstance(x.translation, Continued) and x.translation.unreadable:
-            kind = "broken"
-        if kind != "connect":
-            sent = 0 if x.upload else 2 if kind == "stale" else 1
-            settle.attempt_over(x, fault.status, sent, clock.now_ns())
-        if kind not in UNBLAMED:
-            self._health.failed(x, kind, fault.status, fault.retry_after_s, self._loop.time())
-        elif kind != "stale" and x.outlet in self._health.resting:
-            self._health.spared(x)
+        self._health.attempt_failed(x, fault, self._loop.time())
         held = x.held
         self._clear(x)
         x.held = held  # the client's writer stands behind it: it goes down before what comes next
