@@ -520,7 +520,8 @@ class Answers:
         if x.sse and x.meter is not None:
             content = x.sieve.finish() if x.sieve is not None else b""
             if self._came_whole(x):
-                self._settle(x, "done", self._framed(x, content))
+                missing = b"" if x.sieve is None else x.sieve.missing  # it broke: this is no peculiarity to be kept
+                self._settle(x, "done", self._framed(x, content + missing))
             else:
                 self._broke(x, "" if reason == "total" else "timeout" if reason == "stall" else "broken", content)
         else:

@@ -36,8 +36,14 @@ def error_event(x: Exchange) -> bytes:
 
 
 def _next_number(x: Exchange) -> int:
-    """Of an event behind those that were delivered; 0 where nobody knows them any more."""
-    record = x.sieve.record if x.sieve is not None else None
-    tail = record.whole() if record is not None else x.meter.tail if isinstance(x.meter, Meter) else b""
+    """Of an event behind those that were delivered; 0 where nobody knows them any more.
+
+    The meter keeps the last events: all that was delivered may take 30 ms to look through.
+    """
+    rescue = x.rescue
+    if isinstance(x.meter, Meter):
+        tail = x.meter.tail
+    else:
+        tail = rescue.record.whole() if rescue is not None and rescue.record is not None else b""
     numbers = _NUMBER.findall(tail)
     return int(numbers[-1]) + 1 if numbers else 0

@@ -231,6 +231,20 @@ def test_done_alone_missing_is_complete() -> None:
         assert d.receipts()[0].state == "done"
 
 
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_last_event_without_its_empty_line(broken: bool) -> None:
+    """Where the upstream broke off behind the end of the answer it is completed: strict readers would drop it."""
+    with Dialogue() as d:
+        client, up = streaming(d, stream_options={"include_usage": True})  # else the usage is taken out, and it is new
+        up << chunk(delta("Hi") + STOP.rstrip(b"\n"))
+        if broken:
+            up.reset()
+        else:
+            up << LAST
+        assert client.answer().body == delta("Hi") + STOP.rstrip(b"\n") + (b"\n\n" if broken else b"")
+        assert d.receipts()[0].state == "done"
+
+
 def test_errors_in_the_other_dialects() -> None:
     """Anthropic's clients read `event: error`."""
     with Dialogue(channels(1, vendor="anthropic-compatible", models={"claude": "claude"}), unpriced="free") as d:

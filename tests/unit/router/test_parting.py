@@ -15,17 +15,21 @@ STARTED = {"type": "message_start", "message": {"id": "m", "usage": {"input_toke
 SAID = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}}
 
 
-@pytest.mark.parametrize("settings", [{}, {"broken_streams": "error"}])
-def test_the_number_of_the_last_words(settings: dict[str, Any]) -> None:
-    """Behind those that were delivered, also where nothing was recorded."""
+@pytest.mark.parametrize(("settings", "count"), [({}, 1), ({"broken_streams": "error"}, 2), ({}, 2)])
+def test_the_number_of_the_last_words(settings: dict[str, Any], count: int) -> None:
+    """Behind those that were delivered, also where nothing was recorded, or what was cannot be read."""
     said = [{"type": "response.output_text.delta", "delta": "Hi" * 400, "sequence_number": n} for n in range(12)]
-    with Dialogue([Channel(1, "ch_1", "openai", "http://up1.test/v1", ((10, UPSTREAM_KEY),), {MODEL: MODEL})],
-                  **settings) as d:  # fmt: skip
+    channels = [Channel(n, f"ch_{n}", "openai", f"http://up{n}.test/v1", ((n * 10, UPSTREAM_KEY),), {MODEL: MODEL})
+                for n in range(1, count + 1)]  # fmt: skip
+    with Dialogue(channels, **settings) as d:
         client = d.client()
         client >> post(chat(stream=True), "/v1/responses")
         up = d.upstream()
         up << stream_head() + b"".join(chunk(event(one)) for one in said)
+        [x] = d.gateway.live
+        assert (x.sieve is not None and x.sieve.record is not None) == (not settings and count > 1)
         up.reset()
+        assert d.silent  # no id and no item stand in it
         assert json.loads(client.answer().body.rpartition(b"data: ")[2])["sequence_number"] == 12
 
 
