@@ -22,7 +22,6 @@ User = Annotated[str, typer.Option(help="Only this user's: name or id.", show_de
 Token = Annotated[str, typer.Option(help="Only this token's: id.", show_default=False)]
 Model = Annotated[str, typer.Option(help="Only this model's.", show_default=False)]
 Since = Annotated[str, typer.Option(help="Only from 24h, 7d or a date (UTC) on.", show_default=False)]
-_SUMS = ("charge", "charge_nano")
 
 
 @app.command("list")

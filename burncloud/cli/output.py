@@ -68,6 +68,12 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def more(last: int, full: bool) -> None:
+    """After a page that is `full`: how to get the next one."""
+    if full:
+        note(f"More: --after {last}")
+
+
 def error(row: ErrorRow, message: str, as_json: bool) -> None:
     """What went wrong."""
     message = shortened(message)

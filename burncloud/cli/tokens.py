@@ -60,6 +60,7 @@ def list_(
         return
     titles = ["id", "key", "name", "user", "quota", "used", "expires", "models", "enabled"]
     output.table(titles, [_cells(token) for token in found], right=["id", "quota", "used"])
+    output.more(found[-1].id if found else 0, len(found) == limit)
 
 
 @app.command()

@@ -36,6 +36,7 @@ def list_(after: After = 0, limit: Limit = 1000, json: AsJson = False) -> None:
         return
     titles = ["id", "name", "role", "group", "quota", "used", "enabled"]
     output.table(titles, [_cells(user) for user in found], right=["id", "quota", "used"])
+    output.more(found[-1].id if found else 0, len(found) == limit)
 
 
 @app.command()

@@ -26,7 +26,6 @@ from burncloud.service.segments import Poison
 
 HOUR_NS: Final = 3_600_000_000_000
 HOUR_S: Final = 3_600
-COUNT_MAX: Final = (1 << 63) - 1
 INTERRUPTED: Final = "interrupted"
 """State of a receipt that was made here, for an exchange that a crash cut off."""
 INTERRUPTED_ATTEMPT: Final = 2

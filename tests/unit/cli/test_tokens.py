@@ -74,3 +74,11 @@ def test_what_a_broken_stream_is(cli: Cli) -> None:
     assert "error" in cli("token", "show", "1").out
     assert cli("token", "update", "1", "--on-break", "default", "--json").json["options"]["broken_streams"] == ""
     assert "one of" in cli("token", "update", "1", "--on-break", "never", status=1).err
+
+
+def test_a_page_says_that_there_is_more(cli: Cli) -> None:
+    cli("user", "create", "alice")
+    for _ in range(2):
+        cli("token", "create", "--user", "alice")
+    assert cli("token", "list", "--limit", "1").err.splitlines()[-1] == "More: --after 1"
+    assert "More" not in cli("token", "list", "--limit", "3").err

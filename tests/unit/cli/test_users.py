@@ -57,3 +57,9 @@ def test_pages(cli: Cli) -> None:
     page = cli("user", "list", "--limit", "2", "--json").json
     rest = cli("user", "list", "--after", str(page[-1]["id"]), "--json").json
     assert [user["name"] for user in page + rest] == ["admin", "a", "b", "c"]
+
+
+def test_a_page_says_that_there_is_more(cli: Cli) -> None:
+    cli("user", "create", "alice")
+    assert cli("user", "list", "--limit", "1").err.splitlines()[-1] == "More: --after 1"
+    assert "More" not in cli("user", "list", "--limit", "3").err
