@@ -16,6 +16,7 @@ from typing import Final
 from burncloud import clock, crash
 from burncloud.adaptors.meter import billable
 from burncloud.config import Settings
+from burncloud.domain.policies import cost_ppm
 from burncloud.domain.pricing import charge
 from burncloud.domain.usage import Usage
 from burncloud.errors import Refusal
@@ -208,6 +209,6 @@ class Hedges:
             usage = Usage(input=x.prompt_billed)
             if x.meter is not None and x.state is HOLDING:
                 usage = billable(x.meter.finish(), x.prompt_billed)[0]
-            lost.cost = charge(x.price, usage, x.group_ratio_ppm)
+            lost.cost = charge(x.price, usage, cost_ppm(x.outlet.channel.options, x.ability.model))
         if x.is_rival and x.race is not None:
             x.race.attempts += (lost,)

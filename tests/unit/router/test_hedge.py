@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from burncloud.domain.journal import Again
-from burncloud.domain.snapshot import Limit, Setting
+from burncloud.domain.money import RATIO_ONE
+from burncloud.domain.snapshot import Group, Limit, Setting
 from burncloud.wire.pool import FULL
 from burncloud.wire.windows import TOKENS
 from tests.dialogue import MODEL, Client, Dialogue, UpstreamEnd, channels
@@ -56,6 +57,19 @@ def test_the_second_wins() -> None:
         assert end.attempts[0].cost > 0 == end.attempts[1].cost
         assert [(r.n, r.reason) for r in d.written() if isinstance(r, Again)] == [(2, "hedge")]
         assert not d.gateway.health.resting
+
+
+def test_a_loser_costs_what_its_channel_takes() -> None:
+    """Not what a client of this group would have paid for it."""
+    costs: list[int] = []
+    for options, ratio in (({}, RATIO_ONE), ({"cost": {"gpt-*": "0.5"}}, 3 * RATIO_ONE)):
+        with Dialogue(channels(2, options=options), hedge_after_ms=AFTER) as d:
+            d.put("group", Group("default", ratio))
+            client, _, second = raced(d)
+            second << answer(completion("second"))
+            client.answer()
+            costs.append(d.receipts()[0].attempts[0].cost)
+    assert costs[0] == 2 * costs[1] > 0
 
 
 def test_the_first_wins_after_all() -> None:
