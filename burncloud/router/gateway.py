@@ -117,7 +117,7 @@ class Gateway:
         self.fallbacks = Fallbacks(self.world, self.desk, self, lambda: self._settings.attempts_timeout_ms)
         self.answers.judge.elsewhere = self.fallbacks.has
         self.failover = Failover(house, self.desk, self.health, self._loop, self.world, self.fallbacks, *again)
-        hands = (*again[:2], self._connect, self.answers.lament, self.arrivals.is_roomy, aside[0])
+        hands = (*again[:2], self._written, self.answers.lament, self.arrivals.is_roomy, aside[0])
         self.rescues = Rescues(self.world, self.health, self._loop, lambda: self._settings, *hands)
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
         self.limits.another = self.rescues.another = self.failover.another
@@ -392,7 +392,9 @@ class Gateway:
             take(x, *result)
             self._connect(x, x.outlet)
         except Refusal as refusal:
-            if not (isinstance(refusal, Lossy) and self.failover.unfit(x)):
+            if x.rescue is not None:
+                self.rescues.refused(x, x.rescue, refusal)
+            elif not (isinstance(refusal, Lossy) and self.failover.unfit(x)):
                 self.refuse(x, refusal)
 
     def _connect(self, x: Exchange, outlet: Outlet) -> None:

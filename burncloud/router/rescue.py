@@ -30,7 +30,7 @@ from burncloud.router import settle
 from burncloud.router.exchange import DIALLING, HOLDING, SENT, Exchange
 from burncloud.router.fault import Fault
 from burncloud.router.health import Health
-from burncloud.router.outlets import Ability, Outlet
+from burncloud.router.outlets import Ability
 from burncloud.router.ports import Translator
 from burncloud.router.rescued import Rescued
 from burncloud.router.routes import Endpoint
@@ -57,12 +57,12 @@ class Rescues:
         settings: Callable[[], Settings],
         go: Callable[[Exchange, Ability], None],
         reconnect: Callable[[Exchange], None],
-        connect: Callable[[Exchange, Outlet], None],
+        written: Callable[[Exchange, tuple[Body, Done] | Refusal], None],
         give_up: Callable[[Exchange], None],
         is_roomy: Callable[[], bool],
         translator: Callable[[], Translator | None],
     ) -> None:
-        """`go`: send to this ability (may raise Refusal); `connect`: the same, written already.
+        """`go`: send to this ability (may raise Refusal); `written`: the request is written, or refused.
 
         `give_up`: the client hears that nobody goes on; `is_roomy`: whether bodies of requests may be kept for longer
         than they are needed; `translator`: who reads and writes large ones.
@@ -73,7 +73,7 @@ class Rescues:
         self._settings = settings
         self._go = go
         self._reconnect = reconnect
-        self._connect = connect
+        self._written = written
         self._give_up = give_up
         self.another: Callable[[Exchange], Ability | None] = lambda x: x.route.pick(x.tried)
         """The next channel that was not asked yet."""
@@ -307,11 +307,11 @@ class Rescues:
         try:
             self._go(x, ability)
         except Refusal as refusal:
-            self._refused(x, rescue, refusal)
+            self.refused(x, rescue, refusal)
         except Exception as error:
             self._fail(x, error)
 
-    def _refused(self, x: Exchange, rescue: Rescued, refusal: Refusal) -> None:
+    def refused(self, x: Exchange, rescue: Rescued, refusal: Refusal) -> None:
         """The request is not written for the channel chosen."""
         self._health.spared(x)
         if isinstance(refusal, Lossy):
@@ -379,24 +379,11 @@ class Rescues:
             assert translator is not None
             assert body is not None
             x.state = DIALLING
-            translator.submit(job, body, lambda result: self._written(x, rescue, result))
+            translator.submit(job, body, lambda result: self._written(x, result))
             return False
         content, done = go_on(job, b"", asked)
         take(x, Body(content), done)
         return True
-
-    def _written(self, x: Exchange, rescue: Rescued, result: tuple[Body, Done] | Refusal) -> None:
-        if x.done or x.state is not DIALLING:
-            if not isinstance(result, Refusal):
-                result[0].close()
-            return
-        try:
-            if isinstance(result, Refusal):
-                raise result
-            take(x, *result)
-            self._connect(x, x.outlet)
-        except Refusal as refusal:
-            self._refused(x, rescue, refusal)
 
     # The attempts to go on
 

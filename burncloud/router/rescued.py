@@ -31,8 +31,8 @@ class Rescued:
     """The answer of an exchange whose stream broke off."""
 
     __slots__ = (
-        "_billed", "_first", "_parts", "_read_bytes", "_stated", "_withheld", "asked", "beside", "dialect", "dropped", "given",
-        "how", "may_prefill", "record", "seam", "sends", "spoke", "steps", "told", "until", "writer",
+        "_billed", "_first", "_parts", "_read_bytes", "_stated", "_withheld", "asked", "beside", "dialect", "dropped",
+        "given", "how", "may_prefill", "record", "seam", "sends", "spoke", "steps", "told", "until", "writer",
     )  # fmt: skip
 
     def __init__(self, record: Record, reading: Reading, prompt: int, attempt: int, withheld: bytes) -> None:

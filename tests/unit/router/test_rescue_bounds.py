@@ -15,21 +15,11 @@ from burncloud.domain.snapshot import Channel
 from burncloud.errors import INVALID_REQUEST, Refusal
 from burncloud.router.rescue import Rescues
 from burncloud.wire.body import Body
-from tests.dialogue import MODEL, UPSTREAM_KEY, Client, Dialogue, UpstreamEnd, channels
+from tests.dialogue import MODEL, UPSTREAM_KEY, Dialogue, channels
 from tests.speech import DONE, LAST, chat, chunk, delta, event, post, problem, stream_head, usage_chunk
+from tests.unit.router.test_rescue import ROLE, STOP, begun
 
-ROLE = delta("", role="assistant")
-STOP = delta("", finish="stop")
 PING = b": ping\n\n"
-
-
-def begun(d: Dialogue, *said: bytes, **fields: Any) -> tuple[Client, UpstreamEnd]:
-    """A stream of which this came."""
-    client = d.client()
-    client >> post(chat(stream=True, **fields))
-    up = d.upstream()
-    up << stream_head() + b"".join(map(chunk, said))
-    return client, up
 
 
 def noise(count: int) -> bytes:
