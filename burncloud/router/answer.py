@@ -38,7 +38,7 @@ from burncloud.router.parting import error_event
 from burncloud.router.ports import House, Translator
 from burncloud.router.translate import FREE_BYTES, is_heavy
 from burncloud.router.visits import Aside, Visits
-from burncloud.router.wholes import PIECES_A_TURN, TRANSLATED_BYTES_MAX, Steps, Wholes
+from burncloud.router.wholes import PIECES_A_TURN, TRANSLATED_BYTES_MAX, Steps, Wholes, give_back
 from burncloud.wire.body import Body, Budget
 from burncloud.wire.heads import STATUS_LINES, AnswerHead
 from burncloud.wire.upstream import Upstream
@@ -463,12 +463,7 @@ class Answers:
         if self.visits.look(x, self._end, up, b""):
             self._pass(x, content)
             return
-        if x.pump is not None or not up.writable:
-            # an early final answer: the upload stops, and nobody knows what the upstream read
-            x.pump = None
-            up.keep = False
-        up.origin.give(up, up.last)
-        x.up = None
+        give_back(x, up)
         if x.relay:
             self._finish(x, self._framed(x, content), True)
             return

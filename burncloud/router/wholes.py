@@ -92,14 +92,9 @@ class Wholes:
         if not (beside or as_it_is):
             self._here(x, held, translation, up)
             return
-        if x.pump is not None or not up.writable:
-            # an early final answer: the upload stops, and nobody knows what the upstream read
-            x.pump = None
-            up.keep = False
         if x.race is not None:
             x = self._steps.winner(x)
-        up.origin.give(up, up.last)
-        x.up = None
+        give_back(x, up)
         if as_it_is:
             held.body = Body()
             self._send(x, held, body)
@@ -209,3 +204,13 @@ class Wholes:
         x.whole = None
         settle.attempt_over(x, x.status, 1, self._now_ns())
         self._steps.settle(x, "done", last)
+
+
+def give_back(x: Exchange, up: Upstream) -> None:
+    """The answer is all there: the connection is free."""
+    if x.pump is not None or not up.writable:
+        # an early final answer: the upload stops, and nobody knows what the upstream read
+        x.pump = None
+        up.keep = False
+    up.origin.give(up, up.last)
+    x.up = None
