@@ -14,8 +14,8 @@ write the database directly: they work whether the server is up or not, and a ru
 tenth of a second. They read the same settings (`settings.md`) from the environment and from `.env`, so run them in
 the folder where the server was started.
 
-Every command takes `--json`, which prints one JSON value; amounts stand in it twice, in dollars (`used`) and in
-nano-dollars (`used_nano`), both as text. Results go to stdout, everything else to stderr. Exit status: 0 done,
+Every command but `router` takes `--json`, which prints one JSON value; amounts stand in it twice, in dollars (`used`)
+and in nano-dollars (`used_nano`), both as text. Results go to stdout, everything else to stderr. Exit status: 0 done,
 1 refused or failed (one sentence says why and what to do), 2 wrong usage.
 
 Keys and passwords need not stand on the command line: `-` asks for them, hidden, or reads them from the input.

@@ -28,7 +28,7 @@ from burncloud.router.world import World
 
 FEW: Final = 8
 """Upstreams' names of a model make a difference to what is lost, as long as there are few."""
-RETRY_AFTER_S_MAX: Final = 5.0
+WAITED_FOR_S_MAX: Final = 5.0
 """A channel that says to come back later than this is not waited for."""
 
 
@@ -173,7 +173,7 @@ class Failover:
     def _ask_again(self, x: Exchange, fault: Fault, settings: Settings) -> bool:
         """Nobody else is left: wait, and ask one that failed a second time; False = it is no use."""
         pause = fault.retry_after_s or settings.retry_same_ms / 1000
-        if x.again or not pause or pause > RETRY_AFTER_S_MAX or (BLAMED[fault.kind] is KEY and fault.kind == "refused"):
+        if x.again or not pause or pause > WAITED_FOR_S_MAX or (BLAMED[fault.kind] is KEY and fault.kind == "refused"):
             return False
         x.again = True
         x.state = DIALLING
