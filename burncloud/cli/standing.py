@@ -16,10 +16,10 @@ from burncloud.database.channels import ChannelRow
 from burncloud.database.engine import Database
 from burncloud.database.probes import ProbeRow
 from burncloud.database.states import SpeedRow, StateRow
+from burncloud.domain.parts import OFF, READY
 from burncloud.service import states
 from burncloud.service.probes import CAUSES
 from burncloud.service.secrets import KeyMismatch, MasterKey
-from burncloud.service.states import OFF, READY
 
 
 class Standing(msgspec.Struct):

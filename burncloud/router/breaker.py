@@ -14,15 +14,10 @@ from __future__ import annotations
 
 from typing import Final
 
-READY: Final = "ready"
-COOLING: Final = "cooling"
-PROBING: Final = "probing"
-OFF: Final = "off"
-STATES: Final = (READY, COOLING, PROBING, OFF)
+from burncloud.domain.parts import COOLING, OFF, PROBING, READY, REFUSED, STATES
+
 BUSY: Final = "busy"
 """429: one is enough."""
-REFUSED: Final = "refused"
-"""401, 402: what turns off."""
 
 FAILURES_IN_A_ROW: Final = 3
 WINDOW: Final = 20

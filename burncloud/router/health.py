@@ -14,8 +14,9 @@ from typing import Final
 
 from burncloud import clock, logs
 from burncloud.domain.link import Part
+from burncloud.domain.parts import OFF, PROBING, READY, REFUSED, PartName
 from burncloud.router import settle
-from burncloud.router.breaker import BUSY, OFF, PROBING, READY, REFUSED, Breaker
+from burncloud.router.breaker import BUSY, Breaker
 from burncloud.router.exchange import Exchange
 from burncloud.router.fault import Fault
 from burncloud.router.outlets import Ability, Key, Outlet
@@ -41,10 +42,6 @@ BLAMED: Final[dict[str, str]] = {
 }
 """Kind of fault → the part that is blamed; of any other kind nobody is.  busy (429) is the key's where the channel has
 another one."""
-
-
-PartName = tuple[int, int, str]
-"""Channel, key, model: of a key the model is "", of a model the key 0."""
 
 
 def _unknown(channel: int) -> Outlet | None:

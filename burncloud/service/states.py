@@ -24,14 +24,10 @@ from burncloud.database.engine import Database, transient
 from burncloud.database.states import SpeedRow, StateRow
 from burncloud.domain.link import Part, Speed
 from burncloud.domain.names import among
+from burncloud.domain.parts import COOLING, OFF, PROBING, READY, REFUSED, STATES, PartName
 from burncloud.service import events
 from burncloud.service.secrets import MasterKey, WrongKey
 
-READY: Final = "ready"
-COOLING: Final = "cooling"
-PROBING: Final = "probing"
-OFF: Final = "off"
-REFUSED: Final = "refused"
 MODELS_MAX: Final = 1_000
 """Of a channel, of which it is known how they stand; as many as a worker has in mind (router/world.py)."""
 WRITE_S: Final = 1.0
@@ -39,9 +35,6 @@ SPEED_LASTS_S: Final = 60
 BACK_S: Final = 10
 """So far back what other nodes have found out is looked for: their clocks are not ours to the second."""
 log = logs.logger(__name__)
-
-PartName = tuple[int, int, str]
-"""Channel, key, model: of a key the model is "", of a model the key 0."""
 
 
 class State(msgspec.Struct):
@@ -289,11 +282,8 @@ async def list_states(db: Database, channel: int = 0) -> dict[PartName, StateRow
         live = {journal.node for journal in await journals.open_journals(conn)}
     now = clock.now_s()
     said = [as_is(row, now) for row in found if row.node in live or not live]
-    ranked = sorted(said, key=lambda row: (row.since, RANK[row.state], row.until))
+    ranked = sorted(said, key=lambda row: (row.since, STATES.index(row.state), row.until))
     return {(row.channel, row.key, row.model): row for row in ranked}
-
-
-RANK: Final = {READY: 0, PROBING: 1, COOLING: 2, OFF: 3}
 
 
 async def speeds(db: Database, channel: int) -> dict[str, SpeedRow]:
@@ -310,7 +300,7 @@ def as_is(row: StateRow, now: int) -> StateRow:
 
 def worst(rows_: Collection[StateRow]) -> str:
     """The state that says most against a channel."""
-    return max((row.state for row in rows_), key=RANK.__getitem__, default=READY)
+    return max((row.state for row in rows_), key=STATES.index, default=READY)
 
 
 def name_of(part: Part) -> PartName:

@@ -6,21 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud.router.breaker import (
-    COOL_S_MAX,
-    COOLING,
-    FAILURES_IN_A_ROW,
-    OFF,
-    OFF_S,
-    PROBE_S,
-    PROBING,
-    READY,
-    REFUSED,
-    STATES,
-    TOLD_S,
-    WINDOW,
-    Breaker,
-)
+from burncloud.domain.parts import COOLING, OFF, PROBING, READY, REFUSED, STATES
+from burncloud.router.breaker import COOL_S_MAX, FAILURES_IN_A_ROW, OFF_S, PROBE_S, TOLD_S, WINDOW, Breaker
 
 
 def opened() -> Breaker:

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from burncloud.domain.link import Part
+from burncloud.domain.parts import COOLING, OFF, PROBING, READY
 from burncloud.domain.snapshot import Channel
-from burncloud.router.breaker import COOLING, OFF, PROBING, READY
 from burncloud.router.health import reset_in_s
 from tests.dialogue import MODEL, Dialogue, channels
 from tests.speech import LAST, answer, chat, chunk, completion, delta, post, problem, stream_head
