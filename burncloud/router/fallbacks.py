@@ -113,13 +113,12 @@ class Fallbacks:
     def _candidates(self, x: Exchange, trigger: str) -> Iterator[tuple[str, Route[Ability]]]:
         """Stand-ins that were not asked yet, may be, have a price, and a channel that is available."""
         world, token, endpoint = self._world, x.token, x.target.endpoint
-        known = world.policies
-        if not known or endpoint is None or x.pinned:
+        if not world.policies or endpoint is None or x.pinned:
             return
         if clock.now_ns() - x.started_ns > self._timeout_ms() * 1_000_000:
             return
         given_up = (x.model,) if x.stand_in is None else (*x.stand_in.given_up, x.model)
-        said = policies.nearest(known.values(), policies.scopes_of(token.id, x.group), given_up[0])
+        said = world.said(policies.scopes_of(token.id, x.group), given_up[0])
         for model in policies.fallbacks(said, trigger):
             if model in given_up or (token.models is not None and not among(token.models, model)):
                 continue

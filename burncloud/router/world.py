@@ -7,7 +7,7 @@ what did not come again is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -71,6 +71,8 @@ class World:
         self.limits_seen = 0
         """Counts up whenever a limit changes: what was worked out from them is stale."""
         self.policies: dict[str, Policy] = {}
+        self._scoped: dict[str, dict[str, Policy]] = {}
+        """The same by whom they are for: there may be as many as tokens."""
         self.outlets: dict[int, Outlet] = {}
         self._routes: dict[Served, dict[str, Route[Ability]]] = {}
         """By API; made from the members when first asked for."""
@@ -109,6 +111,11 @@ class World:
         tariff = self.tariffs.get(model)
         return FREE if endpoint.free or (tariff is None and self._free) else tariff
 
+    def said(self, scopes: Sequence[str], model: str) -> list[Policy]:
+        """The policies that speak of this model to these, the nearest first."""
+        known = [one for scope in scopes for one in self._scoped.get(scope, {}).values()]
+        return policies.nearest(known, scopes, model)
+
     def is_made_up(self, group: str, model: str) -> bool:
         """Only names with a star mean it, if any, and nobody has priced it: there are as many as a client likes."""
         return not (self._free or model in self.tariffs or (group, model) in self._members)
@@ -118,7 +125,7 @@ class World:
         if self.is_made_up(group, model):
             return None
         api = endpoint.conversation or endpoint.name
-        said = policies.nearest(self.policies.values(), (f"group:{group}", policies.ALL), model)
+        said = self.said((f"group:{group}", policies.ALL), model)
         balance = policies.balance(said)
         members: list[Member[Ability]] = []
         for ability in self._abilities(group, model):
@@ -280,9 +287,12 @@ class World:
                 token.enabled = False
                 self.tokens.pop(token.hash, None)
         else:
-            self._known()[kind].pop(name, None)
+            gone = self._known()[kind].pop(name, None)
             self.limits_seen += kind == "limit"
-            if kind == "policy":
+            if kind == "policy" and gone is not None:
+                del self._scoped[gone.scope][name]
+                if not self._scoped[gone.scope]:
+                    del self._scoped[gone.scope]
                 self._routes.clear()
 
     def _put_token(self, token: Token) -> int:
@@ -323,6 +333,7 @@ class World:
 
     def _put_policy(self, policy: Policy) -> str:
         self.policies[policy.name] = policy
+        self._scoped.setdefault(policy.scope, {})[policy.name] = policy
         self._routes.clear()
         return policy.name
 

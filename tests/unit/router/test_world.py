@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
+from burncloud.domain import policies
 from burncloud.domain.link import Drop, Put
 from burncloud.domain.pricing import Price
 from burncloud.domain.snapshot import Channel, Group, Limit, Policy, Setting, Token, User
@@ -426,6 +428,25 @@ def test_policies_are_live(world: World) -> None:
     assert route.counted
     world.drop(Drop("policy", ["* gpt-4", "* gpt-*", "group:vip *"]))
     assert picks(world, "gpt-4") == {"ch_1": 36, "ch_2": 12, "ch_3": 12}
+
+
+def test_policies_of_others_are_not_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be as many as tokens, and each request of an unknown model asks."""
+    seen: list[int] = []
+    nearest = policies.nearest
+
+    def spied(known: Collection[Policy], scopes: Sequence[str], model: str) -> list[Policy]:
+        seen.append(len(known))
+        return nearest(known, scopes, model)
+
+    monkeypatch.setattr(policies, "nearest", spied)
+    mine, all_ = policy("token:1", "m", ""), policy("*", "*", "cheapest")
+    put(world, "policy", mine, all_, *(policy(f"token:{n}", "m", "") for n in range(2, 50)))
+    scopes = policies.scopes_of(1, "default")
+    assert world.said(scopes, "m") == [mine, all_]
+    world.drop(Drop("policy", [mine.name, "of nobody"]))
+    assert world.said(scopes, "m") == [all_]
+    assert seen == [2, 1]
 
 
 def test_a_policy_of_another_version_is_passed_over(world: World) -> None:
