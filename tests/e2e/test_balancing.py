@@ -103,12 +103,15 @@ def soon(wanted: Any, timeout_s: float = 1.0) -> None:
 
 
 def failing(name: str, count: int, seed: int) -> list[Case]:
-    """Answers, of which about one in twenty fails; never so close together that a breaker opens."""
+    """Answers, of which about one in forty fails; never so close together that a breaker opens.
+
+    (Each of two channels is asked at most twice: with one in twenty, chance alone let one run in sixteen fail.)
+    """
     chance, since = Random(seed), 0
     found: list[Case] = []
     for _ in range(count):
         since += 1
-        bad = since > 8 and chance.random() < 1 / 12
+        bad = since > 8 and chance.random() < 1 / 32
         since = 0 if bad else since
         found.append(Case(name, b'{"error":{"message":"no"}}', status=503) if bad else answer(name, usage(1, 1)))
     return found
@@ -119,7 +122,7 @@ def failing(name: str, count: int, seed: int) -> list[Case]:
     [({"a": 80, "b": 20}, 10_000), ({"a": 50, "b": 30, "c": 20}, 3_000), ({"a": 0, "b": 0, "c": 0}, 3_000)],
 )
 def test_shares(house: House, weights: dict[str, int], count: int) -> None:
-    """80/20 within one percent over 10,000 requests at two workers, both channels failing 5 % of them at random."""
+    """80/20 within one percent over 10,000 requests at two workers, both channels failing 2.5 % of them at random."""
     model = "shares-" + "-".join(map(str, weights.values()))
     for n, (name, weight) in enumerate(weights.items()):
         house.channel(f"{model}-{name}", f"{model}={model}-{name}", "--weight", str(weight))
@@ -131,7 +134,7 @@ def test_shares(house: House, weights: dict[str, int], count: int) -> None:
     assert chi_square(found, expected) < 3.84
     sent = Counter(json.loads(seen.body)["model"] for seen in house.upstream.requests)
     failed = sum(sent[name] for name in expected) - count
-    assert failed > 0.02 * count  # they did fail, and nobody heard of it
+    assert failed > 0.01 * count  # they did fail, and nobody heard of it
 
 
 def test_shares_return_after_a_death(house: House) -> None:
