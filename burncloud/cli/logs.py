@@ -21,6 +21,7 @@ app = typer.Typer(name="log", help="The log: each request with its bill, and sum
 User = Annotated[str, typer.Option(help="Only this user's: name or id.", show_default=False)]
 Token = Annotated[str, typer.Option(help="Only this token's: id.", show_default=False)]
 Model = Annotated[str, typer.Option(help="Only this model's.", show_default=False)]
+TEST = "test"
 Since = Annotated[str, typer.Option(help="Only from 24h, 7d or a date (UTC) on.", show_default=False)]
 
 
@@ -115,11 +116,15 @@ _INPUT = tuple(kind for kind in KINDS if kind.startswith("cache") or "input" in 
 _OUTPUT = tuple(kind for kind in KINDS if kind not in _INPUT)
 
 
+def _whose(row: LogRow | UsageRow) -> tuple[str, str]:
+    """User and token; a channel's test is nobody's (app/probing.py)."""
+    return row.user or str(row.user_id or TEST), row.token or str(row.token_id or TEST)
+
+
 def _cells(row: LogRow) -> list[str]:
     return [
         datetime.fromtimestamp(row.time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S"),
-        row.user or str(row.user_id),
-        row.token or str(row.token_id),
+        *_whose(row),
         f"{row.model} for {row.requested}" if row.requested else row.model,
         row.channel or "",
         _of(row.usage, *_INPUT),
@@ -132,6 +137,6 @@ def _cells(row: LogRow) -> list[str]:
 
 
 def _usage_cells(row: UsageRow) -> list[str]:
-    user, token = row.user or str(row.user_id), row.token or str(row.token_id)
+    user, token = _whose(row)
     used_in, used_out = _of(row.usage, *_INPUT), _of(row.usage, *_OUTPUT)
     return [user, token, row.model, str(row.requests), used_in, used_out, format_usd(row.charge)]

@@ -63,3 +63,11 @@ def test_usage(cli: Cli) -> None:
     assert (row["user"], row["requests"], row["charge_nano"], row["usage"]["input"]) == ("admin", 4, "30", 10)
     assert "0.00000003" in cli("log", "usage").out.splitlines()[-2]
     assert cli("log", "usage", "--since", "1h", "--json").json == []
+
+
+def test_a_channels_test_is_no_customers(cli: Cli) -> None:
+    nobody = {"user": 0, "token": 0}
+    put("receipts", receipt(1, **nobody))
+    put("usage_hourly", nobody | {"channel": 1, "model": "gpt-4", "requests": 1, "hour": 3600, "charge": 0})
+    assert any(line.split()[2:4] == ["test", "test"] for line in cli("log", "list").out.splitlines())
+    assert any(line.split()[:2] == ["test", "test"] for line in cli("log", "usage").out.splitlines())
