@@ -112,8 +112,8 @@ class _Options(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 class _Asked(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     messages: Annotated[list[Said], msgspec.Meta(min_length=1)]
     model: str = ""
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+    max_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    max_completion_tokens: int | msgspec.UnsetType = msgspec.UNSET
     temperature: Number = None
     top_p: Number = None
     stream: bool | None = None
@@ -136,8 +136,8 @@ def read_usual_request(body: bytes, model: str, stream: bool, dialect: str) -> c
         messages = messages[1:]
     said = turns(messages)
     model = asked.model or model
-    newer = asked.max_completion_tokens
-    if said is None or not model or (newer is not None and asked.max_tokens is not None):
+    limits = [one for one in (asked.max_tokens, asked.max_completion_tokens) if one is not msgspec.UNSET]
+    if said is None or not model or len(limits) > 1:
         return None
     options = asked.stream_options
     return canon.Request(
@@ -146,11 +146,11 @@ def read_usual_request(body: bytes, model: str, stream: bool, dialect: str) -> c
         system,
         asked.stream or stream,
         options is not None and options.include_usage is True,
-        max_tokens=asked.max_tokens if newer is None else newer,
+        max_tokens=limits[0] if limits else None,
         temperature=asked.temperature,
         top_p=asked.top_p,
         dialect=dialect,
-        said={} if newer is None else {"max_tokens": "max_completion_tokens"},
+        said={} if asked.max_completion_tokens is msgspec.UNSET else {"max_tokens": "max_completion_tokens"},
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from burncloud.adaptors import canon, plainly
@@ -75,6 +75,8 @@ READERS: dict[str, tuple[Any, Callable[..., canon.Request | None]]] = {
 @pytest.mark.parametrize("dialect", sorted(READERS))
 @settings(max_examples=600, deadline=None)
 @given(body=bodies())
+@example(body=b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"max_tokens":null,"max_completion_tokens":7}')
+@example(body=b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"max_tokens":7,"max_completion_tokens":null}')
 def test_requests_are_read_alike(dialect: str, body: bytes) -> None:
     module, short = READERS[dialect]
     usual = short(body, "", False, dialect)
