@@ -32,8 +32,8 @@ LOCK = os.path.join(ROOT, "requirements.lock")
 WINDOWS = os.name == "nt"
 PYTHON = os.path.join(VENV, "Scripts", "python.exe") if WINDOWS else os.path.join(VENV, "bin", "python")
 PYTHON_OLDEST = (3, 11)
-SIDE_BY_SIDE = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
-"""How the quick suite is run: a file's tests in one process, on as many as there are cores."""
+SIDE_BY_SIDE = ("-n", str(min(os.cpu_count() or 1, 5) + 1), "--dist", "loadfile")
+"""How the quick suite is run: a file's tests in one process, and one process more than cores, for some only wait."""
 TEST_MARK = "# == test =="
 TRIES = 3
 TRY_TIMEOUT_S = 900
@@ -217,7 +217,7 @@ def test(arguments: list[str]) -> None:
     suite = arguments[0] if arguments else ""
     chosen = []
     if suite == "unit":
-        chosen = [path for path in ("tests/test_tidy.py", "tests/unit", "tests/property") if os.path.exists(path)]
+        chosen = [path for path in ("tests/test_tidy.py", "tests/unit") if os.path.exists(path)]
         chosen += SIDE_BY_SIDE
     elif suite and os.path.isdir(os.path.join("tests", suite)):
         chosen = [os.path.join("tests", suite)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.postgres", "tests.valkey"]
@@ -9,3 +12,9 @@ pytest_plugins = ["tests.postgres", "tests.valkey"]
 # Two shared cores: how long examples take says nothing.  A failure prints how to see it again.
 settings.register_profile("house", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The tests and all that they import stay to the end: no collection of garbage goes through them again."""
+    gc.collect()
+    gc.freeze()

@@ -141,10 +141,7 @@ def test_debians_bare_python_is_refused_with_a_way_out(run: ModuleType, monkeypa
     ("arguments", "expected"),
     [
         ([], []),
-        (
-            ["unit", "-x"],
-            ["tests/test_tidy.py", "tests/unit", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "-x"],
-        ),
+        (["unit", "-x"], ["tests/test_tidy.py", "tests/unit", "side by side", "-x"]),
         (["e2e"], ["tests/e2e"]),
         (["-k", "word"], ["-k", "word"]),
         (["tests/unit/test_run.py"], ["tests/unit/test_run.py"]),
@@ -160,6 +157,8 @@ def test_the_words_after_test(
     became: list[str] = []
     monkeypatch.setattr(run, "become", lambda *words: became.extend(words))
     run.test(arguments)
+    if "side by side" in expected:
+        expected = [word for one in expected for word in (run.SIDE_BY_SIDE if one == "side by side" else (one,))]
     assert became == ["-m", "pytest", "-q", *expected]
 
 
