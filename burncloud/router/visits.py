@@ -8,7 +8,6 @@ whatever else becomes of the stream (its end, a break, an error in it) waits unt
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +22,7 @@ from burncloud.router import settle
 from burncloud.router.exchange import HOLDING, PASSING, Exchange
 from burncloud.router.fault import Fault
 from burncloud.router.held import Held
-from burncloud.router.ports import Translator
-from burncloud.router.wholes import PIECES_A_TURN, Steps
+from burncloud.router.wholes import PIECES_A_TURN, Beside
 from burncloud.wire.body import Body, Budget
 from burncloud.wire.heads import AnswerHead
 from burncloud.wire.upstream import Upstream
@@ -51,22 +49,8 @@ class Aside(Held):
         return self.add(piece, EVENT_BYTES_MAX)
 
 
-class Visits:
+class Visits(Beside):
     """The streams of a worker that have something aside."""
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        now_ns: Callable[[], int],
-        files: Budget,
-        translator: Callable[[], Translator | None],
-        steps: Steps,
-    ) -> None:
-        self._loop = loop
-        self._now_ns = now_ns
-        self._files = files
-        self._translator = translator
-        self._steps = steps
 
     def let(self, translation: Translation | Passage | Continued) -> None:
         """The translation of a stream begins: it may leave, where there is somewhere to go."""

@@ -53,8 +53,8 @@ class Steps(NamedTuple):
     stop: Callable[[Exchange, Upstream | None, bytes, str], None]
 
 
-class Wholes:
-    """The whole answers of a worker that are under way."""
+class Beside:
+    """Whoever has something turned over beside the worker: where that happens, and what then becomes of it."""
 
     def __init__(
         self,
@@ -69,6 +69,10 @@ class Wholes:
         self._files = files
         self._translator = translator
         self._steps = steps
+
+
+class Wholes(Beside):
+    """The whole answers of a worker that are under way."""
 
     def hold(self, x: Exchange, translation: Back, up: Upstream, content: bytes, ended: bool) -> None:
         """More of an answer has come."""

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from burncloud import clock
 from burncloud.wire import permits
 from burncloud.wire.permits import FRESH_MS, HURRY_MS, SETTLED_MS, VALID_MS, SharedWindows
 from burncloud.wire.windows import CELL_MS, WINDOW_MS, Account, Full
+from tests.unit.wire.conftest import Clock
 
 KEEP_ALL = (1 << 40, 1 << 40, 1 << 40)
-
-
-class Clock:
-    """Milliseconds as the test says."""
-
-    def __init__(self) -> None:
-        self.now_ms = 5_000_000
-
-    def __call__(self) -> int:
-        return self.now_ms
-
-
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    told = Clock()
-    monkeypatch.setattr(clock, "monotonic_ms", told)
-    return told
 
 
 def account(nodes: int = 2, requests: int = 10, tokens: int = -1, places: int = -1) -> Account:

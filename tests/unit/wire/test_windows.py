@@ -15,25 +15,9 @@ from hypothesis import strategies as st
 from burncloud import clock
 from burncloud.wire import windows
 from burncloud.wire.windows import CELL_MS, WINDOW_MS, Account, Full, NoRoom, Windows
+from tests.unit.wire.conftest import Clock
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memfd_create")
-
-
-class Clock:
-    """Milliseconds as the test says."""
-
-    def __init__(self) -> None:
-        self.now_ms = 5_000_000
-
-    def __call__(self) -> int:
-        return self.now_ms
-
-
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    told = Clock()
-    monkeypatch.setattr(clock, "monotonic_ms", told)
-    return told
 
 
 @contextlib.contextmanager
