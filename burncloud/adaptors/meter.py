@@ -28,7 +28,7 @@ HOLD_BYTES: Final = 3 << 10
 """Of a stream this much is held before the older part is digested."""
 KEEP_BYTES: Final = 1 << 10
 """And at least this much of its end stays."""
-EARLIER_BYTES: Final = 768
+EARLIER_BYTES: Final = 900
 """And of the events before that so much, until there are _TAIL_EVENTS."""
 EVENT_BYTES_MAX: Final = 512 << 10
 """An event in progress is held up to this, long strings in it shortened; of a longer one only the end."""

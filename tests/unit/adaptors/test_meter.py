@@ -93,6 +93,15 @@ def test_a_short_end_before_a_long_event(size: int) -> None:
     )
 
 
+def test_an_end_and_a_long_usage_before_a_longer_event() -> None:
+    """As OpenAI's moderation comes behind the usage (recorded: test_openai_moderation_stream)."""
+    finish = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"obfuscation":"%b"}\n\n' % (b"x" * 200)
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5},"padding":"%b"}\n\n' % (b"x" * 400)
+    long = b'data: {"choices":[],"moderation":"%b"}\n\n' % (b"x" * 2850)
+    said = b"".join([*chat_events(5), finish, usage, long, b"data: [DONE]\n\n"])
+    assert read(said, 1000) == Reading(Usage(9, 5), True, "stop", False, 0)
+
+
 def test_long_events_are_not_kept() -> None:
     """Thousands of streams are open at once: of one that speaks in long events, what is held is little, too."""
     meter, held = Meter("openai", "chat.completions", True), 0
