@@ -81,7 +81,9 @@ while True:
             client.sendall(name.encode())
 """
 DRIVER = """
-import sys
+import signal, sys
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may be under nohup
 from burncloud.app import supervisor
 child = (sys.executable, "-I", "-S", "child.py")
 sys.exit(supervisor.main({"control": child, "worker": child, "check": child}))
