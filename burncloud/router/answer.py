@@ -387,7 +387,7 @@ class Answers:
     def _commit(self, x: Exchange, up: Upstream, ended: bool) -> None:
         """Write the head, and with it what was held."""
         content = x.held[0] if len(x.held) == 1 else b"".join(x.held)
-        if self.judge.is_filtered(x, content):
+        if self.judge.is_given_up(x, content):
             return
         if x.race is not None:
             x = self.winner(x)
@@ -491,8 +491,12 @@ class Answers:
             self._pass(x, content)
             return
         sieve = x.sieve
-        error = sieve.failed if isinstance(sieve, Sieve) and x.translation is None else b""
-        if error and isinstance(sieve, Sieve) and not self.may_go_on(x, sieve.record, error):
+        if (
+            isinstance(sieve, Sieve)
+            and x.translation is None
+            and sieve.failed
+            and not self.may_go_on(x, sieve.record, sieve.failed)
+        ):
             self._pass(x, content + sieve.let_go())
             return
         x.up = None

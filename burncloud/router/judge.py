@@ -56,8 +56,11 @@ class Judge:
         self._failed(x, Fault("broken", x.status))
         return True
 
-    def is_filtered(self, x: Exchange, held: bytes) -> bool:
-        """Whether it is after all that was held of an answer, in the client's dialect: a filter stopped it."""
+    def is_given_up(self, x: Exchange, held: bytes) -> bool:
+        """Whether it is after all at the commit point, for what was held of it, in the client's dialect.
+
+        A filter stopped it, or it is forbidden (403) and too large to have been held whole.
+        """
         endpoint = x.target.endpoint
         if x.status == 403 and not x.relay:
             return self.complained(x, 403, held)

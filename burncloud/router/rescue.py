@@ -177,8 +177,6 @@ class Rescues:
         if now >= rescue.until and not tells:
             if x.state is not DIALLING:
                 settle.attempt_over(x, 0 if x.state is SENT else x.status, 0 if x.upload else 1, clock.now_ns())
-            if x.outlet in self._health.resting:
-                self._health.spared(x)
             self._give_up(x)
             return True
         if now - rescue.spoke >= SIGN_S and rescue.ready and not x.client.paused:
