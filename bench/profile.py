@@ -1,8 +1,8 @@
-"""Where a worker's microseconds go: `perf` for the native side, a sampler inside it for the Python side.
+"""Where the microseconds of a worker or the control process go: `perf` for the native side, a sampler for Python's.
 
-    python bench/run.py profile [--row plain_small] [--seconds 8] [--lines 40]
+    python bench/run.py profile [--row plain_small] [--role worker] [--seconds 8] [--lines 40]
 
-The sampler is started in the worker by a `sitecustomize` on its path: a CPU timer whose signal handler notes
+The sampler is started in the process by a `sitecustomize` on its path: a CPU timer whose signal handler notes
 the line that runs.  Time in C (the loop, the parser, the kernel) counts for the Python line that
 called it; time of the loop itself for the first line of the callback that comes next.  So a function's `def` line
 stands for the read and the wake-up before it.
@@ -29,7 +29,7 @@ from tests.product import ROOT, Product
 
 SAMPLER = """
 import atexit, json, os, signal, sys
-if any("burncloud.app.worker" in word for word in sys.orig_argv):
+if any("burncloud.app." + os.environ["BENCH_ROLE"] in word for word in sys.orig_argv):
     counts, on = {}, []
     def note(number, frame):
         if frame is None or not on:
@@ -51,25 +51,26 @@ if any("burncloud.app.worker" in word for word in sys.orig_argv):
 
 
 class Profiled:
-    """The product as a gateway whose worker is sampled."""
+    """The product as a gateway of which one process is sampled."""
 
     name = "burncloud"
 
-    def __init__(self, folder: Path, upstream: Upstream, core: int) -> None:
+    def __init__(self, folder: Path, upstream: Upstream, core: int, role: str) -> None:
         site = folder / "site"
         site.mkdir()
         (site / "sitecustomize.py").write_text(SAMPLER)
         self.samples = folder / "samples"
+        self.role = role
         self.product = Product(
             folder / "product", core=core, UPSTREAM_CA_FILE=str(upstream.ca_file), PYTHONPATH=f"{site}:{ROOT}",
-            BENCH_SAMPLES=str(self.samples),
+            BENCH_SAMPLES=str(self.samples), BENCH_ROLE=role,
         )  # fmt: skip
         self.product.start()
         self.token = configure(self.product, upstream)
 
     def roles(self) -> dict[str, list[int]]:
-        """The sampled worker."""
-        return {"worker": self.product.pids("worker")}
+        """The sampled process."""
+        return {self.role: self.product.pids(self.role)}
 
     def port(self, tls: bool, stream: bool) -> int:
         """One port for all."""
@@ -88,7 +89,7 @@ class Profiled:
         return self.product.log()
 
     def stop(self) -> None:
-        """Drain; the worker writes its samples."""
+        """Drain; the sampled process writes what it has."""
         self.product.stop()
 
 
@@ -140,6 +141,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="bench/run.py profile", description="Where a worker's microseconds go.")
     parser.add_argument("--row", default="plain_small", choices=[row.name for row in ROWS])
+    parser.add_argument("--role", default="worker", choices=["worker", "control"])
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--lines", type=int, default=40)
     options = parser.parse_args(words)
@@ -152,7 +154,7 @@ def main(words: Sequence[str] | None = None) -> int:
         except Missing as missing:
             print(missing)
             return 2
-        gateway = Profiled(folder, upstream, gateway_core)
+        gateway = Profiled(folder, upstream, gateway_core, options.role)
         try:
             roles = gateway.roles()
 
@@ -163,9 +165,9 @@ def main(words: Sequence[str] | None = None) -> int:
                     port, row.request(gateway), row.connections, 500, run_ms, peer_core, lambda: cpu_by_role(roles)
                 )
                 units = figures["events" if row.stream else "requests"]
-                return (after["worker"] - before["worker"]) / 1000 / units
+                return (after[options.role] - before[options.role]) / 1000 / units
 
-            for pid in roles["worker"]:
+            for pid in roles[options.role]:
                 os.kill(pid, signal.SIGRTMIN + 5)  # from here on samples count
             per_unit = run()
             print(f"{row.title}: {per_unit:.1f} µs (with the sampler on)\n")
@@ -173,7 +175,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
             load = Thread(target=run)
             load.start()
-            print(native(roles["worker"][0], options.seconds, folder, options.lines))
+            print(native(roles[options.role][0], options.seconds, folder, options.lines))
             load.join()
         finally:
             gateway.stop()

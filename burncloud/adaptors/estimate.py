@@ -15,6 +15,7 @@ is at or above the truth for 9 in 10, a bill is within a factor of two for most.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 FLAT_TOKENS: Final = 1_600
@@ -32,6 +33,7 @@ _WINDOW: Final = 256
 _WINDOWS_MAX: Final = 32
 _STRIDE_MIN: Final = 1024
 _SMALL_BYTES: Final = 2048
+_NOT_MEDIA: Final = re.compile(rb'[ ",\\]')
 _READ_BYTES: Final = 16_384
 """Up to here a body is searched for what will be added to it; above, that is small beside it."""
 
@@ -122,7 +124,17 @@ class Weigher:
         size = len(piece)
         self._bytes += size
         stride = max(size // _WINDOWS_MAX, _STRIDE_MIN)
-        for at in range(0, size, stride):
+        # the usual body is all plain text: so far, one look a window is enough
+        whole = done = size - size % stride
+        for at in range(stride - _WINDOW >> 1, whole, stride):
+            window = piece[at : at + _WINDOW]
+            if window.find(b" ") < 0 or not window.isascii():
+                done = at - (stride - _WINDOW >> 1)
+                break
+        if done:
+            self._ascii += done
+            self._in_media = False
+        for at in range(done, size, stride):
             share = min(stride, size - at)
             start = at + (share - _WINDOW >> 1) if share > _WINDOW else at
             window = piece[start : start + _WINDOW]
@@ -131,7 +143,7 @@ class Weigher:
                 plain = share * len(window.decode("ascii", "ignore")) // len(window)
                 self._ascii += plain
                 self._other += share - plain
-            elif len(window) < 64 or b" " in window or b'"' in window or b"," in window or b"\\" in window:
+            elif len(window) < 64 or _NOT_MEDIA.search(window) is not None:
                 self._in_media = False
                 self._ascii += share
             else:

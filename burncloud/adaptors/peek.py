@@ -91,11 +91,15 @@ def peek_whole(body: bytes, dialect: str) -> tuple[Peek, Members]:
         members = _split(body)
     except _BAD_JSON as error:
         raise _bad_body(body, error) from None
-    if len(_join(members)) != len(body):
+    size = len(body)
+    if size <= _SMALL_BYTES:
+        if len(_join(members)) != size and not _is_spaced(body, members):
+            _refuse_twins(body, members, dialect)
+    elif not (_runs_through(body, members, b":", b",") or _runs_through(body, members, b": ", b", ")):
         _refuse_twins(body, members, dialect)
     if not _KNOWN[dialect].issuperset(members):
         _refuse_lookalikes(members, dialect)
-    if len(body) > _SMALL_BYTES:
+    if size > _SMALL_BYTES:
         watched = WATCHED[dialect]
         body = _join({key: raw for key, raw in members.items() if key in watched})
     return _interpret(body, dialect), members
@@ -223,15 +227,31 @@ def _lookalike(key: str) -> Refusal:
 
 
 def _refuse_twins(body: bytes, members: dict[str, msgspec.Raw], dialect: str) -> None:
-    """The body is not compact: make sure that no watched key stands in it twice."""
-    spaced = b", ".join([b'"%b": %b' % (key.encode(), bytes(raw)) for key, raw in members.items()])
-    if body == b"{%b}" % spaced or walk(body, members) is not None:  # the first: Python's json.dumps
+    """The body is set in no usual way: make sure that no watched key stands in it twice."""
+    if walk(body, members) is not None:
         return
     scanner = TopScanner(WATCHED[dialect])
     _scan(scanner, body)
     for key, count in scanner.seen.items():
         if count > 1:
             raise Refusal(INVALID_REQUEST, f"'{key}' stands in the request body twice")
+
+
+def _is_spaced(body: bytes, members: Members) -> bool:
+    """Whether the body is just these members, as Python's json.dumps sets them."""
+    return body == b"{%b}" % b", ".join([b'"%b": %b' % (key.encode(), raw) for key, raw in members.items()])
+
+
+def _runs_through(body: bytes, members: Members, colon: bytes, comma: bytes) -> bool:
+    """Whether a body, however large, is just these members, set with these signs: compared where it stands."""
+    lead, pos = b"{", 0
+    for key, raw in members.items():
+        lead = b'%b"%b"%b' % (lead, key.encode(), colon)
+        if not body.startswith(lead, pos) or not body.startswith(raw, pos + len(lead)):
+            return False
+        pos += len(lead) + len(raw)
+        lead = comma
+    return pos + 1 == len(body)
 
 
 def _scan(scanner: TopScanner, body: bytes) -> None:
@@ -261,7 +281,7 @@ def walk(body: bytes, members: dict[str, msgspec.Raw]) -> list[Member] | None:
         if match is None or not _same(match.group(1), key):
             return None
         start = match.end()
-        if not body.startswith(bytes(raw), start):
+        if not body.startswith(raw, start):
             return None
         end = start + len(raw)
         found.append(Member(key, match.start(1) - 1, start, end))

@@ -120,6 +120,32 @@ def test_refuses_with_the_reason(body: bytes, word: str) -> None:
     ],
 )
 def test_a_watched_key_twice_is_refused(body: bytes) -> None:
+    pad = b'"x":"' + b"y" * 5000 + b'"'
+    # of large bodies each member is looked for where it should stand; the last ones have just the room a twin needs
+    large = [
+        b"{%b,%b" % (pad, body[1:]),
+        b"{%b, %b" % (pad.replace(b":", b": "), body[1:]),
+        b"%b,%b}" % (body[:-1], pad),
+    ]
+    for text in (body, *large):
+        with pytest.raises(Refusal, match="twice"):
+            both(text)
+
+
+def test_a_large_bodys_twin_is_seen_where_all_lengths_fit() -> None:
+    """Behind a value that is another than the last one, keys come inside a value: only the values themselves tell."""
+    names = [b"z%02d" % n for n in range(20)]
+    inner = b"".join(b', "%b": 1' % name for name in names) + b', "model": "d"'
+    behind = b"".join(b',"%b":1' % name for name in names) + b',"model":"dd","n":2,"y":'
+    first = b"1" * (len(inner) + 1 - len(behind))
+    body = b'{"n": 1, "y": ' + first + behind + b'{"p":"' + b"p" * 5000 + b'"' + inner + b"}}"
+    leads, pos, members = b"{", 0, json.loads(body)
+    for key in members:
+        lead = leads + b'"%b": ' % key.encode()
+        assert body.startswith(lead, pos)
+        pos += len(lead) + {"y": 5008 + len(inner), "model": 4}.get(key, 1)
+        leads = b", "
+    assert pos + 1 == len(body)
     with pytest.raises(Refusal, match="twice"):
         both(body)
 
