@@ -300,10 +300,11 @@ class Worker:
             health.news.clear()
 
     def _tell(self) -> None:
-        """Counters, now and then, and the journal's janitor."""
+        """Counters, now and then, the journal's janitor, and what dead workers left."""
         self._loop.call_later(STATS_S, self._tell)
         if self._writer is not None:
             self._writer.janitor()
+        self.gateway.limits.bury(self._load.gone())
         now = self._loop.time()
         if now - self._speeds_told < SPEEDS_S:
             self._tell_counters()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from burncloud import clock, logs
@@ -146,6 +146,12 @@ class Limits:
         permits.counters = self.counters = self.counters | permits.counters
         server.start()
 
+    def bury(self, workers: Iterable[int]) -> None:
+        """These have ended: what they had under way is over."""
+        if self._windows is not None:
+            for index in workers:
+                self._windows.bury(index)
+
     def _server_changed(self, why: str) -> None:
         self.counters["redis_away"] = int(bool(why))
         if why:
@@ -171,7 +177,7 @@ class Limits:
 
     @property
     def windows(self) -> Windows:
-        """Made when the first limit is known."""
+        """Made when the first limit is known: then what a dead worker of our number had under way is over."""
         if self._windows is None:
             self._windows = Windows(*self._share)
         return self._windows
@@ -534,6 +540,8 @@ class Limits:
         self._accounts = {
             name: account for name, limit in limits.items() if (account := _account(limit, shared)) is not None
         }
+        if self._accounts:
+            _ = self.windows
         self.channels = {
             int(name.partition(":")[2]): account
             for name, account in self._accounts.items()

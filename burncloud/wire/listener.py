@@ -29,6 +29,7 @@ class LoadMap:
     def __init__(self, fd: int, index: int) -> None:
         self._index = index
         self._map = mmap.mmap(fd, SLOTS * _COUNT.size) if fd >= 0 else None
+        self._there = self._others()
         self.set(UNUSED)
 
     def set(self, count: int) -> None:
@@ -45,6 +46,15 @@ class LoadMap:
             if slot != self._index:
                 least = min(least, _COUNT.unpack_from(self._map, slot * _COUNT.size)[0])
         return least
+
+    def gone(self) -> frozenset[int]:
+        """The other workers that have ended since this was asked last: the supervisor says so."""
+        before, self._there = self._there, self._others()
+        return before - self._there
+
+    def _others(self) -> frozenset[int]:
+        counts = () if self._map is None else _COUNT.iter_unpack(self._map[: SLOTS * _COUNT.size])
+        return frozenset(slot for slot, (count,) in enumerate(counts) if count != UNUSED and slot != self._index)
 
 
 class Listener:

@@ -6,7 +6,8 @@ worker's part of it.  Under the mutex a request is either put down in all its ac
 of 60 s ever holds more than the limit, and what the limit allows is admitted by whichever worker is asked.
 
 A cell is forgotten when its youngest entry is 60 s old: room comes back at most 250 ms late, never early.  What a
-dead worker had admitted leaves with the window; what it had in flight leaves when its successor starts.
+dead worker had admitted leaves with the window; what it had in flight leaves when its successor starts, or when another
+worker has seen that it is gone.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class Windows:
         """At `slot + REQUESTS` and `slot + TOKENS` of an account admitted once: its sums."""
         mutex = Mutex(-1 if alone else fd, self._map, self._fresh)
         self._take, self._give = mutex.take, mutex.give
-        self._clear_part()
+        self.bury(index)  # a predecessor with our number, which is dead
 
     def _fresh(self) -> bool:
         fresh = not self._words[READY]
@@ -204,6 +205,21 @@ class Windows:
             max(0, account.tokens - words[at + TOKENS]) if account.tokens >= 0 else -1,
             max(0, account.concurrency - words[at + FLYING]) if account.concurrency >= 0 else -1,
         )
+
+    def bury(self, index: int) -> None:
+        """The worker of that number is dead: what it had in flight is over, and nobody waits there."""
+        words, part, bit = self._words, PARTS + index, 1 << index % QUEUE_BITS
+        if self._take():
+            self._mend()
+        try:
+            for number in range(words[USED]):
+                at = FIRST + number * SLOT_WORDS
+                if words[at + part]:
+                    words[at + FLYING] -= words[at + part]
+                    words[at + part] = 0
+                words[at + QUEUED] &= ~bit
+        finally:
+            self._give()
 
     # Own matters, all under the mutex
 
@@ -308,18 +324,3 @@ class Windows:
             words[at + REQUESTS] = sum(words[at + REQUEST_CELLS : at + TOKEN_CELLS].tolist())
             words[at + TOKENS] = sum(words[at + TOKEN_CELLS : at + PERMITS].tolist())
             words[at + FLYING] = sum(words[at + PARTS : at + REQUEST_CELLS].tolist())
-
-    def _clear_part(self) -> None:
-        """What a predecessor with our number had in flight is over: it is dead."""
-        words, me = self._words, self._me
-        if self._take():
-            self._mend()
-        try:
-            for number in range(words[USED]):
-                at = FIRST + number * SLOT_WORDS
-                if words[at + me]:
-                    words[at + FLYING] -= words[at + me]
-                    words[at + me] = 0
-                words[at + QUEUED] &= ~self._bit
-        finally:
-            self._give()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from burncloud.router import limits as module
 from burncloud.router.permits import Permits
 from burncloud.wire import windows
 from burncloud.wire.permits import SharedWindows
+from burncloud.wire.windows import Account
 from tests.dialogue import MODEL, Client, Dialogue, channels
 from tests.speech import answer, chat, chunk, completion, delta, post, problem, stream_head
 from tests.unit.router.test_permits import Far, given
@@ -205,7 +207,7 @@ def test_a_request_without_limits_pays_for_none() -> None:
         assert d.gateway.limits._windows is None
         d.put("limit", Limit("token:7", 1))
         assert served(d, ask(d))
-        assert d.gateway.limits._windows is None
+        assert not d.gateway.limits.windows.words[windows.USED]
 
 
 def test_what_was_worked_out_is_bounded(monkeypatch: Any) -> None:
@@ -315,6 +317,20 @@ def test_a_place_that_another_worker_freed_is_soon_seen() -> None:
         assert first.answer().status == 200
         d.later(0.02)
         assert not limits._queued
+
+
+def test_what_dead_workers_had_under_way_is_over_before_anybody_asks(tmp_path: Path) -> None:
+    with (tmp_path / "shared").open("w+b") as file, Dialogue() as d:
+        limits, account = d.gateway.limits, Account("user:1", 1, concurrency=9)
+        mine, other = windows.Windows(file.fileno(), 0), windows.Windows(file.fileno(), 3)
+        for table in (mine, other):  # a predecessor of ours, and one that has no successor
+            assert table.admit([account], 0) is None
+        limits.share(file.fileno(), 0)
+        d.put("limit", Limit("user:1", concurrency=9))
+        limits.tick(0.0)
+        assert other.left(account)[2] == 8
+        limits.bury({3})
+        assert other.left(account)[2] == 9
 
 
 def busy(after_s: int = 1) -> bytes:

@@ -195,3 +195,17 @@ async def test_a_client_that_left_the_queue(door: socket.socket, monkeypatch: py
         await until(lambda: only.connections == 1)
         assert not errors
     only.stop()
+
+
+def test_workers_that_have_ended_are_named_once(load_fd: int) -> None:
+    """Also one that was there before us, or drains."""
+    old, retired = LoadMap(load_fd, 0), LoadMap(load_fd, 2)
+    old.set(0)
+    retired.set(DRAINING + 1)
+    mine = LoadMap(load_fd, 1)
+    assert mine.gone() == set()
+    for index in (0, 2):
+        os.pwrite(load_fd, struct.pack("<I", UNUSED), 4 * index)  # the supervisor does
+    assert mine.gone() == {0, 2}
+    assert mine.gone() == set()
+    assert LoadMap(-1, 0).gone() == set()

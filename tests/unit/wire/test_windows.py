@@ -159,6 +159,20 @@ def test_a_dead_worker_s_requests_are_over_when_its_successor_starts() -> None:
         assert mine.admit([account], 0) is None
 
 
+@linux
+def test_a_dead_worker_without_a_successor_is_buried_by_another() -> None:
+    with shared_file() as fd:
+        mine, its, account = Windows(fd, 0), Windows(fd, 5), Account("a", 7, concurrency=2)
+        for table in (mine, its):
+            assert table.admit([account], 0) is None
+        its.queue(account, True)
+        mine.bury(5)
+        assert mine.left(account)[2] == 1
+        assert not mine.words[account.slot + windows.QUEUED]
+        mine.bury(5)  # others have seen it, too
+        assert mine.left(account)[2] == 1
+
+
 def test_idle_accounts_make_room(now: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "SLOTS", 3)
     table = Windows()
