@@ -1,8 +1,9 @@
 """What a vendor complains of when it refuses a request: of its length, of its content, or of something else.
 
 Statuses do not say: 400 is all of it.  So the kind is told by the code that the error has, or by its sentence, in one
-table for all vendors.  What stands here is nobody's fault among the channels; it says whether another model may do
-what this one does not (a longer context, another filter).
+table for all vendors.  Of length and content nobody among the channels is to blame; it says whether another model may
+do what this one does not (a longer context, another filter).  Some vendors complain so of the channel's own key, or of
+a model that they do not have: what another channel may do.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import msgspec
 from burncloud.adaptors.canon import Failure
 from burncloud.adaptors.events import event_data, unify
 from burncloud.adaptors.reading import BAD_JSON
+from burncloud.domain.parts import FORBIDDEN, REFUSED
 
 TOO_LONG: Final = "too_long"
 FILTERED: Final = "filtered"
+ABSENT: Final = "absent"
+"""The model, at this account."""
 STATUSES: Final = frozenset((400, 413, 422))
 """Such an answer is looked at."""
 LOOK_BYTES_MAX: Final = 32 << 10
@@ -66,6 +70,38 @@ _SENTENCES: Final = (
 exceeds the maximum number of tokens allowed"), Bedrock, Mistral, vLLM, llama.cpp ("… exceeds the available context
 size"), Alibaba ("Range of input length should be …")."""
 
+_OF_THE_CHANNEL: Final = (
+    (REFUSED, re.compile(
+        r"API_KEY_INVALID$|API key (?:not valid|expired|not found)"  # Gemini
+        r"|Incorrect API key provided"  # xAI
+        r"|Your credit balance is too low"  # Anthropic
+        r"|Arrearage$|Access denied, please make sure your account is in good standing"  # Alibaba
+        r"|billing_hard_limit_reached$|Billing hard limit has been reached",  # OpenAI
+        re.IGNORECASE,
+    )),
+    (FORBIDDEN, re.compile(
+        r"User location is not supported"  # Gemini
+        r"|Access to Anthropic models is not allowed from unsupported",  # Bedrock
+        re.IGNORECASE,
+    )),
+    (ABSENT, re.compile(
+        r"(?:model_not_found|model_decommissioned|invalid_model|DeploymentNotFound)$|model: "  # the last: Anthropic
+        r"|The model .{1,200} (?:does not exist|was not found|has been de(?:commission|precat)ed)"  # OpenAI, vLLM, Groq
+        r"|model .{1,200} not found"  # Ollama
+        r"|models/.{1,200} is not (?:found|supported)"  # Gemini
+        r"|.{1,200} is not a valid model ID|No (?:endpoints found|allowed providers are available) for"  # OpenRouter
+        r"|Model not exist|Invalid model"  # DeepSeek, Mistral
+        r"|The provided model identifier is invalid|Could not resolve the foundation model"
+        r"|The request failed due to an error while processing the model",  # Bedrock's 424
+        re.IGNORECASE,
+    )),
+)  # fmt: skip
+"""How the vendor's own words begin: what a client wrote may be quoted further on, and must not take a key away."""
+_OWN_STATUSES: Final = frozenset((400, 404, 422, 424))
+
+_PLACES: Final = ("code", "type", "message")
+"""Where they stand in an error."""
+
 _MODERATED: Final = re.compile(rb"requires moderation|\bflagged_input\b")
 """OpenRouter's 403 for a prompt; any other 403 speaks of the key."""
 
@@ -83,10 +119,11 @@ _read: Final = msgspec.json.Decoder(_Said).decode
 
 
 def kind_of(status: int, body: bytes) -> str:
-    """too_long · filtered · "" for anything else, of an error answer as the upstream gave it."""
+    """too_long · filtered · refused · forbidden · absent · "" for anything else, of an error answer as it came."""
     if status == 403:
-        return FILTERED if _MODERATED.search(body[:LOOK_BYTES_MAX]) else ""
-    return complaint_in(body) if status in STATUSES else ""
+        return FILTERED if _MODERATED.search(body[:LOOK_BYTES_MAX]) else FORBIDDEN
+    own = _own(body) if status in _OWN_STATUSES else ""
+    return own or (complaint_in(body) if status in STATUSES else "")
 
 
 def complaint_of(failed: bytes | Failure | None) -> str:
@@ -111,6 +148,23 @@ def complaint_in(body: bytes) -> str:
         return _kind(_words(msgspec.json.decode(body), 0))
     except BAD_JSON:
         return _kind([body.decode("utf-8", "replace")])
+
+
+def _own(body: bytes) -> str:
+    """Of the channel's own matters, as an error says them in its own places."""
+    if len(body) > LOOK_BYTES_MAX:
+        return ""
+    try:
+        said = msgspec.json.decode(body)
+    except BAD_JSON:
+        return ""
+    said = said[0] if isinstance(said, list) and said else said
+    error = said.get("error", said) if isinstance(said, dict) else None
+    inner = error if isinstance(error, dict) else {"message": error}
+    details = inner.get("details")
+    reasons = [one.get("reason") for one in details[:20] if isinstance(one, dict)] if isinstance(details, list) else []
+    words = [word for word in (*map(inner.get, _PLACES), *reasons) if isinstance(word, str)]
+    return next((kind for kind, words_of in _OF_THE_CHANNEL if any(map(words_of.match, words))), "")
 
 
 def _kind(words: list[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 
 from burncloud import clock
 from burncloud.config import Settings
+from burncloud.domain.parts import REFUSED
 from burncloud.domain.policies import UNAVAILABLE
 from burncloud.errors import BAD_GATEWAY, INVALID_REQUEST, RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE, ErrorRow, Refusal
 from burncloud.router import settle
@@ -20,7 +21,7 @@ from burncloud.router.desk import Desk
 from burncloud.router.exchange import DIALLING, Exchange
 from burncloud.router.fallbacks import TRIGGERS, Fallbacks
 from burncloud.router.fault import Fault
-from burncloud.router.health import BLAMED, KEY, MODEL, Health, may_resort, wait_s
+from burncloud.router.health import BLAMED, KEY, OF_ONE_KEY, Health, may_resort, rests_until, wait_s
 from burncloud.router.outlets import Ability
 from burncloud.router.ports import House
 from burncloud.router.translate import way_at
@@ -77,16 +78,22 @@ class Failover:
             self._reconnect(x)
             return
         x.failed_keys = (*x.failed_keys, x.key)
-        if (BLAMED[fault.kind] is MODEL and fault.kind != "busy") or x.outlet.key(x.failed_keys) is None:
+        of_key = fault.kind in OF_ONE_KEY or BLAMED.get(fault.kind) is KEY
+        if not of_key or x.outlet.key(x.failed_keys) is None:
             x.tried = (*x.tried, x.ability)
         x.reason = "failover"
-        spent_ms = (clock.now_ns() - x.started_ns) // 1_000_000
-        if len(x.failed_keys) + x.again < settings.attempts_max and spent_ms < settings.attempts_timeout_ms:
+        if _has_budget(x, settings, 0):
             ability = self.another(x)
             if ability is not None:
                 self._next(x, ability)
                 return
-            if self._fallbacks.take(x, UNAVAILABLE) or self._ask_again(x, fault, settings):
+            if self._fallbacks.take(x, UNAVAILABLE):
+                return
+            ability = self.resort(x)
+            if ability is not None:
+                self._next(x, ability)
+                return
+            if self._ask_again(x, fault, settings):
                 return
             if fault.kind == "busy" and self._line_up(x, fault):
                 return
@@ -116,6 +123,18 @@ class Failover:
         failed = {one.outlet.id for one in x.tried}
         x.route, x.tried = route, tuple(one for one in route.members if one.outlet.id in failed)
         return route.pick(x.tried)
+
+    def resort(self, x: Exchange) -> Ability | None:
+        """All that were not asked yet rest: one that only failed of late is asked all the same."""
+        found = [ability for ability in x.route.members if ability not in x.tried and may_resort(ability)]
+        return min(found, key=rests_until, default=None)
+
+    def has_more(self, x: Exchange, same: bool, settings: Settings) -> bool:
+        """Whether another attempt may follow the one under way, should that fail; `same`: also where it failed."""
+        again = same and not x.again and settings.retry_same_ms > 0
+        if _has_budget(x, settings, 1) and (again or x.route.other((*x.tried, x.ability))):
+            return True
+        return self._fallbacks.has(x, UNAVAILABLE)
 
     def unfit(self, x: Exchange) -> bool:
         """The request cannot be written for the channel chosen without loss, nor for those that are like it.
@@ -159,10 +178,10 @@ class Failover:
         """
         if self._fallbacks.take(x, UNAVAILABLE):
             return None
+        found = self.resort(x)
+        if found is not None:
+            return found
         abilities = [ability for ability in x.route.members if ability not in x.tried]
-        resort = [ability for ability in abilities if may_resort(ability)]
-        if resort:
-            return min(resort, key=lambda ability: ability.breaker.until)
         seconds, busy = wait_s(abilities, self._loop.time())
         if busy:
             if self.wait(x, abilities[0], seconds):
@@ -173,7 +192,7 @@ class Failover:
     def _ask_again(self, x: Exchange, fault: Fault, settings: Settings) -> bool:
         """Nobody else is left: wait, and ask one that failed a second time; False = it is no use."""
         pause = fault.retry_after_s or settings.retry_same_ms / 1000
-        if x.again or not pause or pause > WAITED_FOR_S_MAX or (BLAMED[fault.kind] is KEY and fault.kind == "refused"):
+        if x.again or not pause or pause > WAITED_FOR_S_MAX or fault.kind == REFUSED:
             return False
         x.again = True
         x.state = DIALLING
@@ -218,3 +237,9 @@ class Failover:
             x.x = self._house.journal.intend(settle.intent(x))
         settle.settle(x, "failed", row.status, self._house.journal, self._desk)
         self._refuse(x, Refusal(row, text, retry_after_s))
+
+
+def _has_budget(x: Exchange, settings: Settings, more: int) -> bool:
+    """Whether yet another attempt may be made, after those that failed and so many more."""
+    spent_ms = (clock.now_ns() - x.started_ns) // 1_000_000
+    return len(x.failed_keys) + more + x.again < settings.attempts_max and spent_ms < settings.attempts_timeout_ms

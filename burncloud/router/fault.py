@@ -10,11 +10,12 @@ from typing import Final
 
 import msgspec
 
+from burncloud.domain.parts import FORBIDDEN, REFUSED
 from burncloud.router import verdict
 from burncloud.router.exchange import Exchange
 from burncloud.wire.upstream import Upstream
 
-REFUSALS: Final = {401: "refused", 402: "refused", 403: "forbidden"}
+REFUSALS: Final = {401: REFUSED, 402: REFUSED, 403: FORBIDDEN}
 """The vendor does not take the channel's key: no word of it reaches the client."""
 CLIENT_FAULTS: Final = frozenset(
     (400, 404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 416, 417, 422, 424, 426, 428, 431, 451)
@@ -28,7 +29,7 @@ class Fault(msgspec.Struct):
     kind: str
     """connect · lost · stale · busy · refused · forbidden · broken · timeout · empty (health.BLAMED).
 
-    Nobody's fault: too_long · filtered (complaints.py); unfit · diverged (rescue.py).
+    Nobody's fault: too_long · filtered · absent (complaints.py); unfit · diverged (rescue.py).
     """
     status: int = 0
     """The upstream's, if one came."""

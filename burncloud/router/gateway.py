@@ -117,6 +117,7 @@ class Gateway:
         self.fallbacks = Fallbacks(self.world, self.desk, self, lambda: self._settings.attempts_timeout_ms)
         self.answers.judge.elsewhere = self.fallbacks.has
         self.failover = Failover(house, self.desk, self.health, self._loop, self.world, self.fallbacks, *again)
+        self.answers.judge.has_more = lambda x, same: self.failover.has_more(x, same, self._settings)
         hands = (*again[:2], self._written, self.answers.lament, self.arrivals.is_roomy, aside[0])
         self.rescues = Rescues(self.world, self.health, self._loop, lambda: self._settings, *hands)
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)

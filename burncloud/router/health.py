@@ -14,7 +14,7 @@ from typing import Final
 
 from burncloud import clock, logs
 from burncloud.domain.link import Part
-from burncloud.domain.parts import OFF, PROBING, READY, REFUSED, PartName
+from burncloud.domain.parts import FORBIDDEN, OFF, PROBING, READY, REFUSED, PartName
 from burncloud.router import settle
 from burncloud.router.breaker import BUSY, Breaker
 from burncloud.router.exchange import Exchange
@@ -36,12 +36,13 @@ BLAMED: Final[dict[str, str]] = {
     "timeout": MODEL,
     "broken": MODEL,
     "empty": MODEL,
-    "forbidden": MODEL,
+    FORBIDDEN: MODEL,
     BUSY: MODEL,
     REFUSED: KEY,
 }
-"""Kind of fault → the part that is blamed; of any other kind nobody is.  busy (429) is the key's where the channel has
-another one."""
+"""Kind of fault → the part that is blamed; of any other kind nobody is."""
+OF_ONE_KEY: Final = frozenset((BUSY, FORBIDDEN))
+"""Where the channel has another key it is the key's: that one may have room, or may have the model."""
 
 
 def _unknown(channel: int) -> Outlet | None:
@@ -111,7 +112,11 @@ class Health:
         """An attempt failed by the channel's fault."""
         ability, key = x.ability, x.key
         outlet = ability.outlet
-        part = KEY if kind == BUSY and len(outlet.keys) > 1 else BLAMED[kind]
+        part = BLAMED[kind]
+        if kind in OF_ONE_KEY and len(outlet.keys) > 1:
+            others = (one for one in outlet.keys if one is not key and one not in x.failed_keys)
+            if kind == BUSY or any(one.breaker.available for one in others):
+                part = KEY
         names = _key_of(outlet, key), _model_of(ability)
         blamed, spared = ((names[0], key.breaker), (names[1], ability.breaker))[:: 1 if part is KEY else -1]
         if spared[1].spared(x.request_id):
@@ -268,7 +273,12 @@ def may_resort(ability: Ability) -> bool:
     if outlet.gone or not outlet.channel.enabled:
         return False
     breakers = [ability.breaker, outlet.any_key().breaker]
-    return all(b.available or (b.state is not OFF and b.reason not in (BUSY, "forbidden")) for b in breakers)
+    return all(b.available or (b.state is not OFF and b.reason not in (BUSY, FORBIDDEN)) for b in breakers)
+
+
+def rests_until(ability: Ability) -> float:
+    """When it may be asked again: loop time."""
+    return max(ability.breaker.until, ability.outlet.any_key().breaker.until)
 
 
 def wait_s(abilities: list[Ability], now: float) -> tuple[float, bool]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from burncloud.adaptors.canon import Failure
-from burncloud.adaptors.complaints import FILTERED, STOPS, complaint_in, complaint_of, kind_of
+from burncloud.adaptors.complaints import ABSENT, FILTERED, STOPS, complaint_in, complaint_of, kind_of
 from burncloud.adaptors.meter import Meter, Reading, read_plain
-from burncloud.domain.policies import UNAVAILABLE
+from burncloud.domain.parts import FORBIDDEN, REFUSED
 from burncloud.router import verdict
 from burncloud.router.exchange import Exchange
 from burncloud.router.fault import Fault
@@ -25,6 +25,8 @@ class Judge:
         self._failed = failed
         self.elsewhere: Callable[[Exchange, str], bool] = lambda x, kind: False
         """Whether another model is to be asked after a complaint of this kind (complaints.py)."""
+        self.has_more: Callable[[Exchange, bool], bool] = lambda x, same: False
+        """Whether another attempt may follow, at another channel or model, or (`same`) where it failed."""
 
     def is_none(self, x: Exchange, body: bytes, reading: Reading | None) -> bool:
         """Whether what came with 200 is no answer, or one after which another model is to be asked."""
@@ -39,10 +41,19 @@ class Judge:
         return self._leaves(x, complaint_in(body) if reading.error else FILTERED if reading.finish in STOPS else "")
 
     def complained(self, x: Exchange, status: int, body: bytes) -> bool:
-        """Whether another model is to be asked after this error answer; of one that is forbidden, another channel."""
+        """Whether another channel is to be asked after this error answer, or another model.
+
+        What speaks of the key is the channel's fault.  A model that is not there, and a page or nothing at all in the
+        place of an error, is nobody's: another channel may have it, and the last one's words are the client's.
+        """
         kind = kind_of(status, body)
-        if status == 403 and not kind:
-            self._failed(x, Fault("forbidden", status))
+        if kind in (REFUSED, FORBIDDEN):
+            self._failed(x, Fault(kind, status))
+            return True
+        if kind == ABSENT or not body or body[:64].lstrip()[:1] == b"<":
+            if x.race is None and not self.has_more(x, False):
+                return False
+            self._failed(x, Fault(ABSENT, status))
             return True
         return self._leaves(x, kind)
 
@@ -51,7 +62,7 @@ class Judge:
         kind = complaint_of(said)
         if kind:
             return self._leaves(x, kind)
-        if not self._others(x):
+        if x.race is None and not self.has_more(x, True):
             return False
         self._failed(x, Fault("broken", x.status))
         return True
@@ -92,10 +103,6 @@ class Judge:
             return False
         endpoint = x.target.endpoint
         return b"json" in up.head.content_type or (endpoint is not None and verdict.json_is_due(endpoint))
-
-    def _others(self, x: Exchange) -> bool:
-        """Whether another channel, or another model, can be asked instead."""
-        return x.route.other((*x.tried, x.ability)) or self.elsewhere(x, UNAVAILABLE)
 
     def _leaves(self, x: Exchange, kind: str) -> bool:
         if not kind or not (x.is_rival or self.elsewhere(x, kind)):

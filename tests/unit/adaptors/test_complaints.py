@@ -7,7 +7,8 @@ import json
 import pytest
 
 from burncloud.adaptors.canon import Failure
-from burncloud.adaptors.complaints import FILTERED, TOO_LONG, complaint_in, complaint_of, kind_of
+from burncloud.adaptors.complaints import ABSENT, FILTERED, TOO_LONG, complaint_in, complaint_of, kind_of
+from burncloud.domain.parts import FORBIDDEN, REFUSED
 
 
 def said(message: str, **more: object) -> bytes:
@@ -64,6 +65,36 @@ def test_filtered(body: bytes) -> None:
 def test_something_else(body: bytes) -> None:
     """A client's own mistake is none of it."""
     assert kind_of(400, body) == ""
+
+
+@pytest.mark.parametrize(("status", "body", "kind"), [
+    (400, said("API key not valid. Please pass a valid API key.", code=400, status="INVALID_ARGUMENT"), REFUSED),
+    (400, b"[" + said("", details=[{"@type": "ErrorInfo", "reason": "API_KEY_INVALID"}]) + b"]", REFUSED),
+    (400, b'{"code": "Client specified an invalid argument", "error": "Incorrect API key provided: sk***."}', REFUSED),
+    (400, said("Your credit balance is too low to access the Anthropic API.", type="invalid_request_error"), REFUSED),
+    (400, b'{"code": "Arrearage", "message": "Access denied"}', REFUSED),
+    (400, said("", code="billing_hard_limit_reached"), REFUSED),
+    (400, said("User location is not supported for the API use.", status="FAILED_PRECONDITION"), FORBIDDEN),
+    (403, said("no"), FORBIDDEN),
+    (404, said("The model `gpt-9` does not exist or you do not have access to it.", code="model_not_found"), ABSENT),
+    (404, said("model: claude-9", type="not_found_error"), ABSENT),
+    (404, said("models/gemini-9 is not found for API version v1beta", code=404, status="NOT_FOUND"), ABSENT),
+    (404, b'{"object": "error", "message": "The model `x` does not exist.", "code": 404}', ABSENT),
+    (400, said("acme/x is not a valid model ID", code=400), ABSENT),
+    (400, said("Model Not Exist", type="invalid_request_error"), ABSENT),
+    (424, b'{"message": "The request failed due to an error while processing the model"}', ABSENT),
+    (404, said("File file-1 not found", type="invalid_request_error"), ""),
+])  # fmt: skip
+def test_what_another_channel_may_do(status: int, body: bytes, kind: str) -> None:
+    """The key is bad or empty, the model is not there: told with a client's status."""
+    assert kind_of(status, body) == kind
+
+
+def test_a_client_cannot_take_a_key_away() -> None:
+    """Its own words, which an error repeats, say nothing of the key."""
+    words = "Incorrect API key provided"
+    echo = said(f"Input should be a valid dictionary: '{words}'", detail=[{"input": words, "code": "API_KEY_INVALID"}])
+    assert kind_of(400, echo) == ""
 
 
 def test_only_of_refusals() -> None:

@@ -231,3 +231,47 @@ def test_who_waits_in_line_frees_nobody_s_probe() -> None:
         assert not ability.available
         client.hang_up()
         assert ability.available
+
+
+def test_one_that_only_rests_before_one_that_failed() -> None:
+    """The other one had a bad minute: before the client hears of it, it is asked all the same."""
+    given = channels(2)
+    with Dialogue([given[0], replace(given[1], priority=-1)]) as d:
+        client = d.client()
+        for _ in range(3):
+            client >> post(chat())
+            d.upstream() << problem(503)
+            d.upstream() << problem(503)
+            assert client.answer().status == 503
+        d.later(1.5)  # the first is probed again, the other one is still to be left alone
+        [resting] = [one for one in d.gateway.health.resting if one.id == 2]
+        resting.abilities[MODEL].breaker.cool(d.loop.time(), "broken", 20)
+        resting.look()
+        client >> post(chat())
+        first = d.upstream()
+        assert "up1" in str(first.origin)
+        first << problem(503)
+        d.upstream() << answer(completion())
+        assert client.answer().status == 200
+
+
+def test_another_key_may_have_the_model() -> None:
+    """403 speaks of the key: of a channel with several the next is asked at once, and the model does not rest."""
+    [own] = channels(1)
+    with Dialogue([replace(own, keys=((11, "sk-one"), (12, "sk-two")))]) as d:
+        client = d.client()
+        for _ in range(30):
+            client >> post(chat())
+            up = d.upstream()
+            if b"sk-one" in up.received:
+                up << problem(403)
+                up = d.upstream()
+            assert b"sk-two" in up.received
+            up << answer(completion())
+            assert client.answer().status == 200
+        client >> post(chat())
+        for _ in range(2):
+            d.upstream() << problem(403)
+            if d.silent:
+                break
+        assert client.answer().status == 503

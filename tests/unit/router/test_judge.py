@@ -326,3 +326,84 @@ def test_a_prompt_that_is_forbidden_asks_the_stand_in() -> None:
         d.client() >> post(chat())
         d.upstream() << answer(MODERATED, status=403)
         assert d.upstream().request.json["model"] == "spare"
+
+
+BAD_KEY = {"error": {"code": 400, "message": "API key not valid.", "details": [{"reason": "API_KEY_INVALID"}]}}
+NO_MODEL = {"error": {"message": "The model `gpt-4` does not exist", "code": "model_not_found"}}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_a_key_that_is_refused_with_400(path: str) -> None:
+    """As with 401: the next channel, the key is off, and no word of it is heard."""
+    with Dialogue(channels(2)) as d:
+        client = d.client()
+        client >> post(MESSAGE, path)
+        d.upstream() << answer(BAD_KEY, status=400)
+        d.upstream() << answer(completion())
+        assert client.answer().status == 200
+        [outlet] = d.gateway.health.resting
+        assert outlet.keys[0].breaker.state == "off"
+    with Dialogue() as d:
+        client = d.client()
+        client >> post(MESSAGE, path)
+        d.upstream() << answer(BAD_KEY, status=400)
+        assert client.answer().status == 503
+        assert b"API key" not in client.received
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize(("status", "said"), [
+    (404, answer(NO_MODEL, status=404)), (404, answer(b"<html>404</html>", status=404, kind="text/html")),
+    (413, answer(b"<html>413</html>", status=413, kind="text/html")), (405, answer(b"", status=405)),
+])  # fmt: skip
+def test_what_another_channel_may_have(path: str, status: int, said: bytes) -> None:
+    """It is asked, and nobody is blamed; what the last one says is passed on."""
+    with Dialogue(channels(2)) as d:
+        client = d.client()
+        client >> post(MESSAGE, path)
+        d.upstream() << said
+        d.upstream() << answer(completion())
+        assert client.answer().status == 200
+        client >> post(MESSAGE, path)
+        for _ in range(2):
+            d.upstream() << said
+        assert client.answer().status == status
+        assert d.silent
+        assert not d.gateway.health.resting
+
+
+def test_who_is_asked_last_has_the_word() -> None:
+    """More channels than attempts: still what the upstream said, and no 503."""
+    with Dialogue(channels(4), attempts_max="2") as d:
+        client = d.client()
+        client >> post(chat())
+        for _ in range(2):
+            d.upstream() << answer(NO_MODEL, status=404)
+        assert client.answer().json == NO_MODEL
+
+
+FAILED = event({"error": {"message": "overloaded", "code": 500}})
+
+
+def test_a_stream_that_begins_with_an_error_is_asked_for_again() -> None:
+    """As after any failure, where nobody else is left; the second time it is passed on."""
+    with Dialogue(retry_same_ms="100") as d:
+        for well in (True, False):
+            client = d.client()
+            client >> post(chat(stream=True))
+            d.upstream() << stream_head() + chunk(FAILED) + LAST
+            assert client.received == b""
+            d.later(0.5)
+            words = delta("Hi") + delta(finish="stop") + DONE
+            d.upstream() << stream_head() + chunk(words if well else FAILED) + LAST
+            assert (b"Hi" if well else b"overloaded") in client.answer().body
+
+
+def test_a_rival_that_begins_with_an_error_wins_nothing() -> None:
+    """Nobody else is left than the first, which is at it."""
+    with Dialogue(channels(2), hedge_after_ms="1000") as d:
+        client, first, second = raced(d, stream=True)
+        second << stream_head() + chunk(FAILED) + LAST
+        assert client.received == b""
+        first << stream_head() + chunk(delta("Hi")) + chunk(delta(finish="stop")) + chunk(DONE) + LAST
+        assert b"Hi" in client.answer().body
