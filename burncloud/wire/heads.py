@@ -7,9 +7,12 @@ keep-alive connection reuses as long as the same headers come again (DATAPLANE.m
 
 from __future__ import annotations
 
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
+from burncloud import clock
 from burncloud.errors import HEAD_TOO_LARGE, INVALID_REQUEST, METHOD_NOT_ALLOWED, ErrorRow
 from burncloud.wire.websocket import Offer
 
@@ -65,6 +68,7 @@ RESPONSE_FIELDS: Final[dict[bytes, int]] = {
     b"content-encoding": ENCODING,
     b"content-type": TYPE,
     b"retry-after": RETRY_AFTER,
+    b"retry-after-ms": RETRY_AFTER,  # OpenAI, Azure
     b"proxy-authenticate": DROP,
     b"alt-svc": DROP,
     # a vendor's cookies and policies are not ours; the console's are
@@ -191,8 +195,7 @@ def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
             head.encoding = "" if encoding == "identity" else encoding
         elif action == RETRY_AFTER:
             forward += (name, b": ", value, b"\r\n")
-            seconds = value.strip()
-            head.retry_after_s = int(seconds) if seconds.isdigit() and len(seconds) < 7 else 0
+            head.retry_after_s = max(head.retry_after_s, _pause_s(name.lower(), value.strip()))
         elif action == LEFT:
             if head.left is None:
                 head.left = []
@@ -208,6 +211,18 @@ def judge_answer(fields: list[tuple[bytes, bytes]]) -> AnswerHead:
     head.content_type = content_type
     head.whole = content_type.startswith(b"application/json") and not head.encoding
     return head
+
+
+def _pause_s(name: bytes, value: bytes) -> int:
+    """How long a Retry-After says to stay away: a number, or a time in HTTP's form; 0 = it cannot be read."""
+    if value.isdigit():
+        return -(-int(value) // (1000 if name == b"retry-after-ms" else 1)) if len(value) < 10 else 0
+    try:
+        due = parsedate_to_datetime(value[:64].decode("latin-1"))
+        due_s = int((due if due.tzinfo is not None else due.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return 0
+    return max(0, due_s - clock.now_ns() // 1_000_000_000)
 
 
 class Head:

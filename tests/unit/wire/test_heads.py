@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from burncloud.wire import heads
@@ -122,7 +124,7 @@ def test_the_relay_gets_the_credentials() -> None:
 def test_answer_fields(name: bytes) -> None:
     """What the table says: kept only where it is about content, or turned into ours."""
     head = judge_answer([(name, b"5")])
-    kept = name in (b"content-type", b"content-encoding", b"retry-after")
+    kept = name in (b"content-type", b"content-encoding", b"retry-after", b"retry-after-ms")
     renamed = name in (b"x-request-id", b"request-id", b"x-amzn-requestid")
     expected = (
         [b"x-upstream-request-id", b": ", b"5", b"\r\n"] if renamed else [name, b": ", b"5", b"\r\n"] if kept else []
@@ -170,10 +172,27 @@ def test_answer_connection(value: bytes, close: bool, kept: int) -> None:
     assert (head.close, len(head.forward) // 4) == (close, kept)
 
 
-@pytest.mark.parametrize(("value", "seconds"), [(b"17", 17), (b" 17 ", 17), (b"-1", 0), (b"soon", 0), (b"9" * 30, 0)])
-def test_retry_after(value: bytes, seconds: int) -> None:
-    """Seconds, or nothing we understand; a date is passed on and not used."""
+@pytest.mark.parametrize(("value", "seconds"), [
+    (b"17", 17), (b" 17 ", 17), (b"-1", 0), (b"soon", 0), (b"9" * 30, 0), (b"0", 0),
+    (b"Wed, 21 Oct 2026 07:28:40 GMT", 40), (b"Wed, 21 Oct 2026 07:27:59 GMT", 0), (b"Wed, 99 Oct 2026", 0),
+    (b"Wed, 21 Oct 2888888888 07:28:40 GMT", 0),
+    (b"Wed, 21 Oct 2026 07:28:40 -0000", 40),
+])  # fmt: skip
+def test_retry_after(value: bytes, seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds, a time, or nothing we understand."""
+    now = datetime(2026, 10, 21, 7, 28, tzinfo=UTC).timestamp()
+    monkeypatch.setattr(heads.clock, "now_ns", lambda: int(now * 1e9))
     assert judge_answer([(b"Retry-After", value)]).retry_after_s == seconds
+
+
+@pytest.mark.parametrize(("fields", "seconds"), [
+    ([(b"Retry-After-Ms", b"2500")], 3), ([(b"retry-after-ms", b"1")], 1),
+    ([(b"retry-after-ms", b"812"), (b"retry-after", b"1")], 1),
+    ([(b"retry-after", b"9"), (b"retry-after-ms", b"x")], 9),
+])  # fmt: skip
+def test_retry_after_ms(fields: list[tuple[bytes, bytes]], seconds: int) -> None:
+    """As OpenAI says it, beside the other."""
+    assert judge_answer(fields).retry_after_s == seconds
 
 
 def test_answer_kinds() -> None:
