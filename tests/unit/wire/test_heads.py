@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from burncloud import clock
 from burncloud.wire import heads
 from burncloud.wire.heads import (
     REQUEST_FIELDS,
@@ -181,7 +182,7 @@ def test_answer_connection(value: bytes, close: bool, kept: int) -> None:
 def test_retry_after(value: bytes, seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds, a time, or nothing we understand."""
     now = datetime(2026, 10, 21, 7, 28, tzinfo=UTC).timestamp()
-    monkeypatch.setattr(heads.clock, "now_ns", lambda: int(now * 1e9))
+    monkeypatch.setattr(clock, "now_ns", lambda: int(now * 1e9))
     assert judge_answer([(b"Retry-After", value)]).retry_after_s == seconds
 
 
