@@ -350,7 +350,8 @@ class Answers:
 
     def _judge(self, x: Exchange, up: Upstream) -> bool:
         """Read the upstream's head; False if the attempt was given up for it."""
-        status = x.status = up.status
+        # 201, 202 … are told as 200 and judged like it: servers call so what is an answer, and what is none
+        status = x.status = up.status if x.relay or up.status // 100 != 2 else 200
         head = up.head
         x.sse = head.content_type[:17] == SSE
         if x.relay:

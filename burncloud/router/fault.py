@@ -38,7 +38,7 @@ class Fault(msgspec.Struct):
 
 def fault_of(x: Exchange, up: Upstream) -> Fault | None:
     """What a head alone says of the channel; None = it may be an answer, or the client's own fault."""
-    status, head = up.status, up.head
+    status, head = x.status, up.head
     if x.is_rival and status in CLIENT_FAULTS:
         return Fault("unfit", status)  # the first may take what this one does not
     if x.rescue is not None:
@@ -47,7 +47,7 @@ def fault_of(x: Exchange, up: Upstream) -> Fault | None:
             return Fault("unfit", status)
     elif status == 403 and b"json" in head.content_type and not (x.is_rival or head.encoding or head.retry_after_s):
         return None  # of the key or of the prompt: its body tells (judge.py)
-    if not 200 <= status < 300 and status not in CLIENT_FAULTS:
+    if status != 200 and status not in CLIENT_FAULTS:
         kind = "busy" if status == 429 else REFUSALS.get(status, "broken")
         return Fault(kind, status, head.retry_after_s)
     return Fault("broken", status) if status == 200 and verdict.is_page(head.content_type) else None

@@ -83,8 +83,6 @@ class Judge:
 
     def is_refused(self, x: Exchange, up: Upstream) -> bool:
         """Whether a plain answer that was held whole is none."""
-        if x.status == 204 or (x.status != 200 and x.status < 400):
-            return False
         body = x.held[0] if len(x.held) == 1 else b"".join(x.held)
         if x.status >= 400:
             return self.complained(x, x.status, body)

@@ -343,19 +343,6 @@ def test_fields_down() -> None:
         assert d.receipts()[0].upstream_request == "up-1"
 
 
-def test_204_has_no_length() -> None:
-    """RFC 9110 §8.6."""
-    with Dialogue() as d:
-        client = d.client()
-        client >> post(chat())
-        d.upstream() << b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"
-        heard = client.answer()
-        assert (heard.status, heard.field("content-length"), heard.field("transfer-encoding")) == (204, "", "")
-        client >> post(chat())
-        d.upstream() << answer(completion())
-        assert client.answer().status == 200
-
-
 def test_a_compressed_answer() -> None:
     """An upstream that compresses in spite of `identity` is passed on as it is, and metered."""
     import gzip

@@ -9,7 +9,7 @@ import pytest
 from burncloud.router import settle
 from burncloud.router.verdict import is_json
 from tests.dialogue import Dialogue, channels
-from tests.speech import LAST, answer, body_of, chat, completion, in_chunks, post
+from tests.speech import LAST, answer, body_of, chat, chunk, completion, delta, in_chunks, post, stream_head
 
 PAGE = b"<!doctype html><html><body>Welcome to nginx</body></html>"
 TRUNCATED = completion()[:-20]
@@ -23,6 +23,8 @@ MESSAGES = b'{"type":"error","error":{"type":"overloaded_error","message":"x"}}'
     answer(TRUNCATED), HEAD + in_chunks(TRUNCATED), HEAD + in_chunks(PAGE), HEAD + LAST, answer(ERROR), answer(b"null"),
     answer(b"OK", kind="text/plain"), HEAD + in_chunks(ERROR, (10,)),
     answer(completion())[:-5],
+    answer(b"", status=202), answer(PAGE, status=201), answer(TRUNCATED, status=206), answer(ERROR, status=203),
+    b"HTTP/1.1 204 No Content\r\n\r\n",
 ])  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_next_channel(said: bytes, stream: bool) -> None:
@@ -40,6 +42,24 @@ def test_the_next_channel(said: bytes, stream: bool) -> None:
         [end] = d.receipts()
         assert (end.state, end.channel, len(end.attempts)) == ("done", 2, 2)
         assert d.gateway.health.resting
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_good_status_of_another_number(stream: bool) -> None:
+    """It is told as 200; a stream that is cut is not taken for a whole one."""
+    with Dialogue() as d:
+        client = d.client()
+        client >> post(chat(stream=stream))
+        up = d.upstream()
+        if stream:
+            up << stream_head(status=201) + chunk(delta("Hi"))
+            up.hang_up()
+            assert b"broke the stream off" in client.answer().body
+            assert d.receipts()[0].state == "cut"
+        else:
+            up << answer(completion(), status=201)
+            assert (client.answer().status, client.answers()[-1].body) == (200, completion())
+            assert d.receipts()[0].charge > 0
 
 
 @pytest.mark.parametrize("said", [PAGE, TRUNCATED, ERROR, b""])
