@@ -143,6 +143,7 @@ class Limits:
         self._seen = -1  # what is known of limits is to be looked at anew
         self._permits = permits = Permits(self._loop, server, windows, prefix, node)
         permits.on_news = self._news
+        server.hello = permits.hello
         permits.counters = self.counters = self.counters | permits.counters
         server.start()
 

@@ -159,6 +159,8 @@ class Redis:
         """Somebody knows how it stands."""
         self._doubted = False
         self.refusal = "there is no connection yet"
+        self.hello: Callable[[], tuple[Sequence[bytes], bytes]] | None = None
+        """Keys and argument of a call that does no harm: a server that refuses it (it is full, a replica) is away."""
 
     def start(self) -> None:
         """Connect, now and whenever the connection is lost."""
@@ -181,8 +183,11 @@ class Redis:
         wire = self._wire
         if wire is None or not self.here:
             return False
-        self._send(wire, (b"EVALSHA", self._script.sha, b"%d" % len(keys), *keys, argument), done)
+        self._send(wire, self._words(keys, argument), done)
         return True
+
+    def _words(self, keys: Sequence[bytes], argument: bytes) -> tuple[bytes, ...]:
+        return b"EVALSHA", self._script.sha, b"%d" % len(keys), *keys, argument
 
     def look(self) -> None:
         """To be called now and then: a server that says nothing is away."""
@@ -278,7 +283,7 @@ class Redis:
         await self._loop.create_connection(lambda: wire, address.host, address.port, ssl=context)
 
     async def _greet(self, wire: Wire) -> None:
-        """Who we are, which database, and the script."""
+        """Who we are, which database, the script, and whether it can be run."""
         address = self._address
         words: list[tuple[bytes, ...]] = []
         if address.password:
@@ -286,6 +291,8 @@ class Redis:
         if address.database:
             words.append((b"SELECT", b"%d" % address.database))
         words.append((b"SCRIPT", b"LOAD", self._script.text))
+        if self.hello is not None:
+            words.append(self._words(*self.hello()))
         for word in words:
             answer: asyncio.Future[Any] = self._loop.create_future()
 

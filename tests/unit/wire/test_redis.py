@@ -16,7 +16,7 @@ import trustme
 from burncloud import clock
 from burncloud.wire import redis
 from burncloud.wire.redis import Address, Redis, RedisError, Script, Wire, command, parse, parse_url
-from tests.valkey import Valkey, make_valkey
+from tests.valkey import Talk, Valkey, make_valkey
 
 ECHO = Script("return {KEYS[1], ARGV[1], 7}")
 REPLIES = b"+OK\r\n:42\r\n$-1\r\n$5\r\na\r\nbc\r\n*2\r\n:-1\r\n*1\r\n$0\r\n\r\n-ERR no\r\n"
@@ -206,6 +206,22 @@ async def test_one_that_fails_at_every_call_is_tried_less_often(
     client.close()
     await asyncio.sleep(0)
     assert 2 <= said.count("") <= 4
+
+
+async def test_one_that_is_there_but_takes_nothing_is_away_until_it_does(valkey: Valkey) -> None:
+    async with connected(parse_url(valkey.url)) as client:
+        client.redis.hello = lambda: ([b"there"], b"")
+        client.redis._script = Script("return redis.call('SET', KEYS[1], 1)")
+        await client.until(lambda: client.redis.here)
+        with Talk(valkey) as talk:
+            talk(b"CONFIG", b"SET", b"maxmemory", b"1")
+            assert client.redis.run([b"a"], b"", lambda reply: None)
+            await client.until(lambda: not client.redis.here)
+            await asyncio.sleep(0.5)  # it connects again and again
+            assert client.said == ["", "it says OOM"]
+            talk(b"CONFIG", b"SET", b"maxmemory", b"0")
+        await client.until(lambda: client.redis.here)
+        assert client.said == ["", "it says OOM", ""]
 
 
 async def test_a_unix_socket(tmp_path: Path) -> None:
