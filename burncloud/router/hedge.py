@@ -9,7 +9,7 @@ the client; the other is cut off at once and stands in the row with what it pres
 from __future__ import annotations
 
 import asyncio
-import copy
+import inspect
 from collections.abc import Callable
 from typing import Final
 
@@ -36,6 +36,11 @@ OF_AN_ATTEMPT: Final = (
     "whole", "touched", "bytes_up", "reason", "upload", "upload_body", "pump", "digest", "counted", "n",
 )  # fmt: skip
 """What a rival brings when it takes over."""
+FIELDS: Final = tuple(
+    name for kind in Exchange.__mro__ for name, value in vars(kind).items()
+    if inspect.isdatadescriptor(value) and not name.startswith("__")
+)  # fmt: skip
+"""All that an exchange holds; a compiled class has no `__slots__` to tell."""
 
 
 class Hedges:
@@ -86,7 +91,7 @@ class Hedges:
         if ability is None or self._limits.counts(ability):
             return
         x.n = len(x.attempts) + 1
-        rival = copy.copy(x)
+        rival = _twin(x)
         rival.is_rival = True
         rival.race, x.race = x, rival
         rival.n = x.n + 1
@@ -212,3 +217,12 @@ class Hedges:
             lost.cost = charge(x.price, usage, cost_ppm(x.outlet.channel.options, x.ability.model))
         if x.is_rival and x.race is not None:
             x.race.attempts += (lost,)
+
+
+def _twin(x: Exchange) -> Exchange:
+    """Everything of it; copy.copy would make an Exchange of nothing first, which the compiled class refuses."""
+    twin = Exchange(x.client, x.method, x.url, x.head, x.length, x.started_ns)
+    for name in FIELDS:
+        if hasattr(x, name):
+            setattr(twin, name, getattr(x, name))
+    return twin
