@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from burncloud.database.connection import Conn, put_row
 from burncloud.database.driver import Tx
 from burncloud.database.schema import journals, meta, quarantine
 
@@ -42,6 +43,7 @@ class JournalRow(NamedTuple):
 
 _ROW: Final = (journals.c.id, journals.c.uuid, journals.c.node, journals.c.state, journals.c.acked)
 _MADE: Final = "ON CONFLICT DO NOTHING"
+_BEAT: Final = "alive:"
 
 
 def epoch_key(node: str) -> str:
@@ -110,7 +112,18 @@ def put_aside(tx: Tx, journal: int, seq: int, x: int, payload: bytes, reason: st
     tx.execute(f"INSERT INTO quarantine ({columns}) VALUES ($1, $2, $3, $4, $5, $6) {_MADE}", *values)
 
 
+async def beat(conn: Conn, node: str, now_s: int) -> None:
+    """The node lives: what stands there is another value than before."""
+    await put_row(conn, meta, key=f"{_BEAT}{node}", value=str(now_s))
+
+
 # Reading
+
+
+async def beats(connection: AsyncConnection) -> dict[str, str]:
+    """The last heartbeat of each node that ever had one."""
+    rows = await connection.execute(select(meta.c.key, meta.c.value).where(meta.c.key.startswith(_BEAT)))
+    return {key.removeprefix(_BEAT): value for key, value in rows}
 
 
 async def read_ledger(connection: AsyncConnection) -> str:

@@ -1,7 +1,8 @@
 """Which nodes share this database, and each one's part of the limits.
 
-A node is live while one of its journals is open; one that crashed counts until its journals are replayed.  A limit
-of requests, tokens or concurrency is divided among the live nodes, to the last one: their parts make up the whole.
+A node is live while one of its journals is open and its heartbeat goes on; one that crashed counts until its journals
+are replayed, or it has been silent for GONE_MS.  A limit of requests, tokens or concurrency is divided among the live
+nodes, to the last one: their parts make up the whole.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from burncloud import logs
+from burncloud import clock, logs
 from burncloud.database import journals
 from burncloud.database.engine import Database, transient
 from burncloud.database.events import newest_kind
@@ -19,28 +20,54 @@ from burncloud.service import events
 from burncloud.service.snapshots import Snapshots
 
 LOOK_S: Final = 1.0
+BEAT_MS: Final = 5_000
+GONE_MS: Final = 90_000
+"""A node whose heartbeat stands still this long, by our clock, is gone: its machine is."""
+BLIND_MS: Final = 10_000
+"""Who could not look for so long does not know who was silent meanwhile."""
 
 log = logs.logger(__name__)
 
 
-async def part_of(db: Database, node: str) -> tuple[int, int]:
-    """(this node's place among the live ones, how many there are), itself counted."""
-    async with db.read() as conn:
-        live = {row.node for row in await journals.open_journals(conn)} | {node}
-    return sorted(live).index(node), len(live)
+class Nodes:
+    """The live nodes, as this one sees them."""
+
+    def __init__(self, db: Database, node: str) -> None:
+        self._db = db
+        self._node = node
+        self._beats: dict[str, tuple[str, int]] = {}
+        """Node → its last heartbeat, and when we first saw that one."""
+        self._looked_ms = self._beaten_ms = -GONE_MS
+
+    async def live(self) -> list[str]:
+        """Their names, in order; this node is among them."""
+        now_ms = clock.monotonic_ms()
+        if now_ms - self._beaten_ms >= BEAT_MS:
+            await self._db.run(partial(journals.beat, node=self._node, now_s=clock.now_s()))
+            self._beaten_ms = now_ms
+        async with self._db.read() as conn:
+            opened = {row.node for row in await journals.open_journals(conn)}
+            beats = await journals.beats(conn)
+        known = self._beats if now_ms - self._looked_ms < BLIND_MS else {}
+        self._looked_ms, self._beats = now_ms, {}
+        for node in opened:
+            beat, since_ms = known.get(node, ("", now_ms))
+            self._beats[node] = (beats.get(node, ""), since_ms if beat == beats.get(node, "") else now_ms)
+        silent = {node for node, (_, since_ms) in self._beats.items() if now_ms - since_ms >= GONE_MS}
+        return sorted((opened - silent) | {self._node})
 
 
 async def follow(db: Database, node: str, snapshots: Snapshots) -> None:
     """Keep the limits divided; ends only by cancellation.  A SQLite file has one node."""
-    known = (0, 1)
+    nodes = Nodes(db, node)
+    known = [node]
     while True:
         try:
-            if db.path is None:
-                part = await part_of(db, node)
-                if part != known:
-                    known = part
-                    log.warning("limits are divided among %d nodes", part[1])
-                    await snapshots.divide(*part)
+            live = known if db.path is not None else await nodes.live()
+            if live != known:
+                known = live
+                log.warning("limits are divided among the nodes that are live: %s", ", ".join(live))
+                await snapshots.divide(live.index(node), len(live))
         except Exception as error:
             if not transient(error):
                 raise

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from burncloud import clock
 from burncloud.database import journals
 from burncloud.database.engine import Database
 from burncloud.database.events import EventRow
@@ -26,12 +27,37 @@ def test_the_parts_make_up_the_whole(whole: int, count: int) -> None:
         assert (set(values) == {-1}) if whole < 0 else (sum(values) == whole and max(values) - min(values) <= 1)
 
 
-async def test_who_is_live(db: Database) -> None:
-    assert await nodes.part_of(db, "b") == (0, 1)
-    for node in ("c", "a", "a"):
+async def opened(db: Database, *names: str) -> None:
+    """These nodes have an open journal."""
+    for node in names:
         guard = await db.ledger(partial(journals.bump_epoch, node=node))
         await db.ledger(partial(journals.ensure_journal, guard=guard, uuid=f"{node}{guard.epoch}", now_s=1))
-    assert await nodes.part_of(db, "b") == (1, 3)
+
+
+async def test_who_is_live(db: Database) -> None:
+    watch = nodes.Nodes(db, "b")
+    assert await watch.live() == ["b"]
+    await opened(db, "c", "a", "a")
+    assert await watch.live() == ["a", "b", "c"]
+
+
+async def test_a_node_that_crashed_for_good_is_gone_some_day(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ms, watch = 1_000_000, nodes.Nodes(db, "b")
+    monkeypatch.setattr(clock, "monotonic_ms", lambda: now_ms)
+    await opened(db, "a", "b", "c")
+    seen = []
+    for second in range(0, 200, 5):
+        now_ms += 5_000
+        if second != 60:
+            await db.run(partial(journals.beat, node="a", now_s=second))
+        seen.append(await watch.live())
+    gone = nodes.GONE_MS // 5_000
+    assert seen == [["a", "b", "c"]] * gone + [["a", "b"]] * (40 - gone)
+    await db.run(partial(journals.beat, node="c", now_s=1))
+    assert await watch.live() == ["a", "b", "c"]
+    now_ms += nodes.GONE_MS  # the database was away, or we stood still
+    assert await watch.live() == ["a", "b", "c"]
+    assert await nodes.Nodes(db, "a").live() == ["a", "b", "c"]
 
 
 async def test_limits_are_divided_as_nodes_come(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
