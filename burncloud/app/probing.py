@@ -185,6 +185,7 @@ class Prober:
         head = self._head(own, key.head, key.secret, probe.path.encode())
         done: asyncio.Future[Probed] = self._loop.create_future()
         origin = self._pool.origin(own.origin.key)
+        asked: list[Upstream] = []
 
         def dialled(up: Upstream | None, reason: str) -> None:
             if up is None or done.done():
@@ -193,12 +194,17 @@ class Prober:
                 elif not done.done():
                     done.set_result(Probed(probe.n, 0, "connect"))
                 return
+            asked.append(up)
             up.begin((done, bytearray(), probe.n))
             up.write(head)
 
         self._pool.dial(origin, dialled)
-        async with asyncio.timeout(probe.timeout_ms / 1000):
-            return await done
+        try:
+            async with asyncio.timeout(probe.timeout_ms / 1000):
+                return await done
+        finally:
+            for up in asked:
+                up.abort()
 
     def _head(self, outlet: Outlet, own: bytes, secret: str, path: bytes) -> bytes:
         fields = "".join(f"{name}: {value}\r\n" for name, value in VENDORS[outlet.vendor.name].headers).encode()
@@ -216,10 +222,8 @@ class Prober:
         done, body, n = x
         if content and len(body) < BODY_BYTES_MAX:
             body += content
-        if ended:
-            up.abort()
-            if not done.done():
-                done.set_result(Probed(n, up.status, "", up.status, body=bytes(body)))
+        if ended and not done.done():
+            done.set_result(Probed(n, up.status, "", up.status, body=bytes(body)))
 
     def on_lost(self, x: Any, up: Upstream, reason: str) -> None:
         """No list."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -128,6 +129,23 @@ async def test_a_silent_upstream_is_given_up(house: House) -> None:
     assert (done.status, done.reason) == (0, "timeout")
     assert house.worker.gateway.world.outlets[1].abilities["gpt-4"].breaker.troubled
     await house.until(lambda: not house.worker.gateway.live)
+
+
+async def test_a_list_that_never_comes_leaves_no_connection(house: House) -> None:
+    async def keep_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(keep_silent, "127.0.0.1", 0)
+    channel = house.worker.gateway.world.outlets[1].channel
+    channel.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    house.worker.gateway.world.put(link.Put("channel", [msgspec.Raw(link.encode(channel))]))
+    done = await probe(house, Probe(1, 1, 10, "", "/v1/models", b"", 100))
+    assert (done.status, done.reason) == (0, "timeout")
+    origin = house.worker._prober._pool.origin(house.worker.gateway.world.outlets[1].origin.key)
+    await house.until(lambda: not origin.open)
+    server.close()
 
 
 async def test_the_list_of_models(house: House) -> None:
