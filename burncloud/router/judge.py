@@ -32,7 +32,7 @@ class Judge:
         """Whether what came with 200 is no answer, or one after which another model is to be asked."""
         endpoint = x.target.endpoint
         assert endpoint is not None
-        if not verdict.is_answer(endpoint, body, reading):
+        if not verdict.is_answer(endpoint, body, reading, x.translation is None):
             x.reading = None
             self._failed(x, Fault("broken" if body else "empty", x.status))
             return True

@@ -19,6 +19,17 @@ from burncloud.router.routes import Endpoint
 FREE_FORM: Final = frozenset(("audio",))
 """Endpoints whose answers need not be JSON: sounds, subtitles."""
 HTML: Final = (b"text/html", b"application/xhtml")
+MEMBERS: Final[dict[str, tuple[str, ...]]] = {
+    "chat.completions": ("choices",),
+    "completions": ("choices",),
+    "responses": ("output",),
+    "messages": ("content",),
+    "generateContent": ("candidates", "promptFeedback"),
+    "streamGenerateContent": ("candidates", "promptFeedback"),
+    "embeddings": ("data",),
+}
+"""API → what an answer of it holds, one of these."""
+_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _valid: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -32,16 +43,31 @@ def json_is_due(endpoint: Endpoint) -> bool:
     return endpoint.name not in FREE_FORM
 
 
-def is_answer(endpoint: Endpoint, body: bytes, reading: Reading | None) -> bool:
+def is_answer(endpoint: Endpoint, body: bytes, reading: Reading | None, own: bool = True) -> bool:
     """Whether a whole body, not compressed, that came with 200 is an answer.  `reading`: of it, if it was read.
 
-    What the vendor complains of to the client (a prompt too long, content it will not take) is one.
+    What the vendor complains of to the client (a prompt too long, content it will not take) is one.  `own`: it is in
+    the client's dialect; any other is looked at when it is translated.
     """
     if not body:
         return False
-    if reading is not None and reading.error and not complaint_in(body):
+    if reading is not None and reading.error:
+        return bool(complaint_in(body))
+    if json_is_due(endpoint) and not is_json(body):
         return False
-    return not json_is_due(endpoint) or is_json(body)
+    return not own or reading is None or reading.usage is not None or bool(reading.finish) or _says(endpoint, body)
+
+
+def _says(endpoint: Endpoint, body: bytes) -> bool:
+    """Whether JSON without usage and finish has what such an answer is about: errors come in forms of all kinds."""
+    members = MEMBERS.get(endpoint.name)
+    if members is None:
+        return True
+    try:
+        said = _object(body)
+    except BAD_JSON:
+        return endpoint.dialect == "gemini" or body[:64].lstrip()[:1] != b"["  # a stream as an array, or as lines
+    return any(member in said for member in members)
 
 
 def is_json(body: bytes) -> bool:

@@ -55,8 +55,8 @@ def test_plain_content_down(
     """Any bytes of any type, to HTTP/1.1 and to HTTP/1.0."""
     with Dialogue() as d:
         client = d.client()
-        if kind == "application/json":  # of a chat nothing but JSON is an answer
-            body, message = json.dumps({"said": body.decode("latin-1")}).encode(), post(chat())
+        if kind == "application/json":  # of a chat nothing but JSON with choices is an answer
+            body, message = json.dumps({"choices": [], "said": body.decode("latin-1")}).encode(), post(chat())
         else:
             message = post(chat(), "/v1/audio/speech")
         client >> (message.replace(b"HTTP/1.1", b"HTTP/1.0", 1) if old else message)

@@ -15,6 +15,7 @@ PAGE = b"<!doctype html><html><body>Welcome to nginx</body></html>"
 TRUNCATED = completion()[:-20]
 ERROR = body_of({"error": {"message": "overloaded", "type": "server_error", "code": None}})
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+DETAIL = b'{"detail": "Internal Server Error"}'
 MESSAGES = b'{"type":"error","error":{"type":"overloaded_error","message":"x"}}'
 
 
@@ -24,7 +25,7 @@ MESSAGES = b'{"type":"error","error":{"type":"overloaded_error","message":"x"}}'
     answer(b"OK", kind="text/plain"), HEAD + in_chunks(ERROR, (10,)),
     answer(completion())[:-5],
     answer(b"", status=202), answer(PAGE, status=201), answer(TRUNCATED, status=206), answer(ERROR, status=203),
-    b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n", answer(DETAIL), HEAD + in_chunks(DETAIL), answer(b"{}"), answer(b"[]"),
 ])  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_next_channel(said: bytes, stream: bool) -> None:
@@ -62,7 +63,7 @@ def test_a_good_status_of_another_number(stream: bool) -> None:
             assert d.receipts()[0].charge > 0
 
 
-@pytest.mark.parametrize("said", [PAGE, TRUNCATED, ERROR, b""])
+@pytest.mark.parametrize("said", [PAGE, TRUNCATED, ERROR, b"", DETAIL, b"{}", b"[]"])
 def test_of_another_dialect(said: bytes) -> None:
     """The same where the answer is translated."""
     with Dialogue(channels(2)) as d:
@@ -85,7 +86,8 @@ def test_nobody_else() -> None:
 
 @pytest.mark.parametrize("said", [
     completion(), body_of({"choices": [{"finish_reason": "content_filter", "message": {"content": None}}]}),
-    body_of({"error": {"message": "no", "code": "context_length_exceeded"}}),
+    body_of({"error": {"message": "no", "code": "context_length_exceeded"}}), body_of({"choices": []}),
+    b'{"choices": []}\n{"choices": []}',
 ])  # fmt: skip
 def test_what_is_an_answer(said: bytes) -> None:
     """A filter's stop is one; so is a complaint about the prompt."""
