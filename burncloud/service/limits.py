@@ -13,6 +13,7 @@ from burncloud.database.engine import Database
 from burncloud.database.limits import LimitRow
 from burncloud.domain.budgets import DAILY, MONTHLY, first_day
 from burncloud.domain.money import AMOUNT_NANO_MAX
+from burncloud.domain.names import STAR
 from burncloud.errors import INVALID_REQUEST, NOT_FOUND, Refusal
 from burncloud.service import channels, groups, tokens, users
 from burncloud.service.prices import check_model
@@ -105,6 +106,8 @@ async def _name(conn: Conn, kind: str, which: str) -> str:
     check_model(which)
     if not which:
         raise Refusal(NOT_FOUND, "Name the model, like gpt-4")
+    if STAR in which:
+        raise Refusal(INVALID_REQUEST, "A limit is for one model: its whole name, without a star")
     return f"model:{which}"
 
 

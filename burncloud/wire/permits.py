@@ -273,7 +273,7 @@ class SharedWindows(Windows):
                 return Full(account, TOKEN_LIMIT, -1 if tokens > account.tokens else WINDOW_MS)
             return Full(account, TOKEN_LIMIT, self._retry_ms(at, TOKEN_CELLS, most - tokens, now_ms))
         if account.concurrency >= 0 and words[at + FLYING] >= flights:
-            return Full(account, FLIGHT_LIMIT, 1000)
+            return Full(account, FLIGHT_LIMIT, 1000 if account.concurrency else -1)
         return None
 
     def _bounds(self, account: Account, at: int, now_ms: int, away: bool, nodes: int) -> Sequence[int]:

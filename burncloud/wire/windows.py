@@ -142,7 +142,7 @@ class Windows:
                     room = account.tokens - tokens
                     return Full(account, TOKEN_LIMIT, self._retry_ms(at, TOKEN_CELLS, room, now_ms))
                 if 0 <= account.concurrency <= words[at + FLYING]:
-                    return Full(account, FLIGHT_LIMIT, 1000)
+                    return Full(account, FLIGHT_LIMIT, 1000 if account.concurrency else -1)
             self._put_down(accounts, tokens, cell)
             return None
         finally:

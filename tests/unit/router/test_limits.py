@@ -147,6 +147,14 @@ def test_all_channels_full_for_longer_than_anybody_waits() -> None:
         assert (refused.status, refused.field("retry-after")) == (429, "61")
 
 
+@pytest.mark.parametrize("nothing", [Limit("channel:1", 0), Limit("channel:1", concurrency=0)])
+def test_for_a_channel_that_takes_nothing_nobody_waits(nothing: Limit) -> None:
+    with Dialogue() as d:
+        d.put("limit", nothing)
+        assert ask(d).answer().status == 429
+        assert not d.gateway.limits.waiting
+
+
 def test_requests_wait_for_a_place_and_tokens_take_turns() -> None:
     with Dialogue() as d:
         d.put("token", OTHER)

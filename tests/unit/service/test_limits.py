@@ -97,6 +97,7 @@ async def test_a_change_of_one_reads_no_other(db: Database, monkeypatch: pytest.
         ("channel", "none", {"requests": 5}, "no channel"),
         ("user", "admin", {"requests": -2}, "between"),
         ("model", "", {"requests": 1}, "model"),
+        ("model", "gpt-*", {"requests": 1}, "star"),
     ],
 )
 async def test_what_cannot_be(db: Database, kind: str, which: str, changes: dict[str, int], said: str) -> None:

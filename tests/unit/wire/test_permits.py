@@ -170,6 +170,7 @@ def test_a_limit_of_nothing_and_a_request_larger_than_all(now: Clock) -> None:
     none, small = Account("a", 1, requests=0), Account("b", 2, tokens=10)
     assert table.claim([none], 0) == Full(none, "requests", -1)
     assert table.claim([small], 11) == Full(small, "tokens", -1)
+    assert table.claim([Account("c", 3, concurrency=0)], 0)[2] == -1  # type: ignore[index]  # it is full
     halved = account(requests=1)
     full = table.alone([halved], 0, True, 2)
     assert full is not None
