@@ -26,7 +26,7 @@ def first_content(head: bytes, dialect: str, endpoint: str, encoding: str = "") 
     """The commit-point test on the first bytes of an SSE answer (all of it so far).
 
     "wait": only comments, pings, role-only chunks and other openings so far; "content": something that a
-    user would miss, or the end; "error": an error event came first.  An event that is not complete yet
+    user would miss, or the end; "error": an error event came first, or [DONE] with nothing before it.  An event that is not complete yet
     says nothing.  A payload that the dialect does not know is content: it is not ours to hold,
     and so is what is encoded in a way that we cannot read.
     """
@@ -51,6 +51,8 @@ def first_said(head: bytes, dialect: str, endpoint: str, encoding: str = "") -> 
             return "error", event
         if not payload:
             continue
+        if payload.strip() == b"[DONE]":
+            return "error", event  # and nothing was said before it, not even why
         tally = Tally()
         known = reader.event(payload, tally)
         if tally.error:

@@ -32,7 +32,7 @@ CHAT = [
     (sse(delta(reasoning_content="H")), "content"),
     (sse(delta(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": ""}}])), "content"),
     (sse({"choices": [{"delta": {}, "finish_reason": "stop"}]}), "content"),
-    (sse("[DONE]"), "content"),
+    (sse("[DONE]"), "error"),
     (sse("not json"), "content"),
     (sse({"error": {"message": "overloaded"}}), "error"),
     (sse(delta(role="assistant"), {"error": "overloaded"}), "error"),

@@ -399,6 +399,18 @@ def test_a_stream_that_begins_with_an_error_is_asked_for_again() -> None:
             assert (b"Hi" if well else b"overloaded") in client.answer().body
 
 
+@pytest.mark.parametrize("before", [b"", delta("", role="assistant")])
+def test_a_stream_of_nothing(before: bytes) -> None:
+    """[DONE] and neither content nor a reason to end before it: the next channel answers."""
+    with Dialogue(channels(2)) as d:
+        client = d.client()
+        client >> post(chat(stream=True))
+        d.upstream() << stream_head() + chunk(before + DONE) + LAST
+        assert client.received == b""
+        d.upstream() << stream_head() + chunk(delta("Hi") + delta(finish="stop") + DONE) + LAST
+        assert b"Hi" in client.answer().body
+
+
 def test_a_rival_that_begins_with_an_error_wins_nothing() -> None:
     """Nobody else is left than the first, which is at it."""
     with Dialogue(channels(2), hedge_after_ms="1000") as d:
