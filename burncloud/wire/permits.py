@@ -128,11 +128,18 @@ class SharedWindows(Windows):
         self._give()
 
     def left(self, account: Account) -> tuple[int, int, int]:
-        """What the account has left in all nodes, as last heard."""
+        """What the account has left in all nodes, as last heard; of this node's part, where it decides alone."""
         requests, tokens, flights = Windows.left(self, account)
-        words, at = self._words, account.slot
-        if at < 0 or words[at + UNTIL] <= clock.monotonic_ms():
+        words, at, now_ms = self._words, account.slot, clock.monotonic_ms()
+        if at < 0:
             return requests, tokens, flights
+        if words[at + UNTIL] <= now_ms:
+            most, most_tokens, places = self._part(account, at, now_ms)
+            return (
+                min(requests, max(0, most - words[at + REQUESTS])),
+                min(tokens, max(0, most_tokens - words[at + TOKENS])),
+                min(flights, max(0, places - words[at + FLYING])),
+            )
         return (
             min(requests, max(0, self._free(at, REQUESTS_GIVEN) + words[at + REQUEST_ROOM])),
             min(tokens, max(0, self._free(at, TOKENS_GIVEN) + words[at + TOKEN_ROOM])),
@@ -290,8 +297,12 @@ class SharedWindows(Windows):
             ):
                 spare = words[at + room] // nodes if away else 0
                 words[at + bound] = words[at + own] + max(0, self._free(at, given)) + spare if fresh else -1
+        return self._part(account, at, now_ms)
+
+    def _part(self, account: Account, at: int, now_ms: int) -> tuple[int, int, int]:
+        words = self._words
         requests, tokens, flights = account.part
-        if now_ms - words[at + ALONE] < SETTLED_MS:
+        if words[at + ALONE] and now_ms - words[at + ALONE] < SETTLED_MS:
             if words[at + REQUEST_BOUND] >= 0:
                 requests = min(requests, words[at + REQUEST_BOUND])
             if words[at + TOKEN_BOUND] >= 0:

@@ -162,7 +162,9 @@ def test_what_is_left_of_the_whole(now: Clock) -> None:
     give(table, one, 2, 100, room=3)
     assert table.left(one) == (5, 103, -1)
     now.now_ms += VALID_MS
-    assert table.left(one) == (10, 1000, -1)  # nobody knows
+    assert table.left(one) == (5, 500, -1)  # alone it has its part
+    assert table.alone([one], 50, True, 2) is None
+    assert table.left(one) == (2, 51, -1)  # and of that, for a window, what it had and its part of what was free
 
 
 def test_a_limit_of_nothing_and_a_request_larger_than_all(now: Clock) -> None:
