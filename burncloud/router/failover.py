@@ -124,10 +124,17 @@ class Failover:
         x.route, x.tried = route, tuple(one for one in route.members if one.outlet.id in failed)
         return route.pick(x.tried)
 
-    def resort(self, x: Exchange) -> Ability | None:
-        """All that were not asked yet rest: one that only failed of late is asked all the same."""
-        found = [ability for ability in x.route.members if ability not in x.tried and may_resort(ability)]
-        return min(found, key=rests_until, default=None)
+    def resort(self, x: Exchange, full: bool = False) -> Ability | None:
+        """All that were not asked yet rest: one that only failed of late is asked all the same.
+
+        `full`: also one that is at its limits, where the request waits in line.
+        """
+        left = [one for one in x.route.members if one not in x.tried and (full or not one.outlet.full)]
+        return min(filter(may_resort, left), key=rests_until, default=None)
+
+    def anyone(self, x: Exchange) -> Ability | None:
+        """One that was not asked yet, also one that rests."""
+        return self.another(x) or self.resort(x)
 
     def has_more(self, x: Exchange, same: bool, settings: Settings) -> bool:
         """Whether another attempt may follow the one under way, should that fail; `same`: also where it failed."""
@@ -178,7 +185,7 @@ class Failover:
         """
         if self._fallbacks.take(x, UNAVAILABLE):
             return None
-        found = self.resort(x)
+        found = self.resort(x, True)
         if found is not None:
             return found
         abilities = [ability for ability in x.route.members if ability not in x.tried]

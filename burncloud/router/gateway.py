@@ -121,7 +121,7 @@ class Gateway:
         hands = (*again[:2], self._written, self.answers.lament, self.arrivals.is_roomy, aside[0])
         self.rescues = Rescues(self.world, self.health, self._loop, lambda: self._settings, *hands)
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
-        self.limits.another = self.rescues.another = self.failover.another
+        self.limits.another, self.rescues.another = self.failover.another, self.failover.anyone
         self.limits.proceed, self.failover.wait = self._admitted, self.limits.wait_for
         self.fallbacks.count = self.limits.stand_in
         counted = (lambda x: self._move(x, None), self.limits)

@@ -76,7 +76,7 @@ class Rescues:
         self._written = written
         self._give_up = give_up
         self.another: Callable[[Exchange], Ability | None] = lambda x: x.route.pick(x.tried)
-        """The next channel that was not asked yet."""
+        """The next channel that was not asked yet, also one that only failed of late."""
         self._is_roomy = is_roomy
         self._translator = translator
         self._room = Room()

@@ -275,3 +275,19 @@ def test_another_key_may_have_the_model() -> None:
             if d.silent:
                 break
         assert client.answer().status == 503
+
+
+def test_a_channel_at_its_limits_is_no_last_resort() -> None:
+    """Another one failed: it is asked once more, rather than that the client hears of limits."""
+    with Dialogue(channels(2), retry_same_ms="100") as d:
+        other = d.gateway.world.outlets[2]
+        other.full = True
+        other.look()
+        client = d.client()
+        client >> post(chat())
+        first = d.upstream()
+        first << problem(500)
+        assert d.silent
+        d.later(0.5)
+        d.upstream() << answer(completion())
+        assert client.answer().field("x-burncloud-channel") == "ch_1"

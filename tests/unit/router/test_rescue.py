@@ -392,3 +392,21 @@ def test_a_spare_that_was_edited_meanwhile() -> None:
         assert second.origin is not up.origin
         second << stream_head() + chunk(delta(" fox") + delta("", finish="stop") + usage_chunk() + DONE) + LAST
         assert text_of(chunks_of(client)) == "The quick fox"
+
+
+def test_one_that_only_rests_goes_on() -> None:
+    """It had a bad minute; nobody else is left, and the client waits in the middle of a sentence."""
+    with Dialogue(channels(2)) as d:
+        other = d.gateway.world.outlets[2]
+        other.abilities[MODEL].breaker.cool(d.loop.time(), "broken", 20)
+        other.look()
+        client = d.client()
+        client >> post(chat(stream=True))
+        up = d.upstream()
+        up << stream_head() + chunk(delta("One ")) + chunk(delta("two "))
+        up.hang_up()
+        d.later(0.1)
+        whole = delta("One two three") + delta(finish="stop") + DONE
+        d.upstream() << stream_head() + chunk(whole) + LAST
+        assert b"three" in client.answer().body
+        assert [attempt.reason for attempt in d.receipts()[0].attempts] == ["first", "continue"]
