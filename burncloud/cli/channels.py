@@ -71,10 +71,10 @@ def list_(after: After = 0, limit: Limit = 1000, json: AsJson = False) -> None:
     found = run(work, json)
     if json:
         output.emit([as_json(row) | {"state": stands.worst} for row, stands in found])
-        return
-    titles = ["id", "name", "type", "models", "groups", "priority", "weight", "used", "enabled", "state"]
-    cells = [[*_cells(row), stands.summary()] for row, stands in found]
-    output.table(titles, cells, right=["id", "priority", "weight", "used"])
+    else:
+        titles = ["id", "name", "type", "models", "groups", "priority", "weight", "used", "enabled", "state"]
+        cells = [[*_cells(row), stands.summary()] for row, stands in found]
+        output.table(titles, cells, right=["id", "priority", "weight", "used"])
     output.more(found[-1][0].id if found else 0, len(found) == limit)
 
 

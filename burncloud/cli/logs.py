@@ -43,9 +43,21 @@ def list_(
     found = run(work, json)
     if json:
         output.emit([as_json(row) for row in found])
-        return
-    titles = ["time (UTC)", "user", "token", "model", "channel", "input", "output", "charge", "state", "status", "ms"]
-    output.table(titles, [_cells(row) for row in found], right=["input", "output", "charge", "status", "ms"])
+    else:
+        titles = [
+            "time (UTC)",
+            "user",
+            "token",
+            "model",
+            "channel",
+            "input",
+            "output",
+            "charge",
+            "state",
+            "status",
+            "ms",
+        ]
+        output.table(titles, [_cells(row) for row in found], right=["input", "output", "charge", "status", "ms"])
     if len(found) == limit:
         output.note(f"More: --before {logs.cursor(found[-1])}")
 

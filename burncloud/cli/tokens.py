@@ -57,9 +57,9 @@ def list_(
     found = run(lambda s: tokens.list_tokens(s.db, user, after, limit), json)
     if json:
         output.emit([as_json(token) for token in found])
-        return
-    titles = ["id", "key", "name", "user", "quota", "used", "expires", "models", "enabled"]
-    output.table(titles, [_cells(token) for token in found], right=["id", "quota", "used"])
+    else:
+        titles = ["id", "key", "name", "user", "quota", "used", "expires", "models", "enabled"]
+        output.table(titles, [_cells(token) for token in found], right=["id", "quota", "used"])
     output.more(found[-1].id if found else 0, len(found) == limit)
 
 

@@ -33,9 +33,9 @@ def list_(after: After = 0, limit: Limit = 1000, json: AsJson = False) -> None:
     found = run(lambda s: users.list_users(s.db, after, limit), json)
     if json:
         output.emit([as_json(user) for user in found])
-        return
-    titles = ["id", "name", "role", "group", "quota", "used", "enabled"]
-    output.table(titles, [_cells(user) for user in found], right=["id", "quota", "used"])
+    else:
+        titles = ["id", "name", "role", "group", "quota", "used", "enabled"]
+        output.table(titles, [_cells(user) for user in found], right=["id", "quota", "used"])
     output.more(found[-1].id if found else 0, len(found) == limit)
 
 

@@ -104,5 +104,6 @@ def test_a_key_file_is_one_key(cli: Cli) -> None:
 def test_a_page_says_that_there_is_more(cli: Cli) -> None:
     for name in ("one", "two"):
         cli("channel", "add", "--type", "openai", "--name", name, "--models", "m", "--key", "sk-x")
-    assert cli("channel", "list", "--limit", "1").err.splitlines()[-1] == "More: --after 1"
+    for form in ((), ("--json",)):
+        assert cli("channel", "list", "--limit", "1", *form).err.splitlines()[-1] == "More: --after 1"
     assert "More" not in cli("channel", "list", "--limit", "3").err

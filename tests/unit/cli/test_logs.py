@@ -46,7 +46,8 @@ def test_pages_and_filters(cli: Cli) -> None:
     first = cli("log", "list", "--limit", "2", "--json").json
     second = cli("log", "list", "--limit", "2", "--before", first[-1]["cursor"], "--json").json
     assert [row["x"] for row in first + second] == [5, 4, 3, 2]
-    assert f"--before {first[-1]['cursor']}" in cli("log", "list", "--limit", "2").err
+    for form in ((), ("--json",)):
+        assert f"--before {first[-1]['cursor']}" in cli("log", "list", "--limit", "2", *form).err
     assert [row["x"] for row in cli("log", "list", "--user", "1", "--model", "m0", "--json").json] == [4, 2]
     assert cli("log", "list", "--token", "9", "--json").json == []
     assert cli("log", "list", "--since", "1h", "--json").json == []

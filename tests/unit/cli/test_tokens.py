@@ -80,5 +80,6 @@ def test_a_page_says_that_there_is_more(cli: Cli) -> None:
     cli("user", "create", "alice")
     for _ in range(2):
         cli("token", "create", "--user", "alice")
-    assert cli("token", "list", "--limit", "1").err.splitlines()[-1] == "More: --after 1"
+    for form in ((), ("--json",)):
+        assert cli("token", "list", "--limit", "1", *form).err.splitlines()[-1] == "More: --after 1"
     assert "More" not in cli("token", "list", "--limit", "3").err

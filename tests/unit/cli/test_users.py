@@ -61,5 +61,6 @@ def test_pages(cli: Cli) -> None:
 
 def test_a_page_says_that_there_is_more(cli: Cli) -> None:
     cli("user", "create", "alice")
-    assert cli("user", "list", "--limit", "1").err.splitlines()[-1] == "More: --after 1"
+    for form in ((), ("--json",)):
+        assert cli("user", "list", "--limit", "1", *form).err.splitlines()[-1] == "More: --after 1"
     assert "More" not in cli("user", "list", "--limit", "3").err
