@@ -12,6 +12,7 @@ import msgspec
 
 from burncloud.domain.parts import FORBIDDEN, REFUSED
 from burncloud.router import verdict
+from burncloud.router.breaker import RETRY_AFTER_S_MAX
 from burncloud.router.exchange import Exchange
 from burncloud.wire.upstream import Upstream
 
@@ -49,5 +50,5 @@ def fault_of(x: Exchange, up: Upstream) -> Fault | None:
         return None  # of the key or of the prompt: its body tells (judge.py)
     if status != 200 and status not in CLIENT_FAULTS:
         kind = "busy" if status == 429 else REFUSALS.get(status, "broken")
-        return Fault(kind, status, head.retry_after_s)
+        return Fault(kind, status, min(head.retry_after_s, int(RETRY_AFTER_S_MAX)))
     return Fault("broken", status) if status == 200 and verdict.is_page(head.content_type) else None

@@ -51,6 +51,11 @@ def test_it_is_waited_for_as_long_as_it_says() -> None:
         client >> post(chat())
         d.upstream() << problem(429, "slow down", "retry-after: 60")
         assert (client.answer().status, client.answers()[-1].field("retry-after")) == (429, "60")
+    with Dialogue() as d:
+        client = d.client()
+        client >> post(chat())
+        d.upstream() << problem(429, "slow down", "retry-after: Fri, 31 Dec 9999 23:59:59 GMT")
+        assert (client.answer().status, client.answers()[-1].field("retry-after")) == (429, "600")
 
 
 def test_a_refused_key_is_not_asked_again() -> None:
