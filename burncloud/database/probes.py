@@ -62,6 +62,12 @@ async def ask_again(conn: Conn, node: str, since: int, result: dict[str, Any]) -
     await conn.execute(mine.values(state=ASKED, node=""))
 
 
+async def end_lost(conn: Conn, live: Sequence[str], result: dict[str, Any]) -> None:
+    """What runs at none of these nodes is done, with this result."""
+    lost = (probes.c.state == RUNNING) & probes.c.node.not_in(live)
+    await conn.execute(update(probes).where(lost).values(state=DONE, result=result))
+
+
 async def any_open(conn: Conn, node: str, since: int) -> bool:
     """Whether this node runs any, or one is asked since then that nobody has taken."""
     running = (probes.c.state == RUNNING) & (probes.c.node == node)

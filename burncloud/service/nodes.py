@@ -16,7 +16,7 @@ from burncloud import clock, logs
 from burncloud.database import journals
 from burncloud.database.engine import Database, transient
 from burncloud.database.events import newest_kind
-from burncloud.service import events
+from burncloud.service import events, probes
 from burncloud.service.snapshots import Snapshots
 
 LOOK_S: Final = 1.0
@@ -58,16 +58,18 @@ class Nodes:
 
 
 async def follow(db: Database, node: str, snapshots: Snapshots) -> None:
-    """Keep the limits divided; ends only by cancellation.  A SQLite file has one node."""
+    """Keep the limits divided, and end what dead nodes left; ends only by cancellation.  A SQLite file has one node."""
     nodes = Nodes(db, node)
-    known = [node]
+    known: list[str] = []
     while True:
         try:
-            live = known if db.path is not None else await nodes.live()
+            live = [node] if db.path is not None else await nodes.live()
             if live != known:
+                await probes.end_lost(db, live)
+                if len(live) > 1 or known:
+                    log.warning("limits are divided among the nodes that are live: %s", ", ".join(live))
+                    await snapshots.divide(live.index(node), len(live))
                 known = live
-                log.warning("limits are divided among the nodes that are live: %s", ", ".join(live))
-                await snapshots.divide(live.index(node), len(live))
         except Exception as error:
             if not transient(error):
                 raise

@@ -122,6 +122,12 @@ async def look(db: Database, ids: Sequence[int]) -> list[ProbeRow]:
         return await rows.get_probes(conn, ids)
 
 
+async def end_lost(db: Database, live: Sequence[str]) -> None:
+    """What other nodes than these ran, nobody runs any more."""
+    result = {"ok": False, "error": INTERRUPTED}
+    await db.run(partial(rows.end_lost, live=live, result=result))
+
+
 async def prune(conn: Conn) -> None:
     """Forget the old ones."""
     await rows.prune_probes(conn, clock.now_s() - KEEP_S, KEEP)

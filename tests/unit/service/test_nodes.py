@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
 
 from burncloud import clock
 from burncloud.database import journals
-from burncloud.database.engine import Database
+from burncloud.database import probes as rows
+from burncloud.database.engine import Database, open_database
 from burncloud.database.events import EventRow
+from burncloud.database.migrate import ensure_schema
 from burncloud.domain.snapshot import Limit
-from burncloud.service import events, limits, nodes
+from burncloud.service import events, limits, nodes, probes
 from burncloud.service.snapshots import divided
 from tests.unit.service.test_snapshots import Following
 
@@ -58,6 +61,51 @@ async def test_a_node_that_crashed_for_good_is_gone_some_day(db: Database, monke
     now_ms += nodes.GONE_MS  # the database was away, or we stood still
     assert await watch.live() == ["a", "b", "c"]
     assert await nodes.Nodes(db, "a").live() == ["a", "b", "c"]
+
+
+async def test_what_a_dead_node_tested_is_over(db: Database) -> None:
+    async with db.begin() as conn:
+        ids = await rows.ask_probes(conn, [rows.ProbeRow(0, at, 1, 1, "m", "chat") for at in (1, 2, 3)])
+        await rows.take_probes(conn, "dead", 0)
+        await rows.ask_again(conn, "dead", 2, {})
+        await rows.take_probes(conn, "a", 3)
+        await rows.take_probes(conn, "dead", 2)
+    async with Following(db) as following, following_nodes(db, following):
+        async with asyncio.timeout(5):
+            while (found := await probes.look(db, ids))[1].state != rows.DONE:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert [row.state for row in found] == [rows.DONE, rows.DONE, rows.RUNNING]
+    assert found[1].result == {"ok": False, "error": probes.INTERRUPTED}
+
+
+async def test_a_division_that_failed_is_made_up_for(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "LOOK_S", 0.01)
+    db = open_database(postgres_url)
+    await ensure_schema(db)
+    await limits.update_limits(db, "model", "m", {"requests": 5})
+    await opened(db, "b")
+    async with Following(db) as following:
+        divide, tries = following.snapshots.divide, []
+
+        async def fail_once(*part: int) -> None:
+            tries.append(part)
+            if len(tries) == 1:
+                raise OSError
+            await divide(*part)
+
+        monkeypatch.setattr(following.snapshots, "divide", fail_once)
+        async with following_nodes(db, following):
+            await following.sees(lambda: following.world.of("limit")["model:m"].requests == 3)
+    await db.close()
+
+
+@contextlib.asynccontextmanager
+async def following_nodes(db: Database, following: Following) -> AsyncIterator[None]:
+    task = asyncio.create_task(nodes.follow(db, "a", following.snapshots))
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def test_limits_are_divided_as_nodes_come(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
