@@ -32,6 +32,7 @@ CODES: Final[dict[str, str]] = {
     "model_context_window_exceeded": TOO_LONG,
     "string_above_max_length": TOO_LONG,  # OpenAI: one text alone is more than the model takes
     "prompt_too_long": TOO_LONG,
+    "tokens_limit_reached": TOO_LONG,  # GitHub Models
     "content_filter": FILTERED,  # Azure
     "content_policy_violation": FILTERED,  # OpenAI, LiteLLM
     "responsibleaipolicyviolation": FILTERED,  # Azure's inner code
@@ -56,19 +57,25 @@ _SENTENCES: Final = (
         r"maximum context length|maximum context window|context[ _]length[ _]exceeded|exceeds? the context"
         r"|exceeds? the (?:model'?s? )?(?:maximum|available) (?:context|number of (?:input )?tokens)"
         r"|prompt is too long|input is too long|input length and `?max_tokens`? exceed"
-        r"|input token count .{0,40}exceeds|too many (?:input )?tokens|request (?:too large|exceeds).{0,60}tokens"
-        r"|larger than the (?:maximum )?context|range of input length|reduce the length of the (?:messages|prompt)",
+        r"|input token count .{0,40}(?:exceeds|but model only supports)|too many (?:input )?tokens"
+        r"|request (?:body )?(?:too large|exceeds).{0,160}tokens|input tokens exceeds? maximum length"
+        r"|larger than the (?:maximum )?context|range of input length|reduce the length of the (?:messages|prompt)"
+        r"|maximum prompt length is|exceeded model token limit|context window exceeds limit|prompt exceeds max length"
+        r"|(?:longer|greater) than the (?:model'?s )?(?:maximum )?(?:model|context) length"
+        r"|`inputs` tokens \+ `max_new_tokens` must be",
         re.IGNORECASE,
     )),
     (FILTERED, re.compile(
         r"content (?:management|filtering?) policy|content[ _]policy|usage polic(?:y|ies)"
-        r"|blocked by (?:the )?content filter|flagged as potentially violating|inappropriate content",
+        r"|blocked by (?:the )?content filter|flagged as potentially violating|inappropriate content"
+        r"|content exists risk|considered high risk|content violates usage guidelines",
         re.IGNORECASE,
     )),
 )  # fmt: skip
 """Of vendors without a code for it: Anthropic ("prompt is too long: … > … maximum"), Gemini ("The input token count (…)
 exceeds the maximum number of tokens allowed"), Bedrock, Mistral, vLLM, llama.cpp ("… exceeds the available context
-size"), Alibaba ("Range of input length should be …")."""
+size"), Alibaba ("Range of input length should be …"), xAI, Moonshot, MiniMax, Together, TGI, SGLang, LM Studio;
+DeepSeek of content."""
 
 _OF_THE_CHANNEL: Final = (
     (REFUSED, re.compile(
@@ -102,8 +109,8 @@ _OWN_STATUSES: Final = frozenset((400, 404, 422, 424))
 _PLACES: Final = ("code", "type", "message")
 """Where they stand in an error."""
 
-_MODERATED: Final = re.compile(rb"requires moderation|\bflagged_input\b")
-"""OpenRouter's 403 for a prompt; any other 403 speaks of the key."""
+_MODERATED: Final = re.compile(rb"requires moderation|\bflagged_input\b|Content violates usage guidelines")
+"""OpenRouter's 403 for a prompt, and xAI's; any other 403 speaks of the key."""
 
 
 class _Response(msgspec.Struct):

@@ -31,6 +31,17 @@ TOO_LONG_SAID = [
     said("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]",
          code="invalid_parameter_error"),
     b"prompt is too long",
+    b'{"code": "x", "error": "This model\'s maximum prompt length is 131072 but the request contains 200000 tokens."}',
+    said("Invalid request: Your request exceeded model token limit: 8192 (requested: 9000)"),
+    said("invalid params, context window exceeds limit (2013)"),
+    said("Unable to submit request because the input token count is 9 but model only supports up to 8.", code=400),
+    b'{"message": "Input Tokens Exceeded: Number of input tokens exceeds maximum length. Please update the input."}',
+    said("The input (9000 tokens) is longer than the model's context length (4096 tokens)."),
+    said("The decoder prompt (length 9000) is longer than the maximum model length of 4096."),
+    said("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000 `inputs` tokens"),
+    said("Request too large for model `llama-3.3-70b-versatile` in organization `org_1` service tier `on_demand` on "
+         "tokens per minute (TPM): Limit 6000, Requested 9000", type="tokens", code="rate_limit_exceeded"),
+    said("Request body too large for gpt-4o model. Max size: 8000 tokens.", code="tokens_limit_reached"),
 ]  # fmt: skip
 FILTERED_SAID = [
     said("The response was filtered due to the prompt triggering Azure OpenAI's content management policy.",
@@ -38,6 +49,8 @@ FILTERED_SAID = [
     said("rejected", code="content_policy_violation"),
     said("Input data may contain inappropriate content.", code="data_inspection_failed"),
     said("Your request was flagged as potentially violating our usage policy.", code="invalid_prompt"),
+    said("Content Exists Risk", type="invalid_request_error", code="invalid_request_error"),
+    said("The request was rejected because it was considered high risk", type="content_filter"),
 ]  # fmt: skip
 ELSE_SAID = [
     said("Invalid value for 'temperature': must be at most 2", code="invalid_value"),
@@ -76,6 +89,8 @@ def test_something_else(body: bytes) -> None:
     (400, said("", code="billing_hard_limit_reached"), REFUSED),
     (400, said("User location is not supported for the API use.", status="FAILED_PRECONDITION"), FORBIDDEN),
     (403, said("no"), FORBIDDEN),
+    (403, b'{"code": "The caller does not have permission", "error": "Content violates usage guidelines. Team: t"}',
+     FILTERED),
     (404, said("The model `gpt-9` does not exist or you do not have access to it.", code="model_not_found"), ABSENT),
     (404, said("model: claude-9", type="not_found_error"), ABSENT),
     (404, said("models/gemini-9 is not found for API version v1beta", code=404, status="NOT_FOUND"), ABSENT),
