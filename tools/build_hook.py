@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,20 @@ setup(name="burncloud-native", packages=[], ext_modules=mypycify({arguments!r}, 
 """
 
 
+def can_compile() -> bool:
+    """Whether a C compiler stands ready, and Python's own headers, which Debian packs apart (python3-dev)."""
+    return any(map(shutil.which, COMPILERS)) and Path(sysconfig.get_path("include"), "Python.h").exists()
+
+
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """Compiles the listed modules into the wheel."""
 
     def modules(self) -> list[str]:
         """The source files to compile, relative to the root, sorted; empty: a plain wheel."""
-        if os.environ.get("BURNCLOUD_PURE") or not any(map(shutil.which, COMPILERS)):
-            return []
+        return [] if os.environ.get("BURNCLOUD_PURE") or not can_compile() else self.listed()
+
+    def listed(self) -> list[str]:
+        """Those that pyproject.toml lists, relative to the root, sorted."""
         found = (path for glob in self.config.get("compiled", []) for path in Path(self.root).glob(glob))
         return sorted({path.relative_to(self.root).as_posix() for path in found if path.name != "__init__.py"})
 

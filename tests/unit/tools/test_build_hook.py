@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from tools import build_hook
 from tools.build_hook import REQUIREMENTS, CustomBuildHook
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -16,7 +21,7 @@ def hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CustomBuildHook:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     monkeypatch.delenv("BURNCLOUD_PURE", raising=False)
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(build_hook, "can_compile", lambda: True)
     config = {"compiled": ["burncloud/wire/*.py", "burncloud/wire/pool.py"]}
     return CustomBuildHook(str(tmp_path), config, None, None, str(tmp_path), "wheel")  # type: ignore[arg-type]
 
@@ -32,6 +37,8 @@ def test_without_a_compiler_or_when_told_the_wheel_is_plain(
     monkeypatch.setenv("BURNCLOUD_PURE", "1")
     assert hook.modules() == hook.dependencies() == []
     monkeypatch.delenv("BURNCLOUD_PURE")
+    monkeypatch.undo()
+    monkeypatch.delenv("BURNCLOUD_PURE", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     data: dict[str, object] = {}
     hook.initialize("standard", data)
@@ -43,3 +50,27 @@ def test_an_editable_install_is_always_plain(hook: CustomBuildHook) -> None:
     data: dict[str, object] = {}
     hook.initialize("editable", data)
     assert data == {}
+
+
+def test_nothing_stands_with_one_foot_on_either_side() -> None:
+    """What mypyc lets pass and Python refuses: plain heirs of compiled classes, weak references to their objects."""
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    hook = CustomBuildHook(str(ROOT), table["hooks"]["custom"], None, None, str(ROOT), "wheel")  # type: ignore[arg-type]
+    compiled = {path.removesuffix(".py").replace("/", ".") for path in hook.listed()}
+    assert len(compiled) >= len(table["hooks"]["custom"]["compiled"]), "the list names files that are gone"
+    wrong = []
+    for path in (ROOT / "burncloud").rglob("*.py"):
+        module = path.relative_to(ROOT).as_posix().removesuffix(".py").replace("/", ".")
+        text = path.read_text()
+        if not any(name in text for name in (*compiled, "__weakref__")):
+            continue
+        nodes = list(ast.walk(ast.parse(text)))
+        froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+        origin = {alias.asname or alias.name: node.module for node in froms for alias in node.names}
+        for node in nodes:
+            if isinstance(node, ast.ClassDef) and module not in compiled:
+                bases = [ast.unparse(base).partition("[")[0] for base in node.bases]
+                wrong += [f"{module}: {node.name}({base})" for base in bases if origin.get(base) in compiled]
+            if isinstance(node, ast.Constant) and node.value == "__weakref__" and module in compiled:
+                wrong.append(f"{module}: __weakref__")
+    assert not wrong
