@@ -343,7 +343,7 @@ class Limits:
 
     def _place(self, x: Exchange, seat: Seat, ability: Ability | None) -> tuple[Ability | None, Full | None]:
         """The first that has room, from this one on; else why the last one had none."""
-        tried = x.tried
+        tried = {*x.tried}
         soonest: Full | None = None
         while ability is not None:
             outlet = ability.outlet
@@ -366,7 +366,7 @@ class Limits:
                 self._queue(account)
             if soonest is None or 0 <= full.retry_ms < soonest.retry_ms or soonest.retry_ms < 0:
                 soonest = full
-            tried = (*tried, ability)
+            tried.add(ability)
             ability = x.route.pick(tried)
         return None, soonest
 
