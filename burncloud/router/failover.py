@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import ceil
 from typing import Final
 
 from burncloud import clock
@@ -235,7 +236,9 @@ class Failover:
         elif fault.kind in ("lost", "empty") or (fault.kind == "broken" and fault.status < 400):
             self._conclude(x, BAD_GATEWAY, "", 0)
         else:
-            self._conclude(x, SERVICE_UNAVAILABLE, "No channel could answer, try again", 1)
+            known = x.route.members
+            seconds = 1 if any(map(may_resort, known)) else ceil(wait_s(known, self._loop.time())[0])
+            self._conclude(x, SERVICE_UNAVAILABLE, "No channel could answer, try again", seconds)
 
     def _conclude(self, x: Exchange, row: ErrorRow, text: str, retry_after_s: int) -> None:
         """No attempt answered: a row in the ledger says so, and the client gets the error."""

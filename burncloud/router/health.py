@@ -124,7 +124,9 @@ class Health:
         name, breaker = blamed
         before = breaker.state
         breaker.fault = (kind, status)
-        opened = breaker.turn_off(now, kind) if kind == REFUSED else breaker.failed(now, kind, retry_after_s)
+        # who says when to come back is busy, with whatever status: it is no last resort
+        reason = BUSY if retry_after_s else kind
+        opened = breaker.turn_off(now, kind) if kind == REFUSED else breaker.failed(now, reason, retry_after_s)
         if opened or breaker.state is not before:
             breaker.status = status
             self._tell(name, breaker)

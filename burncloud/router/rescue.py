@@ -418,8 +418,9 @@ def client_dialect(endpoint: Endpoint) -> str:
 
 
 def _others(x: Exchange) -> bool:
-    """Whether there is anybody else who could go on."""
-    return any(one is not x.ability and one not in x.tried for one in x.route.members)
+    """Whether there is anybody else who could go on; whom a rival was quicker than has not failed."""
+    tried = x.race.tried if x.is_rival and x.race is not None else x.tried
+    return any(one is not x.ability and one not in tried for one in x.route.members)
 
 
 def never(asked: Asked) -> str:

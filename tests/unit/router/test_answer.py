@@ -294,7 +294,7 @@ def test_our_account_at_the_upstream(status: int) -> None:
         assert heard.status == 503
         assert heard.json["error"]["code"] == "service_unavailable"
         assert b"sk-up" not in heard.body
-        assert heard.field("retry-after") == "1"
+        assert heard.field("retry-after") == ("1" if status == 403 else "60")  # a key that is off is probed then
         assert d.receipts()[0].attempts[0].status == status
 
 
@@ -309,7 +309,7 @@ def test_the_upstream_s_fault(status: int, becomes: int) -> None:
         d.upstream() << problem(status, "no", "Retry-After: 17")
         heard = client.answer()
         assert heard.status == becomes
-        assert heard.field("retry-after") == {429: "17", 503: "1", 502: ""}[becomes]
+        assert heard.field("retry-after") == {429: "17", 503: "17", 502: ""}[becomes]
 
 
 # Fields (DATAPLANE.md rule 17)

@@ -296,3 +296,21 @@ def test_a_channel_at_its_limits_is_no_last_resort() -> None:
         d.later(0.5)
         d.upstream() << answer(completion())
         assert client.answer().field("x-burncloud-channel") == "ch_1"
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_who_says_when_to_come_back_is_left_alone_until_then(status: int) -> None:
+    """With whatever status; the client hears when, too."""
+    with Dialogue(retry_same_ms="100") as d:
+        client = d.client()
+        client >> post(chat())
+        d.upstream() << problem(status, "later", "retry-after: 30")
+        heard = client.answer()
+        assert (heard.status, heard.field("retry-after")) == (429 if status == 429 else 503, "30")
+        client >> post(chat())
+        assert d.silent
+        assert (client.answer().status, client.answers()[-1].field("retry-after")) == (429, "30")
+        d.later(30.5)
+        client >> post(chat())
+        d.upstream() << answer(completion())
+        assert client.answer().status == 200

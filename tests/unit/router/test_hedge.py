@@ -290,3 +290,17 @@ def test_a_rival_that_cannot_go_there_goes_nowhere(why: str) -> None:
         first << answer(completion())
         assert client.answer().status == 200
         assert flying(d, "channel:3") == 0
+
+
+def test_a_winner_that_breaks_is_gone_on_with_by_the_loser() -> None:
+    """It was slow, and has not failed."""
+    with Dialogue(channels(2), hedge_after_ms=AFTER) as d:
+        client, first, second = raced(d, stream=True)
+        second << stream_head() + chunk(delta("One "))
+        second.hang_up()
+        d.later(0.1)
+        up = d.upstream()
+        assert up.origin is first.origin
+        up << stream_head() + chunk(delta("One two") + STOP + usage_chunk() + DONE) + LAST
+        assert b"two" in client.answer().body
+        assert [a.reason for a in d.receipts()[0].attempts] == ["first", "hedge", "continue"]
