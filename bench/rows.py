@@ -36,7 +36,7 @@ class Row:
     """/v1/messages: the client speaks Anthropic, the upstream OpenAI, so the gateway translates."""
 
     def request(self, gateway: Gateway) -> bytes:
-        """The bytes of one request, with the headers that the openai SDK sends."""
+        """The bytes of one request as the openai SDK sends it, headers and JSON."""
         body: dict[str, object] = {"model": gateway.model(self.tls), "max_tokens": 64, "temperature": 0.7}
         if self.stream:
             body |= {"stream": True}
@@ -45,7 +45,7 @@ class Row:
         body["messages"] = [{"role": "user", "content": ""}]
         filler = "The quick brown fox jumps over the lazy dog. " * (self.body_bytes // 45 + 1)
         body["messages"] = [{"role": "user", "content": filler[: max(0, self.body_bytes - len(json.dumps(body)))]}]
-        content = json.dumps(body).encode()
+        content = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
         events = f"x-bench-chunks: {self.events}\r\n" if self.stream else ""
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip, deflate\r\n"
