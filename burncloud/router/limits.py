@@ -315,7 +315,7 @@ class Limits:
 
     def _leave(self, accounts: tuple[Account, ...], cell: int, more_tokens: int) -> None:
         self.windows.leave(accounts, cell, more_tokens)
-        if self._permits is not None and more_tokens < 0:
+        if self._permits is not None and more_tokens:
             self._permits.refund(accounts, cell, -more_tokens)
 
     # At the choice

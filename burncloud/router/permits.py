@@ -180,12 +180,13 @@ class Permits:
         return False
 
     def refund(self, accounts: Sequence[Account], cell: int, tokens: int) -> None:
-        """So many tokens of those put down at `cell` were not used."""
+        """So many tokens of those put down at `cell` were not used; below 0: so many more were, as is known here."""
         for account in accounts:
             if account.tokens >= 0:
                 standing = self._standing(account)
                 when = (self._windows.joins(account), cell)
-                standing.refunds[when] = standing.refunds.get(when, 0) + tokens
+                if tokens > 0:
+                    standing.refunds[when] = standing.refunds.get(when, 0) + tokens
                 self._active.add(standing)
 
     def _used(self, accounts: Sequence[Account]) -> None:

@@ -254,6 +254,23 @@ def test_permits_are_waited_for_at_the_door() -> None:
         assert told.field("x-ratelimit-remaining-requests") == "0"
 
 
+def test_other_nodes_hear_of_an_answer_longer_than_its_reserve() -> None:
+    with Dialogue() as d:
+        far = shared(d)
+        d.put("limit", Limit("token:1", tokens=500, whole=(-1, 1_000, -1), nodes=2))
+        client = ask(d)
+        [(_, (_, _, [line]), _)] = far.calls
+        far.answer(given(0, line[16]))
+        d.loop.tick()
+        limits = d.gateway.limits
+        assert limits._permits is not None
+        limits._permits._active.clear()  # as after a while in which nothing is asked
+        assert served(d, client, output=10_000)
+        limits._permits.tick()
+        [told] = far.calls[-1][1][2]
+        assert told[9] > 10_000
+
+
 def test_who_leaves_while_waiting_for_permits_takes_no_place() -> None:
     with Dialogue() as d:
         far = shared(d)

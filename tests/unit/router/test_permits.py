@@ -210,6 +210,21 @@ def test_used_and_not_needed_is_told_every_quarter(worker: Worker) -> None:
     assert (keys, asked) == ([b"p:nodes"], ["n", 2, []])  # a sign of life, no more
 
 
+def test_what_an_answer_used_beyond_its_reserve_is_told_soon(worker: Worker) -> None:
+    """Also where nothing else is asked here any more: the other nodes have that much less."""
+    assert worker.ask() is False
+    worker.far.answer(given(1, 10))
+    worker.permits.tick()
+    worker.far.answer(given(1, 10))
+    assert not worker.permits._active
+    worker.windows.leave((worker.one,), worker.windows.cell, 700)
+    worker.permits.refund((worker.one,), worker.windows.cell, -700)
+    worker.permits.tick()
+    [line] = worker.far.calls[-1][1][2]
+    assert line[9] == 710
+    assert not line[REFUNDS]
+
+
 def test_permits_are_fetched_before_they_are_used_up(worker: Worker) -> None:
     assert worker.ask() is False
     worker.far.answer(given(8, 1000))
