@@ -74,15 +74,16 @@ class Seat:
     """What an exchange takes of limits: put down at admission, put right when it is over."""
 
     __slots__ = (
-        "accounts", "cell", "channel", "channel_cell", "entered", "outlet", "stand_in", "tokens", "until", "used",
+        "accounts", "cell", "channel", "channel_cell", "entered", "outlet", "spent", "stand_in", "tokens", "until",
+        "used",
     )  # fmt: skip
 
     def __init__(self, accounts: tuple[Account, ...], cell: int, tokens: int) -> None:
         self.accounts = accounts
         self.cell = cell
         self.tokens = tokens
-        """As put down; `used` is what they really were."""
-        self.used = 0
+        """As put down; `used` is what they really were, `spent` what of that was put down when it was used."""
+        self.used = self.spent = 0
         self.channel: Account | None = None
         self.channel_cell = 0
         self.outlet: Outlet | None = None

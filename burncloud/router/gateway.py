@@ -123,7 +123,7 @@ class Gateway:
         self.limits = Limits(self.world, self._loop, self._go, self.refuse, settings)
         self.limits.another, self.rescues.another = self.failover.another, self.failover.anyone
         self.limits.proceed, self.failover.wait = self._admitted, self.limits.wait_for
-        self.fallbacks.count = self.limits.stand_in
+        self.fallbacks.count, self.realtime.spent = self.limits.stand_in, self.limits.spent
         counted = (lambda x: self._move(x, None), self.limits)
         self.hedges = Hedges(self.world, self.health, self._loop, self.live, self._go, *counted)
         self.hedges.tune(settings)

@@ -19,6 +19,7 @@ from burncloud.config import Settings
 from burncloud.domain.snapshot import Limit
 from burncloud.errors import RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE, Refusal
 from burncloud.router.exchange import DIALLING, LEASING, Exchange, Seat
+from burncloud.router.known import Known
 from burncloud.router.outlets import Ability, Outlet
 from burncloud.router.permit_script import SCRIPT
 from burncloud.router.permits import Permits
@@ -30,7 +31,6 @@ from burncloud.wire.windows import (
     REQUEST_LIMIT,
     REQUESTS,
     TOKEN_LIMIT,
-    TOKENS,
     WINDOW_MS,
     Account,
     Full,
@@ -55,34 +55,6 @@ _SAID: Final = {
     TOKEN_LIMIT: "tokens a minute",
     FLIGHT_LIMIT: "concurrent requests",
 }
-
-
-class Known:
-    """What the requests of one token for one model count for, worked out once."""
-
-    __slots__ = ("accounts", "lasting", "shown")
-
-    def __init__(self, accounts: tuple[Account, ...]) -> None:
-        self.accounts = accounts
-        self.lasting = tuple(one for one in accounts if one.tokens >= 0 or one.concurrency >= 0)
-        """Those that must hear of its end."""
-        rates = (
-            (REQUEST_LIMIT, REQUESTS, [(account, account.requests) for account in accounts]),
-            (TOKEN_LIMIT, TOKENS, [(account, account.tokens) for account in accounts]),
-        )
-        self.shown = [
-            (what, total, [(account, limit, _template(what, limit)) for account, limit in limited if limit >= 0])
-            for what, total, limited in rates
-            if any(limit >= 0 for _, limit in limited)
-        ]
-        """(what, where it is counted, (account, limit, header fields) of those that limit it)."""
-
-
-def _template(what: str, limit: int) -> bytes:
-    """The header fields, but for what is left and the seconds until all is."""
-    return (
-        f"x-ratelimit-limit-{what}: {limit}\r\nx-ratelimit-remaining-{what}: %d\r\nx-ratelimit-reset-{what}: %ds\r\n"
-    ).encode()
 
 
 class Limits:
@@ -306,12 +278,33 @@ class Limits:
         if seat.until:
             self._lines[x.token.id, x.model].remove(self._out(x))
         x.seat = None
+        used = seat.used - seat.spent
         if seat.stand_in is not None:
             account, cell, tokens = seat.stand_in
-            self._leave((account,), cell, seat.used - tokens)
-        self._leave_channel(seat, seat.used)
+            self._leave((account,), cell, used - tokens)
+        self._leave_channel(seat, used)
         if seat.accounts:
-            self._leave(seat.accounts, seat.cell, seat.used - seat.tokens)
+            self._leave(seat.accounts, seat.cell, used - seat.tokens)
+
+    def spent(self, x: Exchange, used: int) -> None:
+        """A session has used so many tokens so far: they count when they are used, those reserved first."""
+        seat = x.seat
+        if seat is None or used <= seat.spent:
+            return
+        more, seat.spent = used - seat.spent, used
+        reserved = min(more, seat.tokens)
+        parts = [(seat.accounts, seat.cell)]
+        if seat.channel is not None:
+            parts.append(((seat.channel,), seat.channel_cell))
+        if seat.stand_in is not None:
+            account, cell, tokens = seat.stand_in
+            parts.append(((account,), cell))
+            seat.stand_in = account, cell, tokens - reserved
+        for accounts, cell in parts:
+            self.windows.spend(accounts, cell, reserved, more)
+            if self._permits is not None:
+                self._permits.refund(accounts, cell, reserved)
+        seat.tokens -= reserved
 
     def _leave(self, accounts: tuple[Account, ...], cell: int, more_tokens: int) -> None:
         self.windows.leave(accounts, cell, more_tokens)

@@ -64,6 +64,8 @@ class Realtime:
         self.health = health
         self.loop = loop
         self.freed = freed
+        self.spent: Callable[[Exchange, int], None] = lambda x, used: None
+        """Called with the tokens of all answers so far."""
 
     def begin(self, x: Exchange, target: Target) -> Target:
         """A client asks for a session; the target, with its credential.  Raises Refusal."""
@@ -219,6 +221,7 @@ class Session:
         cost = charge(x.price, self._meter.usage, x.group_ratio_ppm)
         self._answer_nano = max(self._answer_nano, cost - self._cost)
         self._cost = cost
+        self._room.spent(x, self._meter.usage.total())
         self._waiting += 1
         self._house.journal.progress(Progress(x.x, self._meter.usage, cost))
         self._house.journal.after(self._counted, None)

@@ -118,13 +118,20 @@ class SharedWindows(Windows):
     def leave(self, accounts: Sequence[Account], cell: int, more_tokens: int) -> None:
         """A request is over; tokens beyond what was put down count from now on for all nodes."""
         Windows.leave(self, accounts, cell, more_tokens)
-        if more_tokens <= 0:
-            return
+        if more_tokens > 0:
+            self._used_more(accounts, more_tokens)
+
+    def spend(self, accounts: Sequence[Account], cell: int, reserved: int, tokens: int) -> None:
+        """What was reserved is a refund (router/permits.py)."""
+        Windows.spend(self, accounts, cell, reserved, tokens)
+        self._used_more(accounts, tokens)
+
+    def _used_more(self, accounts: Sequence[Account], tokens: int) -> None:
         if self._take():
             self._mend()
         for account in accounts:
             if self._known(account):
-                self._words[account.slot + TOKENS_USED] += more_tokens
+                self._words[account.slot + TOKENS_USED] += tokens
         self._give()
 
     def left(self, account: Account) -> tuple[int, int, int]:

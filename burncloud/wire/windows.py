@@ -168,6 +168,30 @@ class Windows:
         finally:
             self._give()
 
+    def spend(self, accounts: Sequence[Account], cell: int, reserved: int, tokens: int) -> None:
+        """What goes on has used so many tokens just now, of which `reserved` were put down at `cell`."""
+        words, now = self._words, clock.monotonic_ms() // CELL_MS
+        if self._take():
+            self._mend()
+        try:
+            for account in accounts:
+                if account.tokens < 0:
+                    continue
+                at = account.slot
+                if at < 0 or words[KEYS + (at - FIRST) // SLOT_WORDS] != account.key:
+                    at = self._place(account, now)
+                if words[at] < now:
+                    self._advance(at, now)
+                words[at + TOKENS] += tokens
+                words[at + TOKEN_CELLS + now % CELLS] += tokens
+                if words[at] - cell < CELLS:
+                    words[at + TOKENS] -= reserved
+                    words[at + TOKEN_CELLS + cell % CELLS] -= reserved
+        except NoRoom:  # so many others are busy
+            pass
+        finally:
+            self._give()
+
     def queue(self, account: Account, waits: bool) -> None:
         """Whether requests of this worker wait for room in the account."""
         words, at = self._words, account.slot

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, ParseFailed
 
 from burncloud.domain.journal import Progress
-from burncloud.domain.snapshot import Token, User
+from burncloud.domain.snapshot import Limit, Token, User
 from burncloud.domain.usage import Usage
 from burncloud.wire.websocket import BINARY, CLOSE, PING, PONG, TEXT, close_frame, frame
+from burncloud.wire.windows import TOKENS
 from tests.dialogue import KEY, Client, Dialogue, UpstreamEnd
 from tests.unit.router.test_opening import switched, upgrade
 
@@ -199,6 +200,32 @@ def test_a_session_without_answers_costs_nothing() -> None:
         [end] = d.receipts()
         assert (end.state, end.charge, end.usage, end.estimated) == ("gone", 0, Usage(), False)
         assert up.wire.aborted
+
+
+def test_each_answer_counts_for_the_limits_when_it_is_given() -> None:
+    """First of what the session reserved, then more; what it used a minute ago has left."""
+    limits = [Limit(name, tokens=100_000) for name in ("token:1", "channel:1")]
+    with Dialogue() as d:
+        d.put("limit", *limits)
+        client, up = talking(d)
+
+        def left() -> set[int]:
+            accounts = [d.gateway.limits._accounts[limit.name] for limit in limits]
+            return {100_000 - d.gateway.limits.windows.words[account.slot + TOKENS] for account in accounts}
+
+        [before] = left()
+        up << done()
+        assert left() == {before}  # it was reserved
+        up << done(input_tokens=50_000, total_tokens=50_050)
+        assert left() == {100_000 - 150 - 50_050}
+        d.later(50)
+        up << done()
+        d.later(20)
+        assert client.answers()  # alive
+        up << done()
+        assert left() == {100_000 - 300}
+        client.hang_up()
+        assert left() == {100_000 - 300}
 
 
 # Quota

@@ -167,6 +167,20 @@ def test_what_is_left_of_the_whole(now: Clock) -> None:
     assert table.left(one) == (2, 51, -1)  # and of that, for a window, what it had and its part of what was free
 
 
+def test_what_is_used_later_is_told_when_it_is_used(now: Clock) -> None:
+    """What had been reserved for it is a refund."""
+    table, one = SharedWindows(alone=True), account(tokens=1000)
+    give(table, one, 2, 100)
+    assert table.claim([one], 100) is None
+    cell = table.cell
+    now.now_ms += 1_000
+    table.spend([one], cell, 100, 130)
+    assert table.used(one) == (1, 230)
+    report = table.report(one, KEEP_ALL)
+    assert report is not None
+    assert table._cells(one.slot, now.now_ms // 250) == [(0, 0, 130), (4, 1, 0)]
+
+
 def test_a_limit_of_nothing_and_a_request_larger_than_all(now: Clock) -> None:
     table = SharedWindows(alone=True)
     none, small = Account("a", 1, requests=0), Account("b", 2, tokens=10)
