@@ -96,7 +96,7 @@ class Failover:
                 return
             if self._ask_again(x, fault, settings):
                 return
-            if fault.kind == "busy" and self._line_up(x, fault):
+            if fault.kind == "busy" and self._line_up(x):
                 return
         elif self._fallbacks.take(x, UNAVAILABLE):
             return
@@ -208,10 +208,10 @@ class Failover:
         self._loop.call_later(pause, self._second_time, x, x.ability)
         return True
 
-    def _line_up(self, x: Exchange, fault: Fault) -> bool:
+    def _line_up(self, x: Exchange) -> bool:
         """All others rest, too, or have failed."""
         tried, x.tried = x.tried, ()
-        if self.wait(x, x.ability, fault.retry_after_s or 1):
+        if self.wait(x, x.ability, self._back_in_s(x)):
             return True
         x.tried = tried
         return False
@@ -232,13 +232,16 @@ class Failover:
 
     def _give_up(self, x: Exchange, fault: Fault) -> None:
         if fault.kind == "busy":
-            self._conclude(x, RATE_LIMIT_EXCEEDED, "The model is busy, try again", fault.retry_after_s or 1)
+            self._conclude(x, RATE_LIMIT_EXCEEDED, "The model is busy, try again", self._back_in_s(x))
         elif fault.kind in ("lost", "empty") or (fault.kind == "broken" and fault.status < 400):
             self._conclude(x, BAD_GATEWAY, "", 0)
         else:
-            known = x.route.members
-            seconds = 1 if any(map(may_resort, known)) else ceil(wait_s(known, self._loop.time())[0])
-            self._conclude(x, SERVICE_UNAVAILABLE, "No channel could answer, try again", seconds)
+            self._conclude(x, SERVICE_UNAVAILABLE, "No channel could answer, try again", self._back_in_s(x))
+
+    def _back_in_s(self, x: Exchange) -> int:
+        """When the first of its channels may be asked again."""
+        known = x.route.members
+        return 1 if any(map(may_resort, known)) else ceil(wait_s(known, self._loop.time())[0])
 
     def _conclude(self, x: Exchange, row: ErrorRow, text: str, retry_after_s: int) -> None:
         """No attempt answered: a row in the ledger says so, and the client gets the error."""

@@ -314,3 +314,19 @@ def test_who_says_when_to_come_back_is_left_alone_until_then(status: int) -> Non
         client >> post(chat())
         d.upstream() << answer(completion())
         assert client.answer().status == 200
+
+
+@pytest.mark.parametrize("queue", ["5000", "1000"])
+def test_of_two_that_are_busy_the_sooner_counts(queue: str) -> None:
+    """Whoever was asked last: it is waited for in line, or the client hears of it."""
+    with Dialogue(channels(2), retry_same_ms="100", queue_wait_ms=queue) as d:
+        client = d.client()
+        client >> post(chat())
+        for seconds in (3, 500):
+            d.upstream() << problem(429, "busy", f"retry-after: {seconds}")
+        if queue == "5000":
+            d.later(3.5)
+            d.upstream() << answer(completion())
+            assert client.answer().status == 200
+        else:
+            assert (client.answer().status, client.answers()[-1].field("retry-after")) == (429, "3")
