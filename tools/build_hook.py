@@ -18,7 +18,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-REQUIREMENTS = ["mypy[mypyc]>=2.4.1", "setuptools>=80"]
+REQUIREMENTS = ["mypy[mypyc]>=2.4.1", "setuptools>=80", "msgspec", "httptools"]
+"""The compiler, and what the modules import, for it reads that, too: an isolated build has nothing of the project's."""
 COMPILERS = ("cc", "gcc", "clang", "cl")
 SETUP = """\
 from mypyc.build import mypycify
