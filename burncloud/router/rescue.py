@@ -325,7 +325,8 @@ class Rescues:
             self._give_up(x)
             return
         if all(one in x.tried for one in x.route.members):
-            x.tried = ()
+            last = (x.ability,)  # it comes last again
+            x.tried = last if x.route.other(last) else ()
         self._loop.call_later(pause_ms / 1000, self._paused, x, rescue)
 
     def _paused(self, x: Exchange, rescue: Rescued) -> None:
@@ -418,9 +419,8 @@ def client_dialect(endpoint: Endpoint) -> str:
 
 
 def _others(x: Exchange) -> bool:
-    """Whether there is anybody else who could go on; whom a rival was quicker than has not failed."""
-    tried = x.race.tried if x.is_rival and x.race is not None else x.tried
-    return any(one is not x.ability and one not in tried for one in x.route.members)
+    """Whether there is anybody else who could go on; one that failed before the stream began may do, after a pause."""
+    return any(one is not x.ability for one in x.route.members)
 
 
 def never(asked: Asked) -> str:

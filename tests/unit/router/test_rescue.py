@@ -12,7 +12,7 @@ import pytest
 from burncloud.domain.journal import Again
 from burncloud.domain.snapshot import Channel, Setting, Token
 from tests.dialogue import KEY, MODEL, PRICE, UPSTREAM_KEY, Client, Dialogue, UpstreamEnd, channels
-from tests.speech import DONE, LAST, chat, chunk, delta, event, post, stream_head, usage_chunk
+from tests.speech import DONE, LAST, chat, chunk, delta, event, post, problem, stream_head, usage_chunk
 
 ROLE = delta("", role="assistant")
 STOP = delta("", finish="stop")
@@ -410,3 +410,23 @@ def test_one_that_only_rests_goes_on() -> None:
         d.upstream() << stream_head() + chunk(whole) + LAST
         assert b"three" in client.answer().body
         assert [attempt.reason for attempt in d.receipts()[0].attempts] == ["first", "continue"]
+
+
+def test_one_that_failed_before_goes_on() -> None:
+    """Nobody else is left: after a pause it is asked once more."""
+    with Dialogue(channels(2), retry_same_ms="300") as d:
+        client = d.client()
+        client >> post(chat(stream=True))
+        first = d.upstream()
+        first << problem(500)
+        up = d.upstream()
+        up << stream_head() + chunk(delta("One "))
+        up.hang_up()
+        d.later(0.1)
+        assert d.silent
+        d.later(0.3)
+        again = d.upstream()
+        assert again.origin is first.origin
+        again << stream_head() + chunk(delta("One two") + delta(finish="stop") + DONE) + LAST
+        assert b"two" in client.answer().body
+        assert [attempt.reason for attempt in d.receipts()[0].attempts] == ["first", "failover", "continue"]
