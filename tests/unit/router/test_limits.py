@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from burncloud.domain import link
@@ -235,6 +236,27 @@ def shared(d: Dialogue) -> Far:
     limits._permits = permits = Permits(d.loop, far, windows, b"p", "n")  # type: ignore[arg-type]  # enough of a loop
     limits._windows, permits.on_news, limits._seen = windows, limits._news, -1
     return far
+
+
+def test_a_server_is_greeted_with_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it refuses of that it would refuse of requests: it is away then."""
+    made: list[Any] = []
+
+    class Server(Far):
+        def __init__(self, *_: Any) -> None:
+            super().__init__()
+            made.append(self)
+
+        def start(self) -> None:
+            pass
+
+    monkeypatch.setattr(module, "Redis", Server)
+    with Dialogue(redis_url="redis://cache") as d:
+        d.gateway.limits.join("ledger", "here")
+        [server] = made
+        keys, argument = server.hello()
+        assert keys == [b"burncloud:{ledger}:nodes"]
+        assert msgspec.msgpack.decode(argument) == ["here", 1, []]
 
 
 def test_permits_are_waited_for_at_the_door() -> None:
