@@ -93,6 +93,10 @@ ATTACKS: Final[tuple[Row, ...]] = (
         answerer="primary", attempts="first 401, failover 200"), callers=ONE,
         primary=faults.first(1, faults.status(401, "invalid_api_key", "No")),
         keys=("sk-upstream", "sk-second")),
+    Row("key-400", "400 that speaks of the account: its key is refused, as with 401", moved(400),
+        primary=faults.status(400, "invalid_request_error", "Your credit balance is too low to access the API")),
+    Row("model-404", "404: the primary has no such model, the spare may", moved(404),
+        primary=faults.status(404, "model_not_found", "The model `x` does not exist")),
     # The spare
     Row("spare-late", "cut; the spare takes a second to begin", CONTINUED, primary=faults.cut(HALF),
         spare=hostile.late(1.0), modes=STREAM, callers=TWO),
