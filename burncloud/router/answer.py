@@ -353,7 +353,7 @@ class Answers:
         # 201, 202 … are told as 200 and judged like it: servers call so what is an answer, and what is none
         status = x.status = up.status if x.relay or up.status // 100 != 2 else 200
         head = up.head
-        x.sse = head.content_type[:17] == SSE
+        x.sse = (status == 200 or x.relay) and head.content_type[:17] == SSE  # Gemini calls errors so, too
         if x.relay:
             return True
         fault = fault_of(x, up)

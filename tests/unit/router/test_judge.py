@@ -333,12 +333,13 @@ NO_MODEL = {"error": {"message": "The model `gpt-4` does not exist", "code": "mo
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
-def test_a_key_that_is_refused_with_400(path: str) -> None:
-    """As with 401: the next channel, the key is off, and no word of it is heard."""
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+def test_a_key_that_is_refused_with_400(path: str, kind: str) -> None:
+    """As with 401: the next channel, the key is off, and no word of it is heard.  Gemini calls it a stream at times."""
     with Dialogue(channels(2)) as d:
         client = d.client()
         client >> post(MESSAGE, path)
-        d.upstream() << answer(BAD_KEY, status=400)
+        d.upstream() << answer(BAD_KEY, status=400, kind=kind)
         d.upstream() << answer(completion())
         assert client.answer().status == 200
         [outlet] = d.gateway.health.resting
@@ -346,7 +347,7 @@ def test_a_key_that_is_refused_with_400(path: str) -> None:
     with Dialogue() as d:
         client = d.client()
         client >> post(MESSAGE, path)
-        d.upstream() << answer(BAD_KEY, status=400)
+        d.upstream() << answer(BAD_KEY, status=400, kind=kind)
         assert client.answer().status == 503
         assert b"API key" not in client.received
 
