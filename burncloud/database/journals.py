@@ -90,6 +90,13 @@ def move_watermark(tx: Tx, journal: int, state: str, before: int, after: int) ->
     return tx.execute(move, after, journal, before, state) == 1
 
 
+def lock_open(tx: Tx, node: str) -> list[int]:
+    """The node's open journals, locked, in order."""
+    lock = " FOR UPDATE" if tx.postgres else ""
+    rows = tx.fetch(f"SELECT id FROM journals WHERE node = $1 AND state = 'open' ORDER BY id{lock}", node)
+    return [journal for (journal,) in rows]
+
+
 def mark_closed(tx: Tx, journal: int, now_s: int) -> None:
     """Set the state; for `ledger.close`, which has locked the row."""
     tx.execute("UPDATE journals SET state = 'closed', closed_at = $1 WHERE id = $2", now_s, journal)

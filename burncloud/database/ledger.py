@@ -80,7 +80,7 @@ def book(tx: Tx, guard: Guard, journal: int, state: str, before: int, after: int
 def close(tx: Tx, journal: int, now_s: int) -> list[tuple[str, int]]:
     """Give back all that is outstanding on the journal's leases and close it; its accounts.
 
-    To be called after `book` in the same transaction, which has locked the journal and with it its leases.  The
+    To be called where the same transaction has locked the journal, and with it its leases.  The
     lease rows go: what they granted is drawn (and stands in receipts) or returned by now.
     """
     left = "SELECT kind, account, granted - drawn - returned FROM leases WHERE journal = $1"

@@ -3,6 +3,9 @@
 A node is live while one of its journals is open and its heartbeat goes on; one that crashed counts until its journals
 are replayed, or it has been silent for GONE_MS.  A limit of requests, tokens or concurrency is divided among the live
 nodes, to the last one: their parts make up the whole.
+
+Whoever was silent for so long lapses: its journals are closed without it, so that what it had on lease can be spent
+elsewhere; what they hold is booked late, whenever it returns (shared MONEY.md §4, §6).
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from functools import partial
 from typing import Final
 
 from burncloud import clock, logs
-from burncloud.database import journals
+from burncloud.database import journals, ledger
+from burncloud.database.driver import Tx
 from burncloud.database.engine import Database, transient
 from burncloud.database.events import newest_kind
 from burncloud.service import events, probes
@@ -38,6 +42,8 @@ class Nodes:
         self._beats: dict[str, tuple[str, int]] = {}
         """Node → its last heartbeat, and when we first saw that one."""
         self._looked_ms = self._beaten_ms = -GONE_MS
+        self.gone: list[str] = []
+        """Those that are to lapse.  Who never had a heartbeat may be of an older version."""
 
     async def live(self) -> list[str]:
         """Their names, in order; this node is among them."""
@@ -54,7 +60,17 @@ class Nodes:
             beat, since_ms = known.get(node, ("", now_ms))
             self._beats[node] = (beats.get(node, ""), since_ms if beat == beats.get(node, "") else now_ms)
         silent = {node for node, (_, since_ms) in self._beats.items() if now_ms - since_ms >= GONE_MS}
+        self.gone = sorted(node for node in silent - {self._node} if node in beats)
         return sorted((opened - silent) | {self._node})
+
+
+def lapse(tx: Tx, node: str, now_s: int) -> list[tuple[str, int]]:
+    """Close all journals of a node that is gone; the accounts that had money on lease there.
+
+    Its books are taken over first: should it live after all, it is refused from now on, and its workers begin anew.
+    """
+    journals.bump_epoch(tx, node)
+    return [account for journal in journals.lock_open(tx, node) for account in ledger.close(tx, journal, now_s)]
 
 
 async def follow(db: Database, node: str, snapshots: Snapshots) -> None:
@@ -70,6 +86,9 @@ async def follow(db: Database, node: str, snapshots: Snapshots) -> None:
                     log.warning("limits are divided among the nodes that are live: %s", ", ".join(live))
                     await snapshots.divide(live.index(node), len(live))
                 known = live
+            for gone in nodes.gone:
+                accounts = await db.ledger(partial(lapse, node=gone, now_s=clock.now_s()))
+                log.warning("node %s is gone: what %d accounts had on lease there goes back", gone, len(accounts))
         except Exception as error:
             if not transient(error):
                 raise

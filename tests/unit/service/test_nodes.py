@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +16,12 @@ from burncloud.database import probes as rows
 from burncloud.database.engine import Database, open_database
 from burncloud.database.events import EventRow
 from burncloud.database.migrate import ensure_schema
+from burncloud.domain.link import Ask, Grant
 from burncloud.domain.snapshot import Limit
 from burncloud.service import events, limits, nodes, probes
+from burncloud.service.journals import JournalRefused
 from burncloud.service.snapshots import divided
+from tests.books import NODE, Account, Writer, add_accounts, balance, intent, make_books, until
 from tests.unit.service.test_snapshots import Following
 
 
@@ -61,6 +65,63 @@ async def test_a_node_that_crashed_for_good_is_gone_some_day(db: Database, monke
     now_ms += nodes.GONE_MS  # the database was away, or we stood still
     assert await watch.live() == ["a", "b", "c"]
     assert await nodes.Nodes(db, "a").live() == ["a", "b", "c"]
+
+
+async def test_a_node_that_is_gone_lapses_and_may_come_back(db: Database, tmp_path: Path) -> None:
+    """What it had on lease is others' at once; what it wrote is booked late, once, to the last receipt."""
+    await add_accounts(db, 1_000, 1_000)
+    books = await make_books(db, tmp_path)
+    failed: list[BaseException] = []
+    books.on_fatal = failed.append
+    writer = Writer(tmp_path, books.ledger)
+    await books.open_journal(writer.uuid)
+    assert await books.ask(writer.uuid, Ask(1, 1, 50, 1_000, 1, 50, 1_000)) == Grant(1, "ok", 250, 250)
+    writer.exchange(30, hold=50)
+    await until(lambda: books._desks[writer.uuid].keeper.acked == 2)
+    assert await balance(db, "user") == await balance(db, "token") == Account(30, 220)
+    gave = await db.ledger(partial(nodes.lapse, node=NODE, now_s=9))
+    assert sorted(gave) == [("token", 1), ("user", 1)]
+    assert await db.ledger(partial(nodes.lapse, node=NODE, now_s=9)) == []
+    assert await balance(db, "user") == await balance(db, "token") == Account(30, 0)
+    writer.exchange(40, hold=50)  # it lives after all
+    writer.put(intent(hold=50, lost=2))
+    await until(lambda: len(failed) == 1)
+    assert isinstance(failed[0], journals.StaleEpoch)
+    await books.stop(0)
+    again = await make_books(db, tmp_path)
+    with pytest.raises(JournalRefused):
+        await again.open_journal(writer.uuid)
+    writer.kill()
+    again.journal_lost(writer.uuid)
+    await until(lambda: not writer.folder.exists())
+    assert await balance(db, "user") == await balance(db, "token") == Account(72, 0)
+    await again.stop()
+    report = await again.verify()
+    assert (report.ok, report.receipts) == (True, 3)
+
+
+async def test_who_is_silent_lapses(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not who never had a heartbeat: it may be of an older version."""
+    monkeypatch.setattr(nodes, "LOOK_S", 0.01)
+    monkeypatch.setattr(nodes, "GONE_MS", 300)
+    db = open_database(postgres_url)
+    await ensure_schema(db)
+    await opened(db, "a", "b", "c", "old")
+
+    async def still_open() -> list[str]:
+        async with db.read() as conn:
+            return sorted(row.node for row in await journals.open_journals(conn))
+
+    for node in ("b", "c"):
+        await db.run(partial(journals.beat, node=node, now_s=1))
+    async with Following(db) as following, following_nodes(db, following):
+        async with asyncio.timeout(20):
+            beat = 1
+            while "b" in await still_open():
+                await db.run(partial(journals.beat, node="c", now_s=(beat := beat + 1)))
+                await asyncio.sleep(0.02)
+        assert await still_open() == ["a", "c", "old"]
+    await db.close()
 
 
 async def test_what_a_dead_node_tested_is_over(db: Database) -> None:
