@@ -50,7 +50,7 @@ STOPS: Final = frozenset((
     "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII",  # Gemini, also of a prompt (blockReason)
     "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
 ))  # fmt: skip
-"""Finish reasons (meter.Reading.finish) of an answer that the vendor's filter stopped."""
+"""Finish reasons (reading.Reading.finish) of an answer that the vendor's filter stopped."""
 
 _SENTENCES: Final = (
     (TOO_LONG, re.compile(

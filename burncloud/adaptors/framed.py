@@ -12,8 +12,7 @@ from burncloud.adaptors.converse.invoke import event_of
 from burncloud.adaptors.dialects import reader_of
 from burncloud.adaptors.estimate import output_tokens
 from burncloud.adaptors.eventstream import Decoder, Frame
-from burncloud.adaptors.meter import Reading
-from burncloud.adaptors.reading import Tally
+from burncloud.adaptors.reading import Reading, Tally
 
 EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
 

@@ -20,7 +20,7 @@ from burncloud.adaptors.commit import first_content as first_content
 from burncloud.adaptors.dialects import SPEAKING, reader_of
 from burncloud.adaptors.encodings import AT_ONCE_BYTES_MAX, Inflater
 from burncloud.adaptors.estimate import output_tokens
-from burncloud.adaptors.reading import Reader, Tally, answer_size
+from burncloud.adaptors.reading import Reader, Reading, Tally, answer_size
 from burncloud.adaptors.scan import Malformed, TopScanner, value_end
 from burncloud.domain.usage import Usage
 
@@ -46,21 +46,6 @@ _ELEMENTS: Final = 32
 _TAIL_EVENTS: Final = 4
 _SAMPLES: Final = 3
 _SAMPLE_BYTES: Final = 4 << 10
-
-
-class Reading(msgspec.Struct, gc=False):
-    """What the meter saw."""
-
-    usage: Usage | None
-    """As the upstream stated it (the last statement of a stream); None = it stated none."""
-    complete: bool
-    """The answer came to its own end (a stream: its terminal event was seen)."""
-    finish: str
-    """The raw finish/stop reason or status; "" = none."""
-    error: bool
-    """An error object or event inside the answer."""
-    output_estimate_tokens: int
-    """Estimated from the delivered text; 0 where usage came and the answer is complete."""
 
 
 def billable(reading: Reading, prompt_estimate: int) -> tuple[Usage, bool]:

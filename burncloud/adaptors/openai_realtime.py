@@ -12,9 +12,8 @@ from typing import Final
 
 import msgspec
 
-from burncloud.adaptors.meter import Reading
 from burncloud.adaptors.openai_chat import disjoint
-from burncloud.adaptors.reading import TOKENS_MAX, Count, Reader, Tally, whole
+from burncloud.adaptors.reading import TOKENS_MAX, Count, Reader, Reading, Tally, whole
 from burncloud.domain.usage import Usage
 
 MESSAGE_BYTES_MAX: Final = 16 << 20

@@ -93,6 +93,21 @@ def answer_size(data: bytes) -> int:
         return 0
 
 
+class Reading(msgspec.Struct, gc=False):
+    """What the meter saw."""
+
+    usage: Usage | None
+    """As the upstream stated it (the last statement of a stream); None = it stated none."""
+    complete: bool
+    """The answer came to its own end (a stream: its terminal event was seen)."""
+    finish: str
+    """The raw finish/stop reason or status; "" = none."""
+    error: bool
+    """An error object or event inside the answer."""
+    output_estimate_tokens: int
+    """Estimated from the delivered text; 0 where usage came and the answer is complete."""
+
+
 class Reader(Generic[T, B]):
     """One endpoint of one dialect.
 

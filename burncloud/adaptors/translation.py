@@ -15,12 +15,12 @@ import msgspec
 from burncloud.adaptors import assemble, canon
 from burncloud.adaptors.encodings import AT_ONCE_BYTES_MAX, Inflater
 from burncloud.adaptors.framed import FrameMeter
-from burncloud.adaptors.meter import Meter, Reading
+from burncloud.adaptors.meter import Meter
 from burncloud.adaptors.overrides import NOTHING, Overrides
 from burncloud.adaptors.passage import INVOKE
 from burncloud.adaptors.pickled import packed, unpacked
 from burncloud.adaptors.ranks import RankAnswer
-from burncloud.adaptors.reading import whole
+from burncloud.adaptors.reading import Reading, whole
 from burncloud.adaptors.sieve import Sieve
 from burncloud.adaptors.spoken import SPOKEN, SSE, Asked, Dialect, Question, StreamReader, StreamWriter
 from burncloud.domain.usage import Usage

@@ -12,10 +12,11 @@ from typing import Final
 import msgspec
 
 from burncloud.adaptors.framed import FrameMeter
-from burncloud.adaptors.meter import Meter, Reading, UsageStripper
+from burncloud.adaptors.meter import Meter, UsageStripper
 from burncloud.adaptors.multipart import Form, FormPeek
 from burncloud.adaptors.passage import Passage
 from burncloud.adaptors.peek import SlicedPeek
+from burncloud.adaptors.reading import Reading
 from burncloud.adaptors.seam import Continued
 from burncloud.adaptors.sieve import Logged, Sieve
 from burncloud.adaptors.spoken import Asked

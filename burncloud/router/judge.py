@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from burncloud.adaptors.canon import Failure
 from burncloud.adaptors.complaints import ABSENT, FILTERED, STOPS, complaint_in, complaint_of, kind_of
-from burncloud.adaptors.meter import Meter, Reading, read_plain
+from burncloud.adaptors.meter import Meter, read_plain
+from burncloud.adaptors.reading import Reading
 from burncloud.domain.parts import FORBIDDEN, REFUSED
 from burncloud.router import verdict
 from burncloud.router.exchange import Exchange

@@ -13,8 +13,9 @@ import msgspec
 
 from burncloud.adaptors.canon import Failed, Failure, Losses
 from burncloud.adaptors.estimate import output_tokens
-from burncloud.adaptors.meter import Reading, billable
+from burncloud.adaptors.meter import billable
 from burncloud.adaptors.prefill import Prefill
+from burncloud.adaptors.reading import Reading
 from burncloud.adaptors.record import Record
 from burncloud.adaptors.seam import Continued, Seam
 from burncloud.adaptors.spoken import Asked, Dialect, StreamWriter

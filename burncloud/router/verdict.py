@@ -12,8 +12,7 @@ from typing import Final
 import msgspec
 
 from burncloud.adaptors.complaints import complaint_in
-from burncloud.adaptors.meter import Reading
-from burncloud.adaptors.reading import BAD_JSON
+from burncloud.adaptors.reading import BAD_JSON, Reading
 from burncloud.router.routes import Endpoint
 
 FREE_FORM: Final = frozenset(("audio",))

@@ -21,7 +21,7 @@ import pytest
 from tests.e2e.asking import ask, chat
 from tests.faults.bench import cases, play
 from tests.product import ROOT, Product
-from tests.upstream.cases import answer
+from tests.upstream.cases import answer, events
 from tests.upstream.running import Upstream
 from tools.build_hook import can_compile
 
@@ -82,14 +82,48 @@ def test_row(card: dict[str, Any], name: str) -> None:
     assert not red, "\n".join(f"{line['way']}: {complaint}" for line in red for complaint in line["complaints"])
 
 
+def completion(text: str) -> dict[str, object]:
+    """A chat completion."""
+    message = {"role": "assistant", "content": text}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    return {"id": "x", "object": "chat.completion", "model": "m", "usage": USAGE, "choices": choices}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is turned over beside the worker there")
+def test_what_is_turned_over_beside_the_worker(site: str, tmp_path: Path) -> None:
+    """A large request, a large answer, one large event, each in another dialect: Structs go to a process and back."""
+    text = "one more word " * 40_000
+    pieces = [
+        {"choices": [{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": USAGE},
+    ]
+    chunks = [{"id": "x", "object": "chat.completion.chunk", "model": "m", **piece} for piece in pieces]
+    with (
+        Upstream(answer("plain", completion(text)), events("streamed", chunks)) as upstream,
+        Product(tmp_path, PYTHONPATH=site) as product,
+    ):
+        product.add_channel("openai", f"{upstream.url}/v1", ["plain", "streamed"])
+        for model in ("plain", "streamed"):
+            product.set_price(model, "1.00", "2.00")
+        key = product.add_token("--quota", "1.00")
+        messages = [{"role": "user", "content": text}]
+        for model in ("plain", "streamed"):
+            body = {"model": model, "max_tokens": 9, "messages": messages, "stream": model == "streamed"}
+            got = ask(product, key, body, "/v1/messages")
+            assert (got.status, got.body.count(b"one more word ")) == (200, 40_000), product.log()
+        rows = product.wait_rows(lambda rows: len(rows) == 2)
+        assert {int(row["charge_nano"]) for row in rows} == {CHARGE_NANO}
+        assert "Traceback" not in product.log(), product.log()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals and descriptor passing")
 def test_a_reload(site: str, tmp_path: Path) -> None:
     """Two workers take the place of two; before and after it is answered, and billed to the nano-dollar."""
-    said = {
-        "id": "x", "object": "chat.completion", "model": "m", "usage": USAGE,
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
-    }  # fmt: skip
-    with Upstream(answer("gpt-4", said)) as upstream, Product(tmp_path, PYTHONPATH=site, WORKERS="2") as product:
+    with (
+        Upstream(answer("gpt-4", completion("hi"))) as upstream,
+        Product(tmp_path, PYTHONPATH=site, WORKERS="2") as product,
+    ):
         product.add_channel("openai", f"{upstream.url}/v1", ["gpt-4"])
         product.set_price("gpt-4", "1.00", "2.00")
         key = product.add_token("--quota", "1.00")

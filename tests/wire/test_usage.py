@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from burncloud.adaptors.meter import Meter, Reading
+from burncloud.adaptors.meter import Meter
+from burncloud.adaptors.reading import Reading
 from burncloud.domain.usage import Usage
 from tests.wire.recordings import ABSENT, Recording, index, recordings
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from burncloud.adaptors.meter import Meter, Reading, read_plain
+from burncloud.adaptors.meter import Meter, read_plain
+from burncloud.adaptors.reading import Reading
 from burncloud.domain.usage import Usage
 
 CASES = Path(__file__).parents[2] / "cases" / "adaptors"

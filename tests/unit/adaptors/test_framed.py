@@ -10,7 +10,8 @@ import pytest
 
 from burncloud.adaptors.eventstream import write_frame
 from burncloud.adaptors.framed import FrameMeter
-from burncloud.adaptors.meter import Reading, read_plain
+from burncloud.adaptors.meter import read_plain
+from burncloud.adaptors.reading import Reading
 from burncloud.domain.usage import Usage
 
 

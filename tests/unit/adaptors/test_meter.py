@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from burncloud.adaptors.meter import EVENT_BYTES_MAX, HOLD_BYTES, PLAIN_BYTES_MAX, Meter, Reading, billable, squeezed
+from burncloud.adaptors.meter import EVENT_BYTES_MAX, HOLD_BYTES, PLAIN_BYTES_MAX, Meter, billable, squeezed
+from burncloud.adaptors.reading import Reading
 from burncloud.domain.usage import Usage
 
 WORDS = ["the", "quick", "brown", 'fox said \\"jump\\"', "over", "é", "你好", "and", "ran", "away"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from burncloud.adaptors import canon
-from burncloud.adaptors.meter import Reading
+from burncloud.adaptors.reading import Reading
 from burncloud.adaptors.record import Record, Room
 from burncloud.adaptors.seam import Seam
 from burncloud.adaptors.spoken import SPOKEN, Asked

@@ -103,3 +103,22 @@ def test_nothing_stands_with_one_foot_on_either_side(real: CustomBuildHook) -> N
             if isinstance(node, ast.Constant) and node.value == "__weakref__" and module in compiled:
                 wrong.append(f"{module}: __weakref__")
     assert not wrong
+
+
+def test_no_native_struct_is_a_field_of_another(real: CustomBuildHook) -> None:
+    """mypyc takes away the annotations by which msgspec decodes: what a plain module decodes is plain throughout."""
+    native = {
+        node.name
+        for path in real.listed()
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.ClassDef) and any("Struct" in ast.unparse(base) for base in node.bases)
+    }
+    assert native
+    wrong = []
+    for path in (ROOT / "burncloud").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ClassDef) or not any("Struct" in ast.unparse(base) for base in node.bases):
+                continue
+            fields = [ast.unparse(field.annotation) for field in node.body if isinstance(field, ast.AnnAssign)]
+            wrong += [f"{path.name}: {node.name}" for field in fields if native & set(re.findall(r"\w+", field))]
+    assert not wrong
