@@ -93,7 +93,7 @@ def completion(text: str) -> dict[str, object]:
 def test_what_is_turned_over_beside_the_worker(site: str, tmp_path: Path) -> None:
     """A large request, a large answer, one large event, each in another dialect: Structs go to a process and back."""
     text = "one more word " * 40_000
-    pieces = [
+    pieces: list[dict[str, object]] = [
         {"choices": [{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}]},
         {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
         {"choices": [], "usage": USAGE},
