@@ -339,7 +339,7 @@ def test_a_length_and_eof() -> None:
             raw("HTTP/1.1 200 OK", JSON, "Transfer-Encoding: Chunked", body=in_chunks(GOOD)[:-2] + b"X-T: 1\r\n\r\n"),
             True,
         ),
-        (raw("HTTP/1.1 204 No Content"), True),
+        (raw("HTTP/1.1 204 No Content"), False),
         (problem(400), True),
         (problem(500), False),
     ],
