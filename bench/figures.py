@@ -35,7 +35,7 @@ BEHIND = ("control", "supervisor")
 GATEWAYS = (
     "direct, nginx, burncloud, burncloud2 (two workers), burncloud_full (100,000 tokens, 10,000 channels), "
     "burncloud_crowd (1,000 channels for each model), burncloud_crowd_off (the same without affinity), "
-    "compiled (see --compiled), prototype (see --prototype)"
+    "compiled, compiled_crowd (see --compiled), prototype (see --prototype)"
 )
 
 
@@ -80,6 +80,9 @@ def start_gateways(
             folder, upstream, core, name="burncloud_crowd_off", per_model=1_000, AFFINITY="off"
         ),
         "compiled": lambda: BurnCloud(folder, upstream, core, name="compiled", python=options.compiled),
+        "compiled_crowd": lambda: BurnCloud(
+            folder, upstream, core, name="compiled_crowd", python=options.compiled, per_model=1_000
+        ),
         "prototype": lambda: Prototype(folder, upstream, core, options.prototype),
     }
     for name in names.split(","):
