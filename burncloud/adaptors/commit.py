@@ -26,9 +26,9 @@ def first_content(head: bytes, dialect: str, endpoint: str, encoding: str = "") 
     """The commit-point test on the first bytes of an SSE answer (all of it so far).
 
     "wait": only comments, pings, role-only chunks and other openings so far; "content": something that a
-    user would miss, or the end; "error": an error event came first, or [DONE] with nothing before it.  An
-    event that is not complete yet says nothing.  A payload that the dialect does not know is content: it is
-    not ours to hold, and so is what is encoded in a way that we cannot read.
+    user would miss, or an end with its reason; "error": an error event came first, or [DONE] without a word
+    or a reason before it.  An event that is not complete yet says nothing.  A payload that the dialect does
+    not know is content: it is not ours to hold, and so is what is encoded in a way that we cannot read.
     """
     return first_said(head, dialect, endpoint, encoding)[0]
 
@@ -52,7 +52,7 @@ def first_said(head: bytes, dialect: str, endpoint: str, encoding: str = "") -> 
         if not payload:
             continue
         if payload.strip() == b"[DONE]":
-            return "error", event  # and nothing was said before it, not even why
+            return "error", event  # no word was said before it, not even why it ends
         tally = Tally()
         known = reader.event(payload, tally)
         if tally.error:

@@ -14,6 +14,8 @@ from tests.wire.test_usage import CUT
 pytestmark = pytest.mark.skipif(not index(), reason=ABSENT)
 
 HELD_BYTES_MAX = 16 << 10
+WORDLESS = {"openrouter/chat.completions/req_llm--openrouter-minimax_minimax_m1-object_streaming--1.stream.json"}
+"""A role, then [DONE]: no word, no call, no finish_reason. That is no answer, and another channel is asked."""
 
 
 def commit_point(recording: Recording) -> tuple[int, str]:
@@ -38,9 +40,10 @@ def test_every_stream_commits_before_its_end_or_fails_before_it() -> None:
         assert verdict != "wait", recording.name
         if verdict == "error":
             errors.append(recording.name)
-            assert "error-in-stream" in recording.tags
+            assert "error-in-stream" in recording.tags or recording.name in WORDLESS, recording.name
         held += after > HELD_BYTES_MAX
     assert errors, "some recorded streams fail before their first word"
+    assert set(errors) >= WORDLESS
     assert held < 10, "the head of a stream is seldom longer than what may be held"
 
 

@@ -245,16 +245,6 @@ def test_other_errors_at_the_beginning_are_the_channel_s() -> None:
         assert d.gateway.health.resting
 
 
-def test_a_rival_s_complaint_leaves_the_first_alone() -> None:
-    with Dialogue(channels(2), hedge_after_ms="1000") as d:
-        client, first, second = raced(d, stream=True)
-        second << stream_head() + chunk(FLAGGED) + LAST
-        assert client.received == b""
-        first << stream_head() + chunk(delta("Hi")) + chunk(delta(finish="stop")) + chunk(DONE) + LAST
-        assert b"Hi" in client.answer().body
-        assert not d.gateway.health.resting
-
-
 @pytest.mark.parametrize("times", [3, 20])
 def test_a_complaint_in_the_middle(times: int) -> None:
     """The client hears it in the upstream's words; nobody goes on, and nobody is blamed."""
@@ -412,11 +402,13 @@ def test_a_stream_of_nothing(before: bytes) -> None:
         assert b"Hi" in client.answer().body
 
 
-def test_a_rival_that_begins_with_an_error_wins_nothing() -> None:
-    """Nobody else is left than the first, which is at it."""
+@pytest.mark.parametrize("begun", [FAILED, FLAGGED])
+def test_a_rival_that_begins_with_an_error_wins_nothing(begun: bytes) -> None:
+    """Nobody else is left than the first, which is at it; who was only complained to is not blamed."""
     with Dialogue(channels(2), hedge_after_ms="1000") as d:
         client, first, second = raced(d, stream=True)
-        second << stream_head() + chunk(FAILED) + LAST
+        second << stream_head() + chunk(begun) + LAST
         assert client.received == b""
         first << stream_head() + chunk(delta("Hi")) + chunk(delta(finish="stop")) + chunk(DONE) + LAST
         assert b"Hi" in client.answer().body
+        assert bool(d.gateway.health.resting) is (begun is FAILED)
