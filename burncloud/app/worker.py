@@ -53,7 +53,7 @@ from burncloud.wire.journal import JournalWriter
 from burncloud.wire.link import LinkClient, Peer
 from burncloud.wire.listener import Listener, LoadMap
 
-BELL_S: Final = 0.02
+BELL_S: Final = 0.05
 NEWS_S: Final = 0.02
 """What is learned of channels is collected for so long before it goes to the other workers."""
 STATS_S, SPEEDS_S = 1.0, 5.0

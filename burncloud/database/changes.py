@@ -1,8 +1,7 @@
 """What changed in the tables that workers know: the `changes` that triggers fill, read in order.
 
 PostgreSQL: LISTEN first, then read `seq` > last, again on each notification and every 5 s; a notification is
-only a hint.  SQLite: `PRAGMA data_version` every 50 ms on a connection that never writes, so that it moves with
-every other connection's commit, this process's own writer included (shared MONEY.md §5).
+only a hint (shared MONEY.md §5).  SQLite: the newest `seq` is asked for every 50 ms (docs/decisions/0043).
 """
 
 from __future__ import annotations
@@ -15,17 +14,18 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from burncloud import clock, logs
+from burncloud import logs
 from burncloud.database.engine import DATABASE_ERRORS, Database
 from burncloud.database.schema import changes
 
 CHANNEL: Final = "burncloud_changes"
 POLL_MS: Final = 50
-"""SQLite: how often data_version is looked at."""
+"""SQLite: how often the newest number is looked at."""
 REREAD_MS: Final = 5_000
 """How often `changes` is read though nothing was heard."""
 RETRY_MS: Final = 500
 BATCH: Final = 1_000
+NEWEST: Final = "SELECT coalesce(max(seq), 0) FROM changes"
 
 log = logs.logger(__name__)
 
@@ -64,7 +64,8 @@ class _Bell:
         self.rung = asyncio.Event()
         self.lost = False
 
-    async def wait(self) -> None:
+    async def wait(self, after: int) -> None:
+        """Until there may be a change after number `after`."""
         try:
             async with asyncio.timeout(REREAD_MS / 1000):
                 await self.rung.wait()
@@ -76,20 +77,17 @@ class _Bell:
 
 
 class _Poll(_Bell):
-    """SQLite: ask for data_version until it moves."""
+    """SQLite: ask for the newest until it is newer."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         super().__init__()
         self._connection = connection
-        self._version = -1
 
-    async def wait(self) -> None:
-        end_ms = clock.monotonic_ms() + REREAD_MS
+    async def wait(self, after: int) -> None:
         raw: Any = (await self._connection.get_raw_connection()).driver_connection  # one trip to its thread, not four
-        while clock.monotonic_ms() < end_ms:
-            version = (await raw.execute_fetchall("PRAGMA data_version"))[0][0]
-            if version != self._version:
-                self._version = version
+        while True:
+            ((newest,),) = await raw.execute_fetchall(NEWEST)
+            if newest > after:
                 return
             await asyncio.sleep(POLL_MS / 1000)
 
@@ -135,7 +133,7 @@ async def follow(db: Database, after: int) -> AsyncIterator[list[Change]]:
                         after = found[-1].seq
                         yield found
                     if len(found) < BATCH:
-                        await bell.wait()
+                        await bell.wait(after)
         except DATABASE_ERRORS as error:
             log.warning("changes cannot be read, trying again", extra={"error": str(error)})
             await asyncio.sleep(RETRY_MS / 1000)

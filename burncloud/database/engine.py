@@ -207,7 +207,7 @@ class Database:
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[AsyncConnection]:
-        """A connection outside any transaction, for LISTEN (PostgreSQL) or data_version (SQLite)."""
+        """A connection outside any transaction, for LISTEN (PostgreSQL) or a poll (SQLite)."""
         async with self._reader.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             yield connection

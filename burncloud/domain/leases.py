@@ -33,6 +33,10 @@ class Lease:
     """Little is left of the account: what a settled request did not use goes back at once."""
     refill_below: int = 0
     """More is asked for when less than this is free (0 = not now)."""
+    refill_holds: int = 0
+    """The last time it was asked for as many requests' reserve, …"""
+    refilled_at_ms: int = 0
+    """… at this loop time."""
 
     @property
     def free(self) -> int:

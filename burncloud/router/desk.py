@@ -26,6 +26,9 @@ AWAY_MS_MAX: Final = 5_000
 """A control process that went is waited for this long: another one takes its place in a second (a reload)."""
 WANT_HOLDS: Final = 64
 """A lease is asked for this many requests like the one that needs it; control grants less where little is left."""
+WANT_HOLDS_MAX: Final = 4096
+REFILL_MS: Final = 1_000
+"""A lease that runs low again this soon is refilled with twice as much: each question costs control a transaction."""
 
 Answer = Callable[[Refusal | None], None]
 
@@ -288,13 +291,18 @@ class Desk:
 
     def _refill(self, lease: Lease, amount: int) -> None:
         """Ask for more before it is needed; an answer of nothing is no denial."""
+        now = self._now_ms()
+        twice = 2 * lease.refill_holds if now - lease.refilled_at_ms < REFILL_MS else 0
+        lease.refill_holds = min(max(twice, WANT_HOLDS), WANT_HOLDS_MAX)
+        lease.refilled_at_ms = now
         lease.refill_below = 0
         self._n += 1
-        want = min(amount * WANT_HOLDS, 1 << 62)
+        want = min(amount * lease.refill_holds, 1 << 62)
         user, token = (lease.account, 0) if lease.kind == "user" else (0, lease.account)
         question = Ask(self._n, user, 0, want if user else 0, token, 0, want if token else 0)
         if self._house.ask(question):
-            self._asked[self._n] = Asked(None, user, want, token, want)
+            few = min(amount * WANT_HOLDS, want)  # less than that, and little is left
+            self._asked[self._n] = Asked(None, user, few, token, few)
 
     def _give_back(self, lease: Lease) -> int:
         amount = lease.give_back()

@@ -47,7 +47,7 @@ log = logs.logger(__name__)
 
 FOLDER: Final = "journal"
 UUID_DIGITS: Final = 32
-BOOK_SOON: Final = 500
+BOOK_SOON: Final = 2_000
 """As many records behind, a doorbell is answered at once."""
 RESCAN_MS: Final = 5_000
 RETRY_MS: Final = 500

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from burncloud.domain.journal import Again, End, Intent, Progress, Return
 from burncloud.domain.link import Ask, Grant
 from burncloud.errors import Refusal
-from burncloud.router.desk import ANSWER_MS_MAX, AWAY_MS_MAX, DENIED_MS, IDLE_RETURN_MS, WANT_HOLDS, Desk
+from burncloud.router.desk import (
+    ANSWER_MS_MAX,
+    AWAY_MS_MAX,
+    DENIED_MS,
+    IDLE_RETURN_MS,
+    REFILL_MS,
+    WANT_HOLDS,
+    WANT_HOLDS_MAX,
+    Desk,
+)
 from burncloud.router.ports import Journal
 
 USER, TOKEN = 7, 8
@@ -392,6 +401,45 @@ def test_a_lease_is_refilled_before_it_is_dry(bench: Bench) -> None:
     bench.want("c", 100)
     assert all(status == 0 for _, status in bench.heard)
     assert len(bench.house.asked) == 3
+
+
+def test_a_busy_lease_is_refilled_with_more(bench: Bench) -> None:
+    """Twice as much where it runs low again within a second; after a pause as little as before."""
+
+    def refill(granted: int) -> int:
+        """Use half of what is there; how many requests' reserve is asked for, and granted."""
+        before = len(bench.house.asked)
+        while len(bench.house.asked) == before:
+            bench.want("b", 100, USER, 0)
+        want = bench.house.asked[-1].user_want
+        bench.grant(granted + want)
+        return want // 100
+
+    bench.want("a", 100, USER, 0)
+    bench.grant(6500)
+    wants = []
+    for pause_ms in (0, 100, 100, *[100] * 8, REFILL_MS):
+        bench.now += pause_ms
+        wants.append(refill(bench.desk.users[USER].granted))
+    assert wants == [WANT_HOLDS, 2 * WANT_HOLDS, 4 * WANT_HOLDS, 512, 1024, 2048, *[WANT_HOLDS_MAX] * 5, WANT_HOLDS]
+    assert not bench.desk.users[USER].tight
+
+
+def test_a_big_wish_that_is_not_granted_in_full_makes_no_lease_tight(bench: Bench) -> None:
+    """There is still more than the first, small wish; less than that, and surpluses go back at once."""
+    for granted, tight in ((100 * WANT_HOLDS, False), (100 * WANT_HOLDS - 1, True)):
+        bench = Bench()
+        bench.want("a", 100, USER, 0)
+        bench.grant(6500)
+        total = 6500
+        for more in (100 * WANT_HOLDS, granted):
+            before = len(bench.house.asked)
+            while len(bench.house.asked) == before:
+                bench.want("b", 100, USER, 0)
+            total += more
+            bench.grant(total)
+        assert bench.house.asked[-1].user_want == 200 * WANT_HOLDS
+        assert bench.desk.users[USER].tight is tight
 
 
 def test_close_returns_everything(bench: Bench) -> None:

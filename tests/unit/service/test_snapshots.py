@@ -75,7 +75,7 @@ class Following:
         await self.snapshots.load()
         self.world.take(self.snapshots.frames())
         self._task = asyncio.create_task(self.snapshots.follow(self.world.take))
-        await asyncio.sleep(0.06)  # the first look at data_version is over
+        await asyncio.sleep(0.06)  # the first look is over
         return self
 
     async def __aexit__(self, *_: object) -> None:
