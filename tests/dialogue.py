@@ -295,6 +295,7 @@ class Dialogue:
         self.sweep.start()
         given, user, token, prices = self._records
         world = self.gateway.world
+        world.chance = lambda: 0.0
         world.reload()
         for kind, rows in (("user", [user]), ("token", [token]), ("channel", given), ("price", list(prices))):
             world.put(link.Put(kind, world_module.records(list(rows))))

@@ -2,8 +2,8 @@
 
 Each channel of a tier stands in a heap by its virtual finish time; the first available one is taken and
 moves back by 1/weight, so that any run of picks holds the weights to within about one pick a channel
-(DATAPLANE.md rule 5).  Highest priority first, the next tier when none there is available.  Weights all 0:
-round-robin; weight 0 beside others: only when the others are not available.
+(DATAPLANE.md rule 5).  Where all weigh the same, that is a queue.  Highest priority first, the next tier when none
+there is available.  Weights all 0: round-robin; weight 0 beside others: only when the others are not available.
 
 Who is away costs nothing: it leaves when its turn comes, is called back (`Awaited`) with one turn to make up
 for and no more.  Other ways to choose inside a tier: pairs.py.
@@ -11,6 +11,7 @@ for and no more.  Other ways to choose inside a tier: pairs.py.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Container, Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
@@ -84,12 +85,13 @@ class Tier(Generic[C]):
 
     __slots__ = ("__weakref__", "_away", "_heap", "_owed", "_paid_until", "_strides", "_virtual")
 
-    def __init__(self, weighted: Iterable[tuple[C, int]]) -> None:
+    def __init__(self, weighted: Iterable[tuple[C, int]], start: float = 0.0) -> None:
+        """`start`: at what point of the round, 0 to 1, the first pick is."""
         members = list(weighted)
         # each begins at another point of its round, else all of one weight would be due at once, one after the other;
         # the index breaks ties, so that channels themselves are never compared
         self._heap = [
-            ((index + 1) / len(members) / weight, index, 1.0 / weight, channel)
+            ((1 - (start * weight - (index + 1) / len(members)) % 1) / weight, index, 1.0 / weight, channel)
             for index, (channel, weight) in enumerate(members)
         ]
         heapify(self._heap)
@@ -163,6 +165,98 @@ class Tier(Generic[C]):
         return found
 
 
+class Turns(Generic[C]):
+    """All in turn: what `Tier` does where all weigh the same, however many they are, at the price of one."""
+
+    __slots__ = ("__weakref__", "_away", "_line", "_members", "_owed")
+
+    def __init__(self, channels: Iterable[C], start: float = 0.0) -> None:
+        """`start`: at what point of the round, 0 to 1, the first pick is."""
+        self._line = deque(channels)
+        self._line.rotate(-int(start * len(self._line)))
+        self._members = frozenset(self._line)
+        self._away: set[C] = set()
+        self._owed: dict[C, int] = {}
+        """Picks that were taken out of turn and are not yet paid for."""
+
+    def __contains__(self, channel: object) -> bool:
+        return channel in self._members
+
+    def pick(self, tried: Container[C] = ()) -> C | None:
+        """The next available channel that is not in `tried`."""
+        line = self._line
+        if line:
+            channel = line[0]
+            if channel.available and channel not in tried and not (self._owed and channel in self._owed):
+                line.rotate(-1)
+                return channel
+        return self._pick_further(tried)
+
+    def other(self, tried: Container[C]) -> bool:
+        """Whether `pick` would find one."""
+        return any(channel.available and channel not in tried for channel in self._line)
+
+    def take(self, channel: C) -> bool:
+        """Choose this one out of turn: its turns to come pay for it."""
+        if not channel.available or channel in self._away:
+            return False
+        owed = self._owed.get(channel, 0)
+        if owed >= AHEAD_MAX and len(self._line) > 1:
+            return False
+        self._owed[channel] = owed + 1
+        return True
+
+    def back(self, channel: C) -> None:
+        """One that was away is available again: the turn that it missed is its next, those before are lost."""
+        if channel in self._away:
+            self._away.remove(channel)
+            self._line.appendleft(channel)
+
+    def _pick_further(self, tried: Container[C]) -> C | None:
+        """The first cannot be taken: who owes a turn pays, who is unavailable leaves, who was tried keeps its place."""
+        line, owed, paid = self._line, self._owed, 0
+        while line:
+            channel = line[0]
+            if channel in owed:
+                if paid >= len(line):  # all owe: all but one turn of it is paid at once
+                    self._pay(line, min(owed.get(one, 1) for one in line) - 1)
+                    paid = 0
+                paid += 1
+                self._pay((channel,), 1)
+                line.rotate(-1)
+            elif not channel.available:
+                line.popleft()
+                self._away.add(channel)
+                channel.left(self)
+            elif channel in tried:
+                return self._pick_early(tried)
+            else:
+                line.rotate(-1)
+                return channel
+        return None
+
+    def _pick_early(self, tried: Container[C]) -> C | None:
+        """The next one behind those who were tried; its turn to come pays for it."""
+        owed = self._owed
+        left = (channel for channel in self._line if channel.available and channel not in tried)
+        found = next((channel for channel in left if channel not in owed), None)
+        if found is None:
+            left = (channel for channel in self._line if channel.available and channel not in tried)
+            found = min(left, key=owed.__getitem__, default=None)
+        if found is not None:
+            owed[found] = owed.get(found, 0) + 1
+        return found
+
+    def _pay(self, channels: Iterable[C], turns: int) -> None:
+        owed = self._owed
+        for channel in channels:
+            left = owed.get(channel, 0) - turns
+            if left > 0:
+                owed[channel] = left
+            else:
+                owed.pop(channel, None)
+
+
 class Only(Generic[C]):
     """A tier of one."""
 
@@ -188,9 +282,14 @@ class Only(Generic[C]):
         return channel.available
 
 
-def round_robin(weighted: Iterable[tuple[C, int]]) -> Tier[C]:
+def round_robin(weighted: Iterable[tuple[C, int]], start: float = 0.0) -> Turns[C]:
     """All in turn, whatever their weights."""
-    return Tier((channel, 1) for channel, _ in weighted)
+    return Turns((channel for channel, _ in weighted), start)
+
+
+def by_weight(weighted: list[tuple[C, int]], start: float = 0.0) -> Chooser[C]:
+    """Exact shares."""
+    return Tier(weighted, start) if len({weight for _, weight in weighted}) > 1 else round_robin(weighted, start)
 
 
 class Several(Generic[C]):
@@ -213,13 +312,14 @@ class Several(Generic[C]):
 class Route(Generic[C]):
     """The channels of one (dialect, group, model), in tiers."""
 
-    __slots__ = ("_tiers", "affine_from", "counted", "members", "pick", "size")
+    __slots__ = ("_tiers", "affine_from", "counted", "members", "pick", "size", "way")
 
     def __init__(
         self,
         members: Iterable[tuple[Any, ...]],
-        chooser: Callable[[list[tuple[C, int]]], Chooser[C]] = Tier,
+        chooser: Callable[[list[tuple[C, int]]], Chooser[C]] = by_weight,
         counted: bool = False,
+        way: str | None = None,
     ) -> None:
         """`members`: (channel, priority, weight) or whole Members; `chooser` makes a tier of (channel, weight)s."""
         ranked: list[Member[C]] = [Member(*one) for one in members]
@@ -227,6 +327,8 @@ class Route(Generic[C]):
         self.members = [one.channel for one in ranked]
         self.counted = counted
         """It must be known how busy and how quick its channels are."""
+        self.way = way
+        """The dialect that all its channels have requests translated to, "" = none; None = they differ."""
         self.affine_from = NEVER_AFFINE
         """Prompts of so many tokens and more are looked at: what is their conversation, where was it (affinity.py)."""
         tiers: dict[tuple[int, ...], list[tuple[C, int]]] = {}

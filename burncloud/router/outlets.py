@@ -6,7 +6,8 @@ the channel, lets requests through; that is kept as a plain attribute, since eve
 
 from __future__ import annotations
 
-from collections.abc import Container
+import sys
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
 
@@ -22,6 +23,12 @@ from burncloud.wire.pool import Origin
 
 pattern_of: Final = lru_cache(16)(most_specific)
 """The name with a star that says the most of a model: a thousand channels in a row are asked for the same."""
+
+
+@lru_cache(1024)
+def paths_at(vendor: str, base: str) -> dict[bytes, bytes]:
+    """What becomes of a client's path there: one for all channels of a place, for what many share stays in caches."""
+    return {}
 
 
 class Key:
@@ -41,8 +48,8 @@ class Outlet:
     """A channel."""
 
     __slots__ = (
-        "_base_path", "_next", "_paths", "abilities", "available", "by_model", "channel", "full", "gone", "id", "keys",
-        "models", "origin", "patterns", "reach", "ref_field", "vendor", "ways",
+        "_base_path", "_next", "_only", "_paths", "abilities", "available", "by_model", "channel", "full", "gone", "id",
+        "keys", "models", "origin", "patterns", "reach", "ref_field", "vendor", "ways",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +77,7 @@ class Outlet:
         self.by_model = bool(vendor.models)
         """That depends on the model: `ways` is not used."""
         self.keys = [Key(number, secret, head) for (number, secret), head in zip(channel.keys, heads, strict=True)]
+        self._only = self.keys[0] if len(self.keys) == 1 else None
         self.available = channel.enabled
         """Enabled, and one of its keys may be used."""
         self.full = False
@@ -79,7 +87,7 @@ class Outlet:
         self.ref_field = b"x-burncloud-channel: %b\r\n" % channel.ref.encode()
         self._next = 0
         self._base_path = base
-        self._paths: dict[bytes, bytes] = {}
+        self._paths = paths_at(vendor.name, base)
 
     def __repr__(self) -> str:
         return f"<Outlet {self.channel.ref} {'available' if self.available else 'away'}>"
@@ -111,12 +119,12 @@ class Outlet:
                 self._paths[client_path] = path
         return path
 
-    def key(self, failed: Container[Key] = ()) -> Key | None:
+    def key(self, failed: Collection[Key] = ()) -> Key | None:
         """The next key in turn that may be used and is not among those that failed; None = there is none."""
+        only = self._only
+        if only is not None and self.available and not failed:
+            return only  # else the channel were not available
         keys = self.keys
-        if len(keys) == 1:
-            key = keys[0]
-            return key if key.breaker.available and key not in failed else None
         for _ in keys:
             self._next = number = (self._next + 1) % len(keys)
             key = keys[number]
@@ -185,12 +193,14 @@ class Outlet:
 class Ability(Measured):
     """A model at a channel: what a route chooses."""
 
-    __slots__ = ("breaker", "model", "outlet")
+    __slots__ = ("breaker", "model", "name", "outlet")
 
     def __init__(self, outlet: Outlet, model: str) -> None:
         Measured.__init__(self, outlet.available)
         self.outlet = outlet
         self.model = model
+        self.name = sys.intern(outlet.models.get(model) or model)
+        """What the upstream calls it."""
         self.breaker = Breaker()
 
     def __repr__(self) -> str:

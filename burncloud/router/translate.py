@@ -46,7 +46,9 @@ def way_of(x: Exchange) -> str:
     endpoint = x.target.endpoint
     assert endpoint is not None
     spoken = endpoint.conversation
-    way = way_at(x, x.outlet)
+    way = x.route.way
+    if way is None:
+        way = way_at(x, x.outlet)
     if not way and spoken in SEALED and sealed(x, SEALED[spoken]):
         return spoken if spoken in SPOKEN else ""
     return way

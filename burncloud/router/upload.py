@@ -41,7 +41,7 @@ def make_upload(x: Exchange) -> None:
         opening.ask(x)
         return
     assert endpoint is not None
-    x.upstream_model = outlet.models.get(x.model) or x.model
+    x.upstream_model = x.ability.name
     written = x.written
     if written is not None:
         path, query = translated_path(x, written)
@@ -97,7 +97,7 @@ def hash_first(x: Exchange, loop: asyncio.AbstractEventLoop, then: Callable[[Exc
     if not outlet.reach.signs(x.key.secret):
         return False
     x.state = DIALLING
-    x.upstream_model = outlet.models.get(x.model) or x.model
+    x.upstream_model = x.ability.name
     pieces = body.spliced(_cuts(x, *_changes(x)[1:]))
     loop.call_soon(_hash, x, loop, pieces, hashlib.sha256(), then)
     return True

@@ -7,7 +7,9 @@ what did not come again is gone.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,7 +23,7 @@ from burncloud.domain.money import RATIO_ONE
 from burncloud.domain.names import EXACT, STAR, fits, weight_of
 from burncloud.domain.pricing import Price, Tariff
 from burncloud.domain.snapshot import Channel, Group, Limit, Policy, Record, Setting, Token, User
-from burncloud.router.choose import Member, Route, Tier, round_robin
+from burncloud.router.choose import Member, Route, by_weight, round_robin
 from burncloud.router.outlets import Ability, Outlet, pattern_of
 from burncloud.router.pairs import least_busy
 from burncloud.router.quickest import Quickest
@@ -43,12 +45,13 @@ ABILITIES_MAX: Final = 100_000
 """So many of them at channels: 0.6 KB each."""
 FREE: Final = Tariff(Price("", 0, *([0] * 10)))
 """What is never billed, and unpriced models where the setting lets them pass."""
-CHOOSERS: Final[dict[str, Callable[[list[tuple[Ability, int]]], Any]]] = {
-    policies.WEIGHTED: Tier, policies.ROUND_ROBIN: round_robin, policies.CHEAPEST: Tier,
+CHOOSERS: Final[dict[str, Callable[..., Any]]] = {
+    policies.WEIGHTED: by_weight, policies.ROUND_ROBIN: round_robin, policies.CHEAPEST: by_weight,
     policies.LEAST_BUSY: least_busy, policies.LOWEST_LATENCY: Quickest,
 }  # fmt: skip
 """Policy → what makes a tier.  The cheapest are a matter of rank: among those of one cost, weights decide."""
 COUNTED: Final = (policies.LEAST_BUSY, policies.LOWEST_LATENCY)
+"""These take no turns."""
 
 Served = tuple[str, str]
 """(group, model)."""
@@ -81,6 +84,8 @@ class World:
         """Group → name with a star → channels that have it."""
         self._resolved: dict[str, int] = {}
         """Models that routes were made for by such a name, the oldest first: at how many channels."""
+        self.chance: Callable[[], float] = random.random
+        """At what point of its round a route begins."""
         self.loaded = False
         self._affine, self._free = False, True
         self._seen: dict[str, set[Any]] | None = None
@@ -128,18 +133,24 @@ class World:
         said = self.said((f"group:{group}", policies.ALL), model)
         balance = policies.balance(said)
         members: list[Member[Ability]] = []
+        ways: set[str] = set()
         for ability in self._abilities(group, model):
             outlet = ability.outlet
             channel = outlet.channel
             way = outlet.way(endpoint, model)
             if way is not None and channel.enabled:
                 outlet.ways[api] = way
+                ways.add(way)
                 own = EXACT if model in channel.models else weight_of(pattern_of(outlet.patterns, model) or "")
                 cost = policies.cost_ppm(channel.options, model) if balance == policies.CHEAPEST else 0
                 members.append(Member(ability, channel.priority, channel.weight, own, cost, bool(way)))
         if not members:
             return None
-        route = Route(members, CHOOSERS.get(balance, Tier), balance in COUNTED)
+        way = ways.pop() if len(ways) == 1 else None
+        chooser, counted = CHOOSERS.get(balance, by_weight), balance in COUNTED
+        if not counted:  # else each edit of a channel would give the first ones their turn again, at all workers
+            chooser = partial(chooser, start=self.chance())
+        route = Route(members, chooser, counted, way)
         if sum(len(one.channel.outlet.keys) for one in members) > 1 and policies.affinity(said, self._affine):
             route.affine_from = 0 if api == STATEFUL else AFFINE_TOKENS
         self._routes.setdefault((group, model), {})[api] = route

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from burncloud.router import choose
-from burncloud.router.choose import AHEAD_MAX, Awaited, Route, Tier
+from burncloud.router.choose import AHEAD_MAX, Awaited, Route, Tier, Turns
 
 
 class Stub(Awaited):
@@ -389,14 +390,69 @@ def test_who_cannot_be_taken() -> None:
     assert all(of.take(stubs["c"]) for _ in range(3 * AHEAD_MAX))  # nobody else is there
 
 
-def test_a_tier_whose_all_are_owing_still_picks() -> None:
+def heap(stubs: list[Stub]) -> Tier[Stub]:
+    """All of one weight, as if they were not."""
+    return Tier((stub, 1) for stub in stubs)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(2, 6), st.lists(st.sets(st.integers(0, 5), max_size=3), max_size=80))
+def test_equal_weights_are_a_queue(count: int, steps: list[set[int]]) -> None:
+    """It picks whom the heap picks, whoever was tried: a pick before one's turn is paid for by that turn."""
+    stubs = [Stub(str(n)) for n in range(count)]
+    line, weighed = Turns(stubs), heap(stubs)
+    for step in steps:
+        tried = tuple(stubs[n] for n in step if n < count)
+        assert line.other(tried) == weighed.other(tried)
+        assert line.pick(tried) is weighed.pick(tried)
+
+
+def test_many_who_owe_much_are_no_long_way_to_go() -> None:
+    """All but a turn of what all owe is paid at once."""
+    stubs = [Stub(str(n)) for n in range(300)]
+    tier = Turns(stubs)
+    for stub in stubs:
+        assert all(tier.take(stub) for _ in range(AHEAD_MAX))
+        assert not tier.take(stub)
+    assert tier.pick() is stubs[0]
+    assert sum(tier._owed.values()) < 300
+    assert Counter(str(tier.pick()) for _ in range(600)) == dict.fromkeys(map(str, stubs), 2)
+
+
+def test_out_of_turn_is_paid_for_in_a_queue() -> None:
+    """Of 300 picks each of three has its hundred, whoever was asked for by name, and is at most so far ahead."""
+    stubs = [Stub(name) for name in "abc"]
+    tier = Turns(stubs)
+    found: Counter[str] = Counter()
+    for n in range(300):
+        if n % 5 == 0 and tier.take(stubs[0]):
+            found["a"] += 1
+        else:
+            found[str(tier.pick())] += 1
+    assert found == {"a": 100, "b": 100, "c": 100}
+
+
+@pytest.mark.parametrize("kind", [heap, Turns])
+def test_a_tier_whose_all_are_owing_still_picks(kind: Callable[[list[Stub]], Tier[Stub] | Turns[Stub]]) -> None:
     stubs = [Stub("a"), Stub("b")]
-    tier = Tier((stub, 1) for stub in stubs)
+    tier = kind(stubs)
     for _ in range(20):
         assert tier.take(stubs[0])
         assert tier.take(stubs[1])
     found = Counter(str(tier.pick(())) for _ in range(100))
     assert found == {"a": 50, "b": 50}
+
+
+@pytest.mark.parametrize("weights", [{"a": 4, "b": 1}, {"a": 5, "b": 3, "c": 2}, {"a": 1, "b": 1, "c": 1}])
+def test_a_route_may_begin_anywhere_in_its_round(weights: dict[str, int]) -> None:
+    """Four picks of each of many routes: together they hold the shares, nearly as one route does."""
+    found: Counter[str] = Counter()
+    for n in range(1000):
+        tier = choose.by_weight([(Stub(name), weight) for name, weight in weights.items()], n / 1000)
+        found.update(str(tier.pick()) for _ in range(4))
+    total = sum(weights.values())
+    for name, weight in weights.items():
+        assert abs(found[name] / 4000 - weight / total) <= 0.04
 
 
 def test_one_alone() -> None:
