@@ -28,6 +28,8 @@ from burncloud.wire.places import Places
 
 LASTS_S: Final = 3_600
 """As long as the longest usual cache."""
+RENEW_S: Final = LASTS_S // 8
+"""A place that was written so long ago is written anew."""
 RESPONSE_LASTS_S: Final = 30 * 86_400
 """OpenAI keeps responses for 30 days."""
 PREFIX_BYTES: Final = 4_096
@@ -36,6 +38,8 @@ NAMED: Final = ("prompt_cache_key", "conversation", "metadata")
 NOTHING: Final = (b"null", b'""', b"{}")
 LEADING: Final = ("system", "instructions", "systemInstruction", "system_instruction")
 PROMPTS: Final = ("messages", "input", "contents", "prompt")
+_TELLING: Final = {name: rank for rank, name in enumerate((*NAMED, *LEADING, *PROMPTS))}
+"""The members that tell which conversation it is, in the order of their word."""
 _ID: Final = re.compile(rb'"id"\s*:\s*"([^"\\]{1,256})"')
 _ID_BYTES: Final = 4_096
 
@@ -78,7 +82,7 @@ class Affinity:
         if before:
             name = b"response\0%b" % before
         else:
-            name = self._name(x, members) if x.prompt >= AFFINE_TOKENS else b""
+            name = _name(x, members) if x.prompt >= AFFINE_TOKENS else b""
         if not name and not stateful:
             return
         x.thread = thread = Thread(stateful=stateful)
@@ -86,7 +90,7 @@ class Affinity:
             thread.fingerprint = fingerprint(x, name)
             place = self.places.get(thread.fingerprint, int(self._now()))
             if place is not None:
-                thread.channel, thread.key = place
+                thread.channel, thread.key, thread.until_s = place
         if before:
             self._pin(x, thread)
 
@@ -111,7 +115,9 @@ class Affinity:
         """It was answered there: the next request of it, and what goes on from this answer, comes there."""
         now_s = int(self._now())
         if thread.fingerprint and not x.pinned:
-            self.places.put(thread.fingerprint, x.outlet.id, x.key.id, now_s + LASTS_S)
+            channel, key, until_s = x.outlet.id, x.key.id, now_s + LASTS_S
+            if thread.channel != channel or thread.key != key or thread.until_s + RENEW_S < until_s:
+                self.places.put(thread.fingerprint, channel, key, until_s)
         if thread.made and x.translation is None:
             made = fingerprint(x, b"response\0%b" % thread.made)
             self.places.put(made, x.outlet.id, x.key.id, now_s + RESPONSE_LASTS_S)
@@ -125,16 +131,6 @@ class Affinity:
             x.pinned = True
         else:
             thread.fingerprint = thread.channel = 0
-
-    def _name(self, x: Exchange, members: Members | None) -> bytes:
-        """What names the conversation; b"" = nothing does."""
-        if x.head.thread:
-            return b"header\0%b" % x.head.thread
-        for member in NAMED:
-            value = _value(x, members, member)
-            if value is not None and value not in NOTHING:
-                return b"%b\0%b" % (member.encode(), value)
-        return _beginning(x, members)
 
 
 def fingerprint(x: Exchange, name: bytes) -> int:
@@ -171,14 +167,21 @@ def _said(value: bytes | None) -> bytes:
         return b""
 
 
-def _beginning(x: Exchange, members: Members | None) -> bytes:
-    """How the prompt begins; of one that grows with each turn, what the first turn had of it."""
-    leading = (_value(x, members, name) for name in LEADING)
-    parts = [value for value in leading if value is not None]
-    for name in PROMPTS:
-        value = _value(x, members, name)
-        if value is not None:
-            parts.append(value if len(value) >= PREFIX_BYTES else _first(value))
+def _name(x: Exchange, members: Members | None) -> bytes:
+    """What names the conversation, else how its prompt begins: of one that grows with each turn, what the first turn
+    had of it.  b"" = nothing does."""
+    if x.head.thread:
+        return b"header\0%b" % x.head.thread
+    parts: list[bytes] = []
+    for member in _TELLING if members is None else sorted(_TELLING.keys() & members.keys(), key=_TELLING.__getitem__):
+        value = _value(x, members, member)
+        if value is None:
+            continue
+        if member in NAMED:
+            if value not in NOTHING:
+                return b"%b\0%b" % (member.encode(), value)
+        else:
+            parts.append(_first(value) if member in PROMPTS and len(value) < PREFIX_BYTES else value)
     return b"prompt\0" + b"\0".join(parts) if parts else b""
 
 

@@ -116,6 +116,8 @@ class Thread(msgspec.Struct, gc=False):
     channel: int = 0
     """Where it was, 0 = nowhere yet; with which key."""
     key: int = 0
+    until_s: int = 0
+    """How long that is kept, monotonic."""
     stateful: bool = False
     """Others may go on from its answer."""
     made: bytes = b""

@@ -36,15 +36,15 @@ class Places:
         finally:
             os.close(fd)
 
-    def get(self, fingerprint: int, now_s: int) -> tuple[int, int] | None:
-        """(channel, key) where it was; None = unknown, or too long ago."""
+    def get(self, fingerprint: int, now_s: int) -> tuple[int, int, int] | None:
+        """(channel, key, until when in s) where it was; None = unknown, or too long ago."""
         base = fingerprint % (ENTRIES // _WAYS) * _WAYS
         for place in range(base, base + _WAYS):
             known, channel, key, until_s, check = _ENTRY.unpack_from(self._table, place * _ENTRY.size)
             if known == fingerprint:
                 if check != _check(known, channel, key, until_s) or until_s <= now_s:
                     return None
-                return channel, key
+                return channel, key, until_s
         return None
 
     def put(self, fingerprint: int, channel: int, key: int, until_s: int) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
@@ -144,6 +145,20 @@ def test_it_is_forgotten_in_time() -> None:
         first = ask(d, talk())
         d.later(LASTS_S + 1)
         assert ask(d, talk()) != first
+
+
+def test_what_goes_on_is_kept() -> None:
+    """A turn each 50 minutes, one each second: its place is written anew when an eighth of its time is over."""
+    with Dialogue(channels(3)) as d:
+        places = d.gateway.affinity.places
+        first = ask(d, talk())
+        with mock.patch.object(places, "put", wraps=places.put) as put:
+            for n in range(20):
+                d.later(50 * 60 if n < 5 else 1)
+                assert ask(d, talk()) == first
+        assert put.call_count == 5
+        d.later(LASTS_S - 60)
+        assert ask(d, talk()) == first
 
 
 def test_shares_hold_although_all_is_one_conversation() -> None:

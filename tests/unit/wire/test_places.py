@@ -17,17 +17,17 @@ def test_found_again_by_another_worker(tmp_path: Path) -> None:
     path = str(tmp_path / "places")
     one, other = Places(path), Places(path)
     one.put(77, 3, 30, 1_000)
-    assert other.get(77, 999) == (3, 30)
+    assert other.get(77, 999) == (3, 30, 1_000)
     assert other.get(78, 999) is None
     assert other.get(77, 1_000) is None
     other.put(77, 4, 40, 2_000)
-    assert one.get(77, 1_500) == (4, 40)
+    assert one.get(77, 1_500) == (4, 40, 2_000)
     assert os.path.getsize(path) == BYTES
     if os.name == "posix":
         assert os.stat(path).st_mode & 0o777 == 0o600
     one.close()
     late = Places(path)  # a worker that took another's place
-    assert late.get(77, 1_500) == (4, 40)
+    assert late.get(77, 1_500) == (4, 40, 2_000)
 
 
 def test_it_never_grows_and_the_newest_stay() -> None:
@@ -38,7 +38,7 @@ def test_it_never_grows_and_the_newest_stay() -> None:
     for n, fingerprint in enumerate(prints):
         table.put(fingerprint, n & 0xFFFF, n, 1_000 + n)
     newest = list(enumerate(prints))[-ENTRIES // 4 :]
-    kept = sum(table.get(fingerprint, 0) == (n & 0xFFFF, n) for n, fingerprint in newest)
+    kept = sum(table.get(fingerprint, 0) == (n & 0xFFFF, n, 1_000 + n) for n, fingerprint in newest)
     assert kept > 0.95 * len(newest)
 
 
@@ -47,11 +47,11 @@ def test_it_never_grows_and_the_newest_stay() -> None:
 )
 def test_never_another_s_place(entries: list[tuple[int, int, int]]) -> None:
     table = Places()
-    known: dict[int, tuple[int, int]] = {}
+    known: dict[int, tuple[int, int, int]] = {}
     for fingerprint, channel, key in entries:
         table.put(fingerprint, channel, key, 4_000_000_000)
-        known[fingerprint] = (channel, key)
-        assert table.get(fingerprint, 5) == (channel, key)
+        known[fingerprint] = (channel, key, 4_000_000_000)
+        assert table.get(fingerprint, 5) == known[fingerprint]
     for fingerprint, place in known.items():
         assert table.get(fingerprint, 5) in (place, None)
 
