@@ -115,6 +115,7 @@ async def test_what_comes_soon_after_waits_for_company(house: House, monkeypatch
 
 async def test_transactions_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bookkeeper, "BOOK_EVERY_MS", 60_000)
+    monkeypatch.setattr(bookkeeper, "BATCH", 500)
     sizes: list[int] = []
     book = ledger.book
 
