@@ -33,7 +33,7 @@ KEPT_FOLDER: Final = "journal.kept"
 BATCH: Final = 2_000
 """Receipts in a transaction, at most: some 30 ms, which grants wait for.  Of 1,000 busy channels each has its rows in
 every transaction, so that four small ones would cost a quarter more than one."""
-BOOK_EVERY_MS: Final = 250
+BOOK_EVERY_MS: Final = 500
 """What is read and synced waits this long for company: a transaction costs as much as fifty receipts.  One that
 comes after a pause does not wait, nor does one that somebody waits for."""
 CLOSE_BATCH: Final = 500
