@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -28,6 +29,7 @@ from bench.measure import cores, cpu_by_role, cpu_ns, pin, rss_mb
 from bench.peers import Missing, Upstream, run_load
 from bench.rows import ROWS, Row
 from bench.table import Cell, Result, table
+from bench.wheel import native_python
 
 ROOT = Path(__file__).resolve().parent.parent
 BEHIND = ("control", "supervisor")
@@ -35,7 +37,7 @@ BEHIND = ("control", "supervisor")
 GATEWAYS = (
     "direct, nginx, burncloud, burncloud2 (two workers), burncloud_full (100,000 tokens, 10,000 channels), "
     "burncloud_crowd (1,000 channels for each model), burncloud_crowd_off (the same without affinity), "
-    "compiled, compiled_crowd (see --compiled), prototype (see --prototype)"
+    "compiled, compiled_crowd (native modules, see --compiled), prototype (see --prototype)"
 )
 
 
@@ -49,7 +51,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="0.3 s a measurement in place of 1 s")
     parser.add_argument("--prototype", type=Path, help="folder of a bare prototype with a run.py")
-    parser.add_argument("--compiled", default="", help="python with the compiled wheel installed")
+    parser.add_argument("--compiled", default="", help="python with the compiled wheel installed; else one is built")
     parser.add_argument(
         "--books-apart", action="store_true", help="the control process on the peers' core, off the gateway's"
     )
@@ -67,6 +69,11 @@ def start_gateways(
     names: str, folder: Path, upstream: Upstream, core: int, options: argparse.Namespace
 ) -> Iterator[Gateway]:
     """Start the gateways named, one after the other (so that those before a failure are known and stopped)."""
+
+    @functools.cache
+    def native() -> str:
+        return options.compiled or native_python(folder)
+
     makers: dict[str, Callable[[], Gateway]] = {
         "direct": lambda: Direct(upstream),
         "nginx": lambda: Nginx(folder, upstream, core),
@@ -79,9 +86,9 @@ def start_gateways(
         "burncloud_crowd_off": lambda: BurnCloud(
             folder, upstream, core, name="burncloud_crowd_off", per_model=1_000, AFFINITY="off"
         ),
-        "compiled": lambda: BurnCloud(folder, upstream, core, name="compiled", python=options.compiled),
+        "compiled": lambda: BurnCloud(folder, upstream, core, name="compiled", python=native()),
         "compiled_crowd": lambda: BurnCloud(
-            folder, upstream, core, name="compiled_crowd", python=options.compiled, per_model=1_000
+            folder, upstream, core, name="compiled_crowd", python=native(), per_model=1_000
         ),
         "prototype": lambda: Prototype(folder, upstream, core, options.prototype),
     }
