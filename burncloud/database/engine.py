@@ -265,7 +265,7 @@ class _LedgerThread:
         connection = self._connection
         if connection is None:
             timeout_s = BUSY_TIMEOUT_MS / 1000
-            connection = sqlite3.connect(self._path, timeout_s, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(self._path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
             for pragma in WRITER_PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
             self._connection = connection
