@@ -20,10 +20,8 @@ def native_python(folder: Path) -> str:
     subprocess.run([sys.executable, ROOT / "run.py", "build", "--compiled", "-d", folder], check=True)
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "native", symlinks=True)
-    python = folder / "native" / "bin" / "python"
-    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+    site = sysconfig.get_path("purelib", "venv", {"base": str(folder / "native")})
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     Path(site, "installed_here.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return str(python)
+    return str(folder / "native" / "bin" / "python")

@@ -22,7 +22,7 @@ CHANNEL: Final = "burncloud_changes"
 POLL_MS: Final = 50
 """SQLite: how often the newest number is looked at."""
 REREAD_MS: Final = 5_000
-"""How often `changes` is read though nothing was heard."""
+"""PostgreSQL: how often `changes` is read though nothing was heard."""
 RETRY_MS: Final = 500
 BATCH: Final = 1_000
 NEWEST: Final = "SELECT coalesce(max(seq), 0) FROM changes"
